@@ -1,0 +1,6 @@
+"""``python -m trainload``."""
+
+from trainload.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: parses, builds the World once, renders errors and progress."""

@@ -1,0 +1,1 @@
+"""Stage 6: where images go: layout directories, archives, registries, hosts, engines."""

@@ -1,0 +1,82 @@
+"""Progress as data: work reports to an injected listener that is silent by default.
+
+A task is one line on a terminal: ``Began`` gives its label and size if known, ``Moved`` its bytes so far,
+``Ended`` how it ended, so that what was *not* done ("already there") is told too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from trainload.errors import Text
+
+
+class How(StrEnum):
+    """How a task ended."""
+
+    MADE = "made"
+    FETCHED = "fetched"
+    PRESENT = "already there"
+    FAILED = "failed"
+
+
+class Level(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """``task`` is a key that is unique while it runs; ``total`` is in bytes, None when unknown."""
+
+    task: str
+    label: str
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """``done`` bytes of the task so far, absolute."""
+
+    task: str
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """``size``: bytes of the result; ``seconds``: what it took."""
+
+    task: str
+    label: str
+    how: How
+    size: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence to the user: a decision, a warning."""
+
+    text: Text
+    level: Level = Level.INFO
+
+
+Event = Began | Moved | Ended | Said
+
+
+class Reporter(Protocol):
+    """Listens to events; called from several threads."""
+
+    def report(self, event: Event, /) -> None: ...
+
+
+class Silent:
+    """The default listener."""
+
+    def report(self, event: Event, /) -> None:
+        return None
+
+
+SILENT: Reporter = Silent()

@@ -1,0 +1,1 @@
+"""Stage 5: manifest and config bytes with parsed views; immutable."""

@@ -1,0 +1,36 @@
+"""What layer makers take and give; they know bytes, not where they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from trainload.digest import Digest
+from trainload.lock.model import File
+
+
+class ByteSink(Protocol):
+    """Takes the compressed bytes of a layer in order."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Sources(Protocol):
+    """Gives the locked files by their exact bytes."""
+
+    def open(self, file: File, /) -> BinaryIO:
+        """``file`` as a seekable file on disk whose size and sha256 were verified; the caller closes it.
+
+        Raises :class:`FetchError` when it cannot be had.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a layer maker knows once its last byte is out; the sink knows digest and size of the blob."""
+
+    diff_id: Digest
+    """Digest of the uncompressed tar stream (config.md § Layer DiffID)."""
+    unpacked: int
+    """Its size in bytes."""
+    entries: int

@@ -1,0 +1,144 @@
+"""The lock: exact bytes of everything that goes in. A pure value; ``toml.py`` reads and writes it.
+
+On disk it is ``pylock.trainload.toml``, a standard PEP 751 lock whose ``[tool.trainload]`` table holds the
+rest. Files are located so that any mirror can serve them: an index URL, a path inside a distribution's
+archive, or a name to be found in the user's find-links folders; never by a path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from packaging.pylock import Pylock
+
+from trainload.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Url:
+    """A canonical address; mirrors may stand in at fetch time."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArchivePath:
+    """A path inside a distribution's archive, e.g. ``debian`` and ``pool/main/t/tini/tini_0.19.0-1_amd64.deb``."""
+
+    archive: str
+    """``debian``, ``debian-security``, ``ubuntu``, ``ubuntu-ports``."""
+    path: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """A file of that name in one of the find-links folders."""
+
+    name: str
+
+
+Location = Url | ArchivePath | Found
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class File:
+    """One file of the outside world by its exact bytes."""
+
+    name: str
+    """Its file name; no ``/``, no control characters (THREATS F04)."""
+    sha256: str
+    """64 lower-case hexadecimal digits; mandatory (THREATS F01)."""
+    size: int | None
+    """Bytes; None when the index does not say."""
+    location: Location
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PythonFile:
+    """A distribution file chosen for one target."""
+
+    name: str
+    """Normalised project name (PEP 503)."""
+    version: str
+    file: File
+    is_wheel: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DistributionPackage:
+    """One binary package of a distribution."""
+
+    name: str
+    version: str
+    architecture: str
+    """The package's own: ``amd64``, ``arm64`` or ``all``."""
+    file: File
+    installed_size: int
+    """Bytes, as the distribution says (its Installed-Size × 1024)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReleaseFile:
+    """A signed index the packages were taken from."""
+
+    archive: str
+    suite: str
+    """``bookworm``, ``bookworm-security`` …"""
+    date: str
+    """Its Date field, ISO 8601 UTC; a later lock refuses an older one (THREATS D12)."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionBase:
+    """A base composed of distribution packages, per architecture, in dpkg's unpack order by name."""
+
+    distribution: str
+    """``debian`` or ``ubuntu``."""
+    suite: str
+    profile: str
+    requested: tuple[str, ...]
+    """What was asked for: the profile's packages and the user's ``system`` list."""
+    releases: tuple[ReleaseFile, ...]
+    packages: Mapping[str, tuple[DistributionPackage, ...]]
+    """OCI architecture → packages sorted by name."""
+    python: str
+    """The distribution's own Python, ``3.11``."""
+    glibc: tuple[int, int]
+    """What manylinux tags the base can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBase:
+    """A base image in a registry, by digest (filled by the registry issue)."""
+
+    reference: str
+    digest: str
+
+
+Base = DistributionBase | ImageBase
+
+
+@dataclass(frozen=True, slots=True)
+class StandalonePython:
+    """A python-build-standalone ``install_only`` archive per architecture, for a Python the base lacks."""
+
+    version: str
+    """Full: ``3.12.8``."""
+    archives: Mapping[str, File]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Everything that goes in, for every target platform at once."""
+
+    inputs: str
+    """sha256 of all that was asked for; differs from the project's: the lock is stale."""
+    python: str
+    """Minor version of the image's interpreter, ``3.11``."""
+    packages: Pylock
+    base: Base
+    platforms: tuple[Platform, ...]
+    interpreter: StandalonePython | None = None
+    accelerator: str = "cpu"

@@ -1,0 +1,1 @@
+"""Stage 3: ordered layers and image config; pure, every decision lives here."""

@@ -1,0 +1,168 @@
+"""The plan: ordered layers and the image config, a complete value before any work starts.
+
+Each layer names its recipe: all inputs that decide its bytes. The recipe's key is the cache key, so two
+projects, machines or people with the same inputs have the same layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from trainload.digest import Digest, canonical_json
+from trainload.errors import Text
+from trainload.lock.model import DistributionPackage, File
+from trainload.platform import Platform
+
+VENV = "/opt/venv"
+"""The virtual environment all Python packages go into, so that their layers do not depend on the base."""
+
+
+class Kind(StrEnum):
+    """A layer's kind; the order of the members is the order of the layers (engines share prefixes)."""
+
+    BASE = "base"
+    INTERPRETER = "python"
+    ENVIRONMENT = "venv"
+    PACKAGE = "package"
+    SMALL = "packages"
+    BYTECODE = "bytecode"
+    USER = "user"
+    WEIGHTS = "weights"
+    CODE = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecipe:
+    """Distribution packages placed without running their scripts."""
+
+    distribution: str
+    suite: str
+    profile: str
+    architecture: str
+    requested: tuple[str, ...]
+    packages: tuple[DistributionPackage, ...]
+    configure: str = "never"
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InterpreterRecipe:
+    """A python-build-standalone archive placed at ``/opt/python``."""
+
+    archive: File
+    python: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecipe:
+    """The skeleton of the virtual environment: ``pyvenv.cfg`` and links to the interpreter."""
+
+    python: str
+    """Full or minor version written to ``pyvenv.cfg``."""
+    interpreter: str
+    """Absolute path in the image, e.g. ``/usr/bin/python3.11``."""
+    system_site_packages: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WheelsRecipe:
+    """Wheels spliced into the virtual environment, in the order given (canonical: by name)."""
+
+    wheels: tuple[File, ...]
+    python: str
+    """Minor version: it names the site-packages folder."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BytecodeRecipe:
+    """Unchecked-hash pycs of the layers below, compiled by the image's own interpreter in one process."""
+
+    below: tuple[Digest, ...]
+    """diff_ids of all layers below; known once they are made."""
+    python: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecipe:
+    """``/etc/passwd`` and ``/etc/group`` with a line for a numeric user the base does not know."""
+
+    uid: int
+    base: str
+    """Key of the base recipe the files are taken from."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecipe:
+    """The project's own files; its bytes are the content, so its key needs the files' digests."""
+
+    workdir: str
+    owner: int
+    content: str
+    """sha256 over the sorted (path, mode, target or sha256) of the files."""
+    version: int = 1
+
+
+Recipe = (
+    BaseRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | BytecodeRecipe | UserRecipe | CodeRecipe
+)
+
+
+def recipe_key(recipe: Recipe) -> Digest:
+    """Digest of *all* inputs of a layer. Locations are left out: where bytes come from does not change them."""
+    return Digest.sha256(canonical_json({"kind": type(recipe).__name__, **_without_locations(asdict(recipe))}))
+
+
+def _without_locations(value: object) -> dict[str, object]:
+    def clean(item: object) -> object:
+        if isinstance(item, dict):
+            return {key: clean(inner) for key, inner in item.items() if key != "location"}
+        if isinstance(item, list | tuple):
+            return [clean(inner) for inner in item]
+        return item
+
+    assert isinstance(value, dict)
+    return {str(key): clean(inner) for key, inner in value.items() if key != "location"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """One layer to be made or found."""
+
+    kind: Kind
+    title: str
+    """What the image's history says: ``torch 2.13.0+cpu``."""
+    recipe: Recipe
+    size: int | None
+    """Bytes of its inputs, about what the layer weighs; None when unknown."""
+    why: Text
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """The image config's ``config`` part (OCI image-spec config.md)."""
+
+    user: str
+    workdir: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    stop_signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an image will be, complete."""
+
+    name: str
+    platform: Platform
+    layers: tuple[PlannedLayer, ...]
+    config: RuntimeConfig
+    warnings: tuple[Text, ...] = ()

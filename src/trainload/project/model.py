@@ -1,0 +1,191 @@
+"""What the user wrote, and the reason for each guess.
+
+``Project`` is the first word of the sentence. It is made from a file listing and file bytes only
+(``detect.py``, ``config.py``); every value says where it came from, and ``trainload plan`` shows that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from trainload.errors import Text
+
+T = TypeVar("T")
+
+
+class Origin(StrEnum):
+    """Where a value came from; an earlier one wins."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    DETECTED = "detected"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[T]):
+    """A value with its origin and its reason."""
+
+    value: T
+    origin: Origin
+    reason: Text
+
+
+class Profile(StrEnum):
+    """How much of a distribution goes below the project (``base = "apt:…"`` only)."""
+
+    SLIM = "slim"
+    """Python, libc, shell and coreutils, certificates, tzdata, tini."""
+    DEV = "dev"
+    """``slim`` with apt, git, curl, procps and an editor."""
+    DISTROLESS = "distroless"
+    """No shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class UvLock:
+    """``uv.lock`` beside ``pyproject.toml``: honoured exactly."""
+
+    path: str = "uv.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class PylockFile:
+    """A PEP 751 lock the user keeps: honoured exactly."""
+
+    path: str = "pylock.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementFiles:
+    """Requirements files in order, with everything they include; paths are relative to the project."""
+
+    files: tuple[str, ...]
+    """The roots, as configured or detected."""
+    included: tuple[str, ...] = ()
+    """What they reach through ``-r`` and ``-c``."""
+    find_links: tuple[str, ...] = ()
+    """``--find-links`` lines."""
+    index_options: tuple[str, ...] = ()
+    """``--index-url`` and ``--extra-index-url`` lines; only with ``allow-index-options`` (THREATS F08)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PyprojectDependencies:
+    """``[project]`` dependencies (PEP 621), with extras and dependency groups (PEP 735) to add."""
+
+    path: str = "pyproject.toml"
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoDependencies:
+    """The scripts import the standard library only."""
+
+
+Dependencies = UvLock | PylockFile | RequirementFiles | PyprojectDependencies | NoDependencies
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrors:
+    """Where to fetch from instead; data, never trusted: every byte is verified by hash."""
+
+    pypi: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    """Archive roots, e.g. ``https://mirror.example/debian``; ``{distribution}`` in one is filled in."""
+    python: tuple[str, ...] = ()
+    """URL patterns of python-build-standalone archives."""
+    registry: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """``[tool.trainload.run]``: defaults of a run, as ``docker run`` would take them. Sizes in bytes."""
+
+    gpus: str | None = None
+    memory: int | None = None
+    memory_swap: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    shm: int | None = None
+    volumes: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; one place per default is ``project/config.py``."""
+
+    name: Chosen[str]
+    python: Chosen[str | None]
+    """``3.11``, or None: the base's own."""
+    base: Chosen[str]
+    """``apt:bookworm`` or an image reference."""
+    profile: Chosen[Profile]
+    system: Chosen[tuple[str, ...]]
+    dependencies: Chosen[Dependencies]
+    find_links: Chosen[tuple[str, ...]]
+    """Folders with wheels; relative to the project, or absolute when they come from the environment."""
+    indexes: Chosen[tuple[str, ...]]
+    """Package indexes by precedence, the default one last; empty: uv's own default."""
+    accelerator: Chosen[str]
+    """``cpu``, ``cuda``, ``cu128``, ``rocm6.3`` or ``auto``."""
+    command: Chosen[tuple[str, ...]]
+    user: Chosen[int]
+    workdir: Chosen[str]
+    env: Chosen[Mapping[str, str]]
+    bytecode: Chosen[bool]
+    configure: Chosen[str]
+    """``never``, or ``sandbox``: run maintainer scripts that do something, as a visible step."""
+    include: Chosen[tuple[str, ...]]
+    exclude: Chosen[tuple[str, ...]]
+    platforms: Chosen[tuple[str, ...]]
+    mirrors: Chosen[Mirrors]
+    run: Chosen[Resources]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder as Trainload understands it."""
+
+    settings: Settings
+    warnings: tuple[Text, ...] = ()
+
+
+class Left(StrEnum):
+    """Why a file of the project does not go into the image."""
+
+    SECRET = "secret"  # noqa: S105 - a word, not a password
+    IGNORED = "ignored"
+    EXCLUDED = "excluded"
+    GENERATED = "generated"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CodeFile:
+    """One file or symbolic link of the project that goes into the code layer."""
+
+    path: str
+    """Relative to the project, ``/`` between parts; ``os.fsdecode`` form when it is not UTF-8."""
+    size: int
+    executable: bool = False
+    target: str | None = None
+    """A symbolic link's target, relative and inside the project (THREATS P01, P02)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeListing:
+    """What goes into the code layer, sorted by path, and what was left out and why."""
+
+    files: tuple[CodeFile, ...]
+    left_out: tuple[tuple[str, Left, str], ...] = ()
+    """(path, why, the rule or the kind of secret)."""
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)

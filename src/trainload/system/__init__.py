@@ -1,0 +1,1 @@
+"""The only door to network, processes and clocks besides ``store/``."""

@@ -1,0 +1,1 @@
+"""Fakes that ship, so that nobody patches."""
