@@ -93,8 +93,8 @@ class UserRecipe:
     """``/etc/passwd`` and ``/etc/group`` with a line for a numeric user the base does not know."""
 
     uid: int
-    base: str
-    """Key of the base recipe the files are taken from."""
+    base: BaseRecipe
+    """Its packages make the files this layer adds a line to."""
     version: int = 1
 
 

@@ -1,0 +1,200 @@
+"""Project and lock become a plan; pure, and the only place that decides what an image is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trainload.errors import PlanError, Text
+from trainload.lock.model import DistributionBase, Lock, PythonFile
+from trainload.plan.model import (
+    VENV,
+    BaseRecipe,
+    BytecodeRecipe,
+    CodeRecipe,
+    EnvironmentRecipe,
+    InterpreterRecipe,
+    Kind,
+    Plan,
+    PlannedLayer,
+    RuntimeConfig,
+    UserRecipe,
+    WheelsRecipe,
+)
+from trainload.plan.order import OWN_LAYER, group
+from trainload.platform import Platform
+from trainload.project.model import Project
+
+INTERPRETER = "/opt/python"
+"""Where a Python that the distribution lacks is placed."""
+
+DEFAULT_USER = 1000
+"""The user every composed base knows."""
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the plan needs to know of the code listing."""
+
+    content: str
+    """:attr:`CodeRecipe.content`."""
+    size: int
+    files: int
+
+
+def make_plan(project: Project, lock: Lock, platform: Platform, packages: Sequence[PythonFile], code: Code) -> Plan:
+    """The image of ``project`` on ``platform``.
+
+    ``packages`` are the Python files selected for the platform. Raises :class:`PlanError` for a base or platform
+    the lock does not hold.
+    """
+    if platform not in lock.platforms:
+        raise PlanError(
+            Text("the lock does not hold {platform}", platform=platform),
+            got=", ".join(map(str, lock.platforms)),
+            hints=[Text('add "{platform}" to platforms and run `trainload lock`', platform=platform)],
+        )
+    layers = (
+        *_system_layers(project, lock, platform),
+        *_package_layers(packages, lock.python),
+        *_bytecode_layer(project, lock),
+        *_user_layer(project, lock, platform),
+        _code_layer(project, code),
+    )
+    return Plan(
+        name=project.settings.name.value,
+        platform=platform,
+        layers=layers,
+        config=_runtime(project, lock, platform),
+        warnings=project.warnings,
+    )
+
+
+def base_recipe(project: Project, lock: Lock, platform: Platform) -> BaseRecipe:
+    """The recipe of a base composed from distribution packages. Raises :class:`PlanError` for any other base."""
+    base = lock.base
+    if not isinstance(base, DistributionBase):
+        raise PlanError(
+            Text("a base from a registry cannot be used yet: {reference}", reference=base.reference),
+            hints=[Text('set base = "apt:bookworm" (or apt:trixie, apt:jammy, apt:noble)')],
+        )
+    packages = base.packages.get(platform.architecture)
+    if packages is None:
+        raise PlanError(Text("the lock holds no base packages for {platform}", platform=platform))
+    return BaseRecipe(
+        distribution=base.distribution,
+        suite=base.suite,
+        profile=base.profile,
+        architecture=platform.architecture,
+        requested=base.requested,
+        packages=packages,
+        configure=project.settings.configure.value,
+    )
+
+
+def _system_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+    recipe = base_recipe(project, lock, platform)
+    base = PlannedLayer(
+        Kind.BASE,
+        f"{recipe.distribution} {recipe.suite} {recipe.profile}",
+        recipe,
+        sum(package.file.size or 0 for package in recipe.packages),
+        project.settings.base.reason,
+    )
+    python, interpreter = lock.python, f"/usr/bin/python{lock.python}"
+    own: tuple[PlannedLayer, ...] = ()
+    if lock.interpreter is not None:
+        archive = lock.interpreter.archives.get(platform.architecture)
+        if archive is None:
+            raise PlanError(Text("the lock holds no Python for {platform}", platform=platform))
+        python, interpreter = lock.interpreter.version, f"{INTERPRETER}/bin/python{lock.python}"
+        why = Text("{suite} has no Python {python}", suite=recipe.suite, python=lock.python)
+        made = InterpreterRecipe(archive, lock.python)
+        own = (PlannedLayer(Kind.INTERPRETER, f"python {python}", made, archive.size, why),)
+    environment = PlannedLayer(
+        Kind.ENVIRONMENT,
+        f"virtual environment {VENV}",
+        EnvironmentRecipe(python, interpreter),
+        None,
+        Text("packages do not depend on the base"),
+    )
+    return base, *own, environment
+
+
+def _package_layers(packages: Sequence[PythonFile], python: str) -> tuple[PlannedLayer, ...]:
+    grouping = group(packages)
+    own = tuple(
+        PlannedLayer(
+            Kind.PACKAGE,
+            f"{package.name} {package.version}",
+            WheelsRecipe((package.file,), python),
+            package.file.size,
+            Text("{megabytes} MB or more: a layer of its own", megabytes=OWN_LAYER // 1_000_000),
+        )
+        for package in grouping.own
+    )
+    if not grouping.together:
+        return own
+    small = PlannedLayer(
+        Kind.SMALL,
+        f"{len(grouping.together)} packages",
+        WheelsRecipe(tuple(package.file for package in grouping.together), python),
+        sum(package.file.size or 0 for package in grouping.together),
+        Text("smaller packages share a layer"),
+    )
+    return *own, small
+
+
+def _bytecode_layer(project: Project, lock: Lock) -> tuple[PlannedLayer, ...]:
+    if not project.settings.bytecode.value:
+        return ()
+    recipe = BytecodeRecipe((), lock.python)
+    return (PlannedLayer(Kind.BYTECODE, "bytecode", recipe, None, project.settings.bytecode.reason),)
+
+
+def _user_layer(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+    uid = project.settings.user.value
+    if uid in (0, DEFAULT_USER):
+        return ()
+    recipe = UserRecipe(uid, base_recipe(project, lock, platform))
+    return (PlannedLayer(Kind.USER, f"user {uid}", recipe, None, project.settings.user.reason),)
+
+
+def _code_layer(project: Project, code: Code) -> PlannedLayer:
+    settings = project.settings
+    recipe = CodeRecipe(settings.workdir.value, settings.user.value, code.content)
+    return PlannedLayer(
+        Kind.CODE, f"code, {code.files} files", recipe, code.size, Text("last, so that an edit moves kilobytes")
+    )
+
+
+def _runtime(project: Project, lock: Lock, platform: Platform) -> RuntimeConfig:
+    settings = project.settings
+    has_init = any(p.name == "tini" for p in base_recipe(project, lock, platform).packages)
+    return RuntimeConfig(
+        user=str(settings.user.value),
+        workdir=settings.workdir.value,
+        command=settings.command.value,
+        entrypoint=("/usr/bin/tini", "--") if has_init else (),
+        env=environment(lock, settings.env.value),
+        labels={"org.opencontainers.image.title": settings.name.value},
+    )
+
+
+def environment(lock: Lock, chosen: Mapping[str, str]) -> dict[str, str]:
+    """The image's environment: ours, then the user's."""
+    path = f"{VENV}/bin:{_SYSTEM_PATH}"
+    if lock.interpreter is not None:
+        path = f"{VENV}/bin:{INTERPRETER}/bin:{_SYSTEM_PATH}"
+    env = {
+        "PATH": path,
+        "VIRTUAL_ENV": VENV,
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # logs at once; "0" would mean buffered
+    }
+    if lock.accelerator.startswith("cu"):
+        # the container toolkit injects the driver for these (PyPI's torch brings the CUDA libraries)
+        env |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+    return env | dict(chosen)
