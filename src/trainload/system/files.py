@@ -1,0 +1,47 @@
+"""Writing the user's own files: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from trainload.errors import Place, Text, TrainloadError
+
+
+class FileError(TrainloadError):
+    """A file of the user's could not be written; it is as it was."""
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path`` in one step; a link is followed, an existing file keeps its mode.
+
+    Raises :class:`FileError`; the old content is then untouched and nothing is left beside it.
+    """
+    target = path.resolve()
+    try:
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FileError(
+            Text("{file} could not be written", file=target.name),
+            place=Place(str(path)),
+            got=error.strerror or str(error),
+        ) from error
+
+
+def _umask() -> int:
+    """The process's umask; there is no way to read it but to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
