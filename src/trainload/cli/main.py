@@ -1,47 +1,261 @@
 """``trainload``: the verbs, loaded when called, and the one place where errors become text and exit codes.
 
-Exit codes: 0 done; 1 an error that was explained; 2 a wrong command line; 130 interrupted; with ``run`` and
-``shell``, the program's own.
+Exit codes: 0 done; 1 an error that was explained; 2 a wrong command line; 70 a bug in Trainload; 129, 130, 143
+hung up, interrupted, terminated; 141 the reader of our output went away; with ``run``, ``shell`` and ``rerun``
+the program's own.
 """
 
 from __future__ import annotations
 
+import copy
+import errno
 import importlib
+import importlib.util
+import json
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TextIO
 
 import click
 
 from trainload import __version__
+from trainload.cli.options import Start, everywhere, started
+from trainload.cli.render import colours, error_document, error_lines
+from trainload.cli.texts import Catalogue, choose, speaking
+from trainload.errors import Place, Text, TrainloadError, UsageError
 
-# verb → (module under trainload.cli, what `trainload --help` says); one verb, one command object named `command`
-VERBS: dict[str, tuple[str, str]] = {}
+BUG = 70  # sysexits.h: EX_SOFTWARE
+
+# section → verb → (module under trainload.cli, what `trainload --help` says); a module's verb is its `command`,
+# or `command_VERB` where a module holds several
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "Your project": {
+        "init": ("init", "Write a commented configuration and explain what was found."),
+        "plan": ("plan", "Show what goes in, how big it is and why, before anything is built."),
+        "lock": ("lock", "Pin the exact bytes of everything that goes in."),
+        "build": ("build", "Make the image."),
+        "run": ("run", "Run the project, or an image, here."),
+        "shell": ("shell", "Open a shell in the project's image."),
+    },
+    "Images": {
+        "images": ("images", "List the images in the store."),
+        "inspect": ("images", "Show an image's manifest and configuration."),
+        "history": ("images", "Show an image's layers: what each holds and weighs."),
+        "tag": ("images", "Give an image another name."),
+        "rmi": ("images", "Remove an image's name."),
+        "gc": ("images", "Remove what no image needs."),
+        "verify": ("images", "Check every byte of the store."),
+    },
+    "Runs": {
+        "runs": ("runs", "List what was run, with which image, and how it ended."),
+        "rerun": ("runs", "Repeat a run with the same image and command."),
+    },
+    "Reference": {
+        "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
+    },
+}
+_TABLE = {verb: entry for section in VERBS.values() for verb, entry in section.items()}
 
 
 class Verbs(click.Group):
     """A group that imports a verb's module only when the verb is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [verb for verb in _TABLE if _there(verb)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in _TABLE or not _there(cmd_name):
             return None
-        command = importlib.import_module(f"trainload.cli.{VERBS[cmd_name][0]}").command
+        module = importlib.import_module(f"trainload.cli.{_TABLE[cmd_name][0]}")
+        command = getattr(module, f"command_{cmd_name}", None) or module.command
         assert isinstance(command, click.Command)
-        return command
+        return adopted(command, started(ctx).catalogue)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if self.get_command(ctx, verb) is None and not verb.startswith("-") and not ctx.resilient_parsing:
+            raise click.NoSuchCommand(verb, possibilities=self.list_commands(ctx), ctx=ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+        tr = started(ctx).catalogue.template
+        known = self.list_commands(ctx)
+        for section, verbs in VERBS.items():
+            rows = [(verb, tr(text)) for verb, (_, text) in verbs.items() if verb in known]
+            if rows:
+                with formatter.section(tr(section)):
+                    formatter.write_dl(rows, col_max=12)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="trainload")
-def trainload() -> None:
-    """Carries an AI project, unchanged and verifiable, to wherever the GPUs are."""
+def _there(verb: str) -> bool:
+    return importlib.util.find_spec(f"trainload.cli.{_TABLE[verb][0]}") is not None
+
+
+def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
+    """``command`` with the global options and its help in the reader's language."""
+    verb = copy.copy(command)
+    verb.context_settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
+    verb.help = catalogue.template(command.help or "")
+    verb.epilog = catalogue.template("Global options work here too: -C, -q, --json, --lang, --home.")
+    verb.params = [_translated(param, catalogue) for param in [*command.params, *everywhere(hidden=True)]]
+    return verb
+
+
+def _translated(param: click.Parameter, catalogue: Catalogue) -> click.Parameter:
+    if not isinstance(param, click.Option) or not param.help:
+        return param
+    twin = copy.copy(param)
+    twin.help = catalogue.template(param.help)
+    return twin
+
+
+def _group(start: Start) -> Verbs:
+    tr = start.catalogue.template
+    return Verbs(
+        "trainload",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=tr("Carries an AI project, unchanged and verifiable, to wherever the GPUs are."),
+        epilog=tr("Begin in your project's folder with: trainload run"),
+        params=[*(_translated(p, start.catalogue) for p in everywhere(hidden=False)), _version()],
+        no_args_is_help=True,
+    )
+
+
+def _version() -> click.Parameter:
+    def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+        if value:
+            click.echo(f"trainload {__version__}")
+            ctx.exit()
+
+    return click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the version."
+    )
+
+
+def run(
+    argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path | None, stdout: TextIO, stderr: TextIO
+) -> int:
+    """One command from its words to its exit code; errors are told, bugs are raised."""
+    with speaking(choose(environ, argv)) as catalogue, redirect_stdout(stdout):
+        start = Start(environ, cwd, stdout, stderr, catalogue)
+        group = _group(start)
+        completion = environ.get("_TRAINLOAD_COMPLETE")
+        if completion:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(group, {"obj": start}, "trainload", "_TRAINLOAD_COMPLETE", completion)
+        try:
+            with group.make_context("trainload", list(argv), obj=start) as ctx:
+                code = group.invoke(ctx)
+                return code if isinstance(code, int) else 0
+        except click.exceptions.Exit as done:
+            return done.exit_code
+        except click.exceptions.NoArgsIsHelpError as error:
+            stderr.write(error.format_message() + "\n")
+            return error.exit_code
+        except click.ClickException as error:
+            return _tell(_usage(error), start)
+        except TrainloadError as error:
+            return _tell(error, start)
+        except OSError as error:
+            if error.errno not in _MACHINE:
+                raise
+            return _tell(_of_the_machine(error), start)
+
+
+_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE,
+    errno.EFBIG,
+}  # fmt: skip
+"""What a disk or a limit says at any moment; never a bug of ours."""
+
+
+def _of_the_machine(error: OSError) -> TrainloadError:
+    reason = os.strerror(error.errno or 0)
+    where = Place(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    hints = [Text("make room, or set TRAINLOAD_HOME to a larger disk")] if error.errno == errno.ENOSPC else []
+    return TrainloadError(Text("{reason}", reason=reason), place=where, hints=hints)
+
+
+def _usage(error: click.ClickException) -> TrainloadError:
+    """A wrong command line in our own form; click's message is translated already."""
+    hints: list[Text] = []
+    if isinstance(error, click.NoSuchOption | click.NoSuchCommand):
+        message = error.message
+        if error.possibilities:
+            hints.append(Text("did you mean {words}?", words=", ".join(error.possibilities)))
+    else:
+        message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hints.append(Text("see {command} --help", command=error.ctx.command_path))
+    return UsageError(Text("{message}", message=" ".join(message.split()).removesuffix(".")), hints=hints)
+
+
+def _tell(error: TrainloadError, start: Start) -> int:
+    lines = error_lines(error, start.catalogue, colour=colours(start.stderr, start.environ))
+    start.stderr.write("\n".join(lines) + "\n")
+    if start.json:
+        document = {"error": error_document(error, start.catalogue)}
+        start.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    return error.exit_code
+
+
+class _Stopped(BaseException):
+    """A signal asks us to end; like KeyboardInterrupt it passes every ``except Exception``."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """The first signal unwinds, so that what is half written is taken back; the second ends the process."""
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_DFL)
+    raise _Stopped(number)
+
+
+def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.__excepthook__(kind, error, trace)
+    sys.stderr.write(
+        f"\nthis is a bug in trainload {__version__} (Python {sys.version.split()[0]}, {sys.platform}), "
+        "not a mistake of yours; please report it with the lines above\n"
+    )
+    raise SystemExit(BUG)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script."""
-    trainload.main(args=list(argv) if argv is not None else sys.argv[1:], prog_name="trainload")
+    sys.excepthook = _bug
+    for one in _SIGNALS:
+        if signal.getsignal(one) is not signal.SIG_IGN:  # nohup and background jobs stay as they are
+            signal.signal(one, _stop)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = run(words, environ=dict(os.environ), cwd=_cwd(), stdout=sys.stdout, stderr=sys.stderr)
+        sys.stdout.flush()
+    except _Stopped as stopped:
+        sys.stderr.write("\n" if stopped.number == signal.SIGINT else "")  # ends the terminal's ^C
+        code = 128 + stopped.number
+    except BrokenPipeError:
+        # what is still buffered has no reader; Python would complain about it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+def _cwd() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None

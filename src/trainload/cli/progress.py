@@ -1,0 +1,210 @@
+"""Listeners to progress: bars on a terminal, plain lines in a log, warnings only when quiet.
+
+All three write the same sentence when a task ends, so a log and a terminal tell the same story.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from trainload.cli.render import colours, label
+from trainload.cli.texts import Catalogue
+from trainload.cli.units import cells, duration, pad, rate, shorten, size
+from trainload.errors import printable
+from trainload.events import Began, Ended, Event, How, Level, Moved, Reporter, Said
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_LABEL = 44  # cells; longer labels push the numbers to the right
+_LOG_EVERY = 10.0  # seconds between two lines about one long task in a log
+_PATIENCE = 0.3  # seconds before a bar is drawn: what is over sooner needs none, and rich takes 70 ms to import
+
+
+@dataclass(slots=True)
+class _Task:
+    label: str
+    total: int | None
+    began: float
+    told: float
+    done: int = 0
+
+
+class Lines:
+    """One plain line per task when it ends, and one every ten seconds while it runs."""
+
+    def __init__(
+        self, stream: TextIO, catalogue: Catalogue, *, colour: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._catalogue = catalogue
+        self._colour = colour
+        self._clock = clock
+        self._tasks: dict[str, _Task] = {}
+        self._lock = threading.RLock()
+
+    def report(self, event: Event, /) -> None:
+        with self._lock:
+            match event:
+                case Said(text, level):
+                    self._said(self._catalogue.text(text), level)
+                case Began(task, name, total):
+                    now = self._clock()
+                    self._tasks[task] = _Task(printable(self._catalogue.template(name)), total, now, now)
+                    self._began(task)
+                case Moved(task, done) if task in self._tasks:
+                    self._tasks[task].done = done
+                    self._moved(task)
+                case Ended():
+                    self._ended(event)
+                    self._tasks.pop(event.task, None)
+                case _:
+                    pass
+
+    def close(self) -> None:
+        """Nothing is left on the terminal."""
+
+    def _said(self, sentence: str, level: Level) -> None:
+        mark = label("warning", self._catalogue, colour=self._colour) if level is Level.WARNING else ""
+        self._write(mark + sentence)
+
+    def _began(self, task: str) -> None:
+        """Nothing: a task is told when it ends or takes long."""
+
+    def _moved(self, task: str) -> None:
+        known, now = self._tasks[task], self._clock()
+        if now - known.told >= _LOG_EVERY:
+            known.told = now
+            self._write(f"  {known.label}: {amount(known.done, known.total)}")
+
+    def _ended(self, event: Ended) -> None:
+        self._write(ended_line(event, self._catalogue))
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+class Bars(Lines):
+    """Bars while something takes its time; the lines stay, the bars go."""
+
+    _progress: Progress | None = None
+    _timer: threading.Timer | None = None
+
+    def __init__(self, stream: TextIO, catalogue: Catalogue, *, colour: bool) -> None:
+        super().__init__(stream, catalogue, colour=colour)
+        self._bars: dict[str, TaskID] = {}
+
+    def close(self) -> None:
+        with self._lock:
+            self._tasks.clear()
+            self._hide()
+
+    def _began(self, task: str) -> None:
+        if self._progress is not None:
+            self._add(task)
+        elif self._timer is None:
+            self._timer = threading.Timer(_PATIENCE, self._show)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _moved(self, task: str) -> None:
+        if self._progress is not None and task in self._bars:
+            known = self._tasks[task]
+            self._progress.update(self._bars[task], completed=known.done, amount=amount(known.done, known.total))
+
+    def _ended(self, event: Ended) -> None:
+        bar = self._bars.pop(event.task, None)
+        if self._progress is not None and bar is not None:
+            self._progress.remove_task(bar)
+        super()._ended(event)
+        if self._tasks.keys() <= {event.task}:
+            self._hide()
+
+    def _write(self, line: str) -> None:
+        if self._progress is None:
+            super()._write(line)
+        else:
+            from rich.text import Text
+
+            self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def _show(self) -> None:
+        """Called by the timer: draws a bar for each task that still runs."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TransferSpeedColumn
+
+        with self._lock:
+            self._timer = None
+            if not self._tasks:
+                return
+            self._progress = Progress(
+                TextColumn("  {task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[amount]}", markup=False),
+                TransferSpeedColumn(),
+                console=Console(file=self._stream, no_color=not self._colour),
+                transient=True,
+            )
+            for task in self._tasks:
+                self._add(task)
+            self._progress.start()
+
+    def _add(self, task: str) -> None:
+        assert self._progress is not None
+        known = self._tasks[task]
+        self._bars[task] = self._progress.add_task(
+            shorten(known.label, _LABEL),
+            total=known.total,
+            completed=known.done,
+            amount=amount(known.done, known.total),
+        )
+
+    def _hide(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+            self._bars.clear()
+
+
+class Warnings(Lines):
+    """Only warnings: what ``--quiet`` leaves."""
+
+    def report(self, event: Event, /) -> None:
+        if isinstance(event, Said) and event.level is Level.WARNING:
+            super().report(event)
+
+
+def amount(done: int, total: int | None) -> str:
+    """``45 MB / 192 MB``, ``45 MB``, or nothing when no byte has come yet."""
+    if total is not None:
+        return f"{size(done)} / {size(total)}"
+    return size(done) if done else ""
+
+
+def ended_line(event: Ended, catalogue: Catalogue) -> str:
+    """``  fetched        torch 2.13.0+cpu    192 MB  2.1 s  91 MB/s``."""
+    how = pad(catalogue.template(event.how.value), max(cells(catalogue.template(h.value)) for h in How))
+    parts = [how, pad(printable(catalogue.template(event.label)), _LABEL)]
+    parts.append(pad(size(event.size) if event.size is not None else "", 8, right=True))
+    if event.seconds is not None and event.how is not How.PRESENT:
+        parts.append(pad(duration(event.seconds), 6, right=True))
+        parts.append(rate(event.size, event.seconds) if event.size else "")
+    return ("  " + "  ".join(parts)).rstrip()
+
+
+def reporter_for(stream: TextIO, catalogue: Catalogue, *, quiet: bool, environ: Mapping[str, str]) -> Reporter:
+    """The listener that suits ``stream``."""
+    colour = colours(stream, environ)
+    if quiet:
+        return Warnings(stream, catalogue, colour=colour)
+    if stream.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI"):
+        return Bars(stream, catalogue, colour=colour)
+    return Lines(stream, catalogue, colour=colour)

@@ -1,0 +1,86 @@
+"""The World: everything outside that a verb may need, built once per command and passed on as a value.
+
+Nothing below ``cli`` reads the environment, the clock or the current folder; it gets them from here.
+"""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from trainload.cli.texts import Catalogue
+from trainload.errors import Text
+from trainload.events import Level, Reporter, Said
+
+if TYPE_CHECKING:
+    from trainload.system.http import Http
+
+
+@dataclass(frozen=True)
+class World:
+    """One command's surroundings. Expensive things are made when first asked for."""
+
+    home: Path
+    """Absolute; the store and everything else we keep lies below it."""
+    cwd: Path
+    """The project's folder: where we were called, or ``-C``."""
+    environ: Mapping[str, str]
+    now: datetime
+    """When the command began, UTC."""
+    cpus: int
+    json: bool
+    quiet: bool
+    catalogue: Catalogue
+    stdout: TextIO
+    """For data only."""
+    stderr: TextIO
+    """For talk: progress, warnings, errors."""
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        """Progress on stderr: bars on a terminal, plain lines in a log, warnings only when quiet."""
+        from trainload.cli.progress import reporter_for
+
+        return reporter_for(self.stderr, self.catalogue, quiet=self.quiet, environ=self.environ)
+
+    @cached_property
+    def http(self) -> Http:
+        """A client with this machine's certificate authorities and proxies."""
+        from trainload import __version__
+        from trainload.system.host import ca_file
+        from trainload.system.http import Http
+
+        return Http(user_agent=f"trainload/{__version__}", ca_file=ca_file(self.environ))
+
+    def say(self, text: Text) -> None:
+        """A sentence of talk on stderr; not when quiet."""
+        self.reporter.report(Said(text))
+
+    def warn(self, text: Text) -> None:
+        """A warning on stderr, also when quiet."""
+        self.reporter.report(Said(text, Level.WARNING))
+
+    def translate(self, text: Text | str) -> str:
+        return self.catalogue.text(text)
+
+    def result(self, value: object, lines: str | Sequence[str] = ()) -> None:
+        """What the command found: with ``--json`` ``value`` as one JSON document, else ``lines``; on stdout."""
+        if self.json:
+            text = _json.dumps(value, ensure_ascii=False, indent=2)
+        else:
+            text = lines if isinstance(lines, str) else "\n".join(lines)
+        if text:
+            self.stdout.write(text + "\n")
+            self.stdout.flush()
+
+    def close(self) -> None:
+        """Ends what is still drawn on the terminal."""
+        if "reporter" in self.__dict__:
+            close = getattr(self.reporter, "close", None)
+            if close is not None:
+                close()
