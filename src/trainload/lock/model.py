@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from packaging.pylock import Pylock
-
 from trainload.platform import Platform
 
 
@@ -52,6 +50,24 @@ class File:
     size: int | None
     """Bytes; None when the index does not say."""
     location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class PythonPackage:
+    """One version of a Python project and the files of it that a target of the lock can take.
+
+    A name occurs twice only when architectures need different versions; the markers then exclude each other.
+    """
+
+    name: str
+    """Normalised project name (PEP 503)."""
+    version: str
+    wheels: tuple[File, ...] = ()
+    """Sorted by file name; only what fits the lock's Python and glibc on some architecture."""
+    sdist: File | None = None
+    """Kept only when some architecture has no wheel."""
+    marker: str | None = None
+    """None: every target takes it; else mostly ``platform_machine == 'x86_64'``."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,10 +150,11 @@ class Lock:
     """Everything that goes in, for every target platform at once."""
 
     inputs: str
-    """sha256 of all that was asked for; differs from the project's: the lock is stale."""
+    """sha256 (64 hexadecimal digits) of all that was asked for; differs from the project's: the lock is stale."""
     python: str
     """Minor version of the image's interpreter, ``3.11``."""
-    packages: Pylock
+    packages: tuple[PythonPackage, ...]
+    """Sorted by name, then version."""
     base: Base
     platforms: tuple[Platform, ...]
     interpreter: StandalonePython | None = None

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import TypeVar
 
-from packaging.pylock import Pylock
-
 from trainload.errors import Text
 from trainload.lock.model import (
     ArchivePath,
@@ -94,7 +92,7 @@ def lock(
     return Lock(
         inputs="0" * 64,
         python="3.11",
-        packages=Pylock.from_dict({"lock-version": "1.0", "created-by": "test", "packages": []}),
+        packages=(),
         base=DistributionBase("debian", "bookworm", "slim", ("tini",), (), packages, "3.11", (2, 36)),
         platforms=tuple(Platform("linux", architecture) for architecture in packages),
         interpreter=interpreter,

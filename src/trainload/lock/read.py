@@ -1,0 +1,260 @@
+"""Reads ``pylock.trainload.toml`` strictly: what is not understood exactly is refused (THREATS F01-F07)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+from trainload.errors import LockError, Place, Problems, Text
+from trainload.lock import document
+from trainload.lock.document import Table
+from trainload.lock.model import (
+    ArchivePath,
+    Base,
+    DistributionBase,
+    DistributionPackage,
+    File,
+    Found,
+    ImageBase,
+    Location,
+    Lock,
+    PythonPackage,
+    ReleaseFile,
+    StandalonePython,
+    Url,
+)
+from trainload.platform import Platform
+
+VERSION = 1
+"""Of ``[tool.trainload]``; a lock with a higher one is refused (THREATS F05)."""
+
+HEX = re.compile("[0-9a-f]{64}")
+_NAME = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")  # PEP 503, normalised
+_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")  # NAME_MAX; THREATS F04
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_PYTHON = re.compile(r"3\.[0-9]{1,3}")
+_FULL_PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}(?:[a-z]+[0-9]+)?")
+_GLIBC = re.compile(r"2\.[0-9]{1,3}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_DEBIAN_NAME = re.compile("[a-z0-9][a-z0-9+.-]+")  # Debian Policy 5.6.1
+_DEBIAN_VERSION = re.compile("[A-Za-z0-9.+~:-]+")  # Debian Policy 5.6.12
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+_MARKER = re.compile("[\x20-\x7e]{1,4096}")
+_PACKAGE_KEYS = (
+    "name", "version", "marker", "requires-python", "dependencies", "index", "wheels", "sdist",
+    "attestation-identities", "tool",
+)  # fmt: skip
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def loads(data: bytes, file: str) -> Lock:
+    """The lock in ``data``; ``file`` is its name in errors.
+
+    Raises :class:`LockError`, or :class:`ManyErrors` with every problem and its key path.
+    """
+    top = Table(document.parse(data, file), file, Problems())
+    _check_versions(top)
+    own = top.table("tool").table("trainload")
+    packages = tuple(_package(table) for table in top.tables("packages"))
+    _check_unique(packages, top)
+    own.only(("version", "inputs", "python", "accelerator", "platforms", "base", "interpreter"))
+    lock = Lock(
+        inputs=own.text("inputs", HEX, want="64 hexadecimal digits"),
+        python=own.text("python", _PYTHON, want="a minor version such as 3.11"),
+        packages=tuple(sorted(packages, key=lambda package: (package.name, package.version))),
+        base=_base(own.table("base")),
+        platforms=_platforms(own),
+        interpreter=_interpreter(own.table("interpreter")) if "interpreter" in own.values else None,
+        accelerator=own.text("accelerator", _WORD),
+    )
+    top.problems.check()
+    return lock
+
+
+def _check_versions(top: Table) -> None:
+    """Refuse a lock of another format at once: nothing else in it can be judged (THREATS F05)."""
+    standard = top.values.get("lock-version")
+    if standard != "1.0":
+        raise LockError(
+            "the lock has a format this version of Trainload does not know",
+            place=Place(top.file, "lock-version"),
+            got=repr(standard)[:80],
+            want="1.0 (PEP 751)",
+            hints=[Text("make it anew with: trainload lock")],
+        )
+    tool = top.values.get("tool")
+    own = tool.get("trainload") if isinstance(tool, dict) else None
+    version = own.get("version") if isinstance(own, dict) else None
+    if version != VERSION or isinstance(version, bool):
+        raise LockError(
+            "the lock has a format this version of Trainload does not know",
+            place=Place(top.file, "tool.trainload.version"),
+            got=repr(version)[:80],
+            want=VERSION,
+            hints=[Text("upgrade Trainload, or make the lock anew with: trainload lock")],
+        )
+
+
+def _package(table: Table) -> PythonPackage:
+    table.only(_PACKAGE_KEYS)
+    wheels = tuple(sorted(_file(wheel) for wheel in table.tables("wheels")))
+    sdist = _file(table.table("sdist")) if "sdist" in table.values else None
+    if not wheels and sdist is None:
+        table.wrong("wheels", "names no file", want="wheels or an sdist")
+    names = [wheel.name for wheel in wheels]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        table.wrong("wheels", Text("names {file} twice", file=name))
+    return PythonPackage(
+        name=table.text("name", _NAME, want="a normalised project name (PEP 503)"),
+        version=table.text("version", _VERSION, want="a version"),
+        wheels=wheels,
+        sdist=sdist,
+        marker=table.optional_text("marker", _MARKER, want="an environment marker (PEP 508)"),
+    )
+
+
+def _check_unique(packages: Iterable[PythonPackage], top: Table) -> None:
+    """No package and no file twice: which one goes in would be a guess (THREATS F02)."""
+    versions: dict[str, dict[str, str | None]] = {}
+    hashes: dict[str, str] = {}
+    for index, package in enumerate(packages):
+        others = versions.setdefault(package.name, {})
+        if package.name and package.version in others:
+            text = Text("{name} {version} stands here twice", name=package.name, version=package.version)
+            top.wrong(f"packages[{index}]", text)
+        elif others and None in (package.marker, *others.values()):
+            text = Text("{name} stands here in two versions for one target", name=package.name)
+            top.wrong(f"packages[{index}]", text, got=", ".join([*others, package.version]))
+        others[package.version] = package.marker
+        for file in package.wheels:
+            if hashes.setdefault(file.name, file.sha256) != file.sha256:
+                top.wrong(f"packages[{index}].wheels", Text("{file} has two different hashes", file=file.name))
+
+
+def _file(table: Table) -> File:
+    """A wheel, an sdist or an archive (PEP 751 § packages.wheels)."""
+    location = _location(table)
+    name = table.optional_text("name", _FILE_NAME, want="a file name")
+    if name is None:
+        name = location.name if isinstance(location, Found) else _url_name(location)
+    if not _FILE_NAME.fullmatch(name):
+        table.wrong("name", "has a wrong value", got=repr(name)[:200], want="a file name")
+    hashes = table.table("hashes", required=False)
+    if "sha256" not in hashes.values:
+        got = ", ".join(hashes.values) or "no hash"
+        table.wrong("hashes", "has no sha256, so its bytes are not known", got=got, want="sha256")
+        sha256 = ""
+    else:
+        sha256 = hashes.text("sha256", HEX, want="64 hexadecimal digits")
+    return File(name, sha256, table.optional_number("size"), location)
+
+
+def _location(table: Table) -> Location:
+    path = table.values.get("path")
+    if path is not None:
+        return Found(table.text("path", _FILE_NAME, want="a bare file name, looked up in the find-links folders"))
+    url = table.text("url", want="an https address")
+    reason = refusal(url) if "url" in table.values else None
+    if reason is not None:
+        table.wrong("url", reason, got=_without_secret(url))
+        return Url("")
+    return Url(url)
+
+
+def refusal(url: str) -> Text | None:
+    """Why ``url`` may not stand in a lock, or None (THREATS F03)."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return Text("is not an address")
+    if "@" in parts.netloc:
+        return Text("carries a user or password, which may not be in a lock")
+    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
+        return Text("is an address with forbidden characters")
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
+        return Text("is not an https address")
+    return None if host else Text("is not an address")
+
+
+def _without_secret(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", url)[:200]
+
+
+def _url_name(location: Location) -> str:
+    return unquote(urlsplit(location.url).path).rpartition("/")[2] if isinstance(location, Url) else ""
+
+
+def _platforms(own: Table) -> tuple[Platform, ...]:
+    found = []
+    for text in own.texts("platforms"):
+        if text not in ("linux/amd64", "linux/arm64"):
+            own.wrong("platforms", "has a wrong value", got=text, want="linux/amd64 or linux/arm64")
+        else:
+            found.append(Platform.parse(text))
+    if not found:
+        own.wrong("platforms", "is missing", want="linux/amd64 or linux/arm64")
+    return tuple(sorted(set(found)))
+
+
+def _base(table: Table) -> Base:
+    kind = table.text("kind", re.compile("distribution|image"), want="distribution or image")
+    if kind != "distribution":
+        table.only(("kind", "reference", "digest"))
+        return ImageBase(table.text("reference"), table.text("digest", re.compile("sha256:[0-9a-f]{64}")))
+    known = ("kind", "distribution", "suite", "profile", "requested", "python", "glibc", "releases", "packages")
+    table.only(known)
+    packages = table.table("packages")
+    packages.only(("amd64", "arm64"))
+    major, _, minor = (table.text("glibc", _GLIBC, want="a version such as 2.36") or "2.0").partition(".")
+    return DistributionBase(
+        distribution=table.text("distribution", _WORD),
+        suite=table.text("suite", _WORD),
+        profile=table.text("profile", _WORD),
+        requested=table.texts("requested"),
+        releases=tuple(_release(release) for release in table.tables("releases")),
+        packages={
+            architecture: tuple(sorted(_distribution_package(item) for item in packages.tables(architecture)))
+            for architecture in sorted(packages.values)
+        },
+        python=table.text("python", _PYTHON, want="a minor version such as 3.11"),
+        glibc=(int(major), int(minor)),
+    )
+
+
+def _release(table: Table) -> ReleaseFile:
+    table.only(("archive", "suite", "date", "sha256"))
+    return ReleaseFile(
+        table.text("archive", _WORD),
+        table.text("suite", _WORD),
+        table.text("date", _DATE, want="a time such as 2026-01-31T00:00:00Z"),
+        table.text("sha256", HEX, want="64 hexadecimal digits"),
+    )
+
+
+def _distribution_package(table: Table) -> DistributionPackage:
+    table.only(("name", "version", "architecture", "archive", "path", "size", "sha256", "installed-size"))
+    path = table.text("path")
+    parts = path.split("/")
+    if path and not all(_FILE_NAME.fullmatch(part) for part in parts):
+        table.wrong("path", "has a wrong value", got=repr(path)[:200], want="a path inside the archive")
+    sha256 = table.text("sha256", HEX, want="64 hexadecimal digits")
+    location = ArchivePath(table.text("archive", _WORD), path)
+    return DistributionPackage(
+        name=table.text("name", _DEBIAN_NAME, want="a package name"),
+        version=table.text("version", _DEBIAN_VERSION, want="a package version"),
+        architecture=table.text("architecture", re.compile("amd64|arm64|all"), want="amd64, arm64 or all"),
+        file=File(parts[-1], sha256, table.number("size"), location),
+        installed_size=table.number("installed-size"),
+    )
+
+
+def _interpreter(table: Table) -> StandalonePython:
+    table.only(("version", "archives"))
+    archives = table.table("archives")
+    archives.only(("amd64", "arm64"))
+    return StandalonePython(
+        version=table.text("version", _FULL_PYTHON, want="a version such as 3.12.8"),
+        archives={name: _file(archives.table(name)) for name in sorted(archives.values)},
+    )

@@ -1,0 +1,141 @@
+"""Writes ``pylock.trainload.toml``: sorted, one file per line, so that a git diff reads like a list of changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import unquote, urlsplit
+
+from trainload.lock.model import (
+    ArchivePath,
+    Base,
+    DistributionPackage,
+    File,
+    Found,
+    ImageBase,
+    Lock,
+    PythonPackage,
+    StandalonePython,
+    Url,
+)
+from trainload.lock.read import VERSION
+
+_HEAD = """\
+# Made by `trainload lock`: the exact bytes of everything that goes in. Keep it in version control.
+# Its Python part is a standard lock (PEP 751) for the targets under `environments`.
+"""
+_TARGET = "sys_platform == 'linux' and implementation_name == 'cpython' and platform_machine == '{machine}'"
+
+
+def dumps(lock: Lock) -> bytes:
+    """The lock as TOML (PEP 751); equal locks give equal bytes."""
+    lines = [_HEAD]
+    lines.append('lock-version = "1.0"')
+    machines = ("x86_64", "aarch64")
+    lines.extend(_list("environments", (_text(_TARGET.format(machine=machine)) for machine in machines)))
+    lines.append(f"requires-python = {_text(f'=={lock.python}.*')}")
+    lines.append('created-by = "trainload"')
+    if not lock.packages:
+        lines.append("packages = []")
+    for package in sorted(lock.packages, key=lambda package: (package.name, package.version)):
+        lines.extend(_package(package))
+    lines.extend(["", "[tool.trainload]", f"version = {VERSION}"])
+    for key, value in (("inputs", lock.inputs), ("python", lock.python), ("accelerator", lock.accelerator)):
+        lines.append(f"{key} = {_text(value)}")
+    lines.append(f"platforms = [{', '.join(_text(str(target)) for target in sorted(lock.platforms))}]")
+    lines.extend(_base(lock.base))
+    if lock.interpreter is not None:
+        lines.extend(_interpreter(lock.interpreter))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _package(package: PythonPackage) -> Iterator[str]:
+    yield from ("", "[[packages]]", f"name = {_text(package.name)}", f"version = {_text(package.version)}")
+    if package.marker is not None:
+        yield f"marker = {_text(package.marker)}"
+    if package.wheels:
+        yield from _list("wheels", (_file(wheel) for wheel in sorted(package.wheels)))
+    if package.sdist is not None:
+        yield f"sdist = {_file(package.sdist)}"
+
+
+def _file(file: File) -> str:
+    pairs: dict[str, object] = {}
+    match file.location:
+        case Url(url):
+            if unquote(urlsplit(url).path).rpartition("/")[2] != file.name:
+                pairs["name"] = file.name
+            pairs["url"] = url
+        case Found(name):
+            pairs["path"] = name
+        case ArchivePath():
+            raise AssertionError("a Python file does not come from a distribution's archive")
+    if file.size is not None:
+        pairs["size"] = file.size
+    return _inline({**pairs, "hashes": {"sha256": file.sha256}})
+
+
+def _base(base: Base) -> Iterator[str]:
+    yield from ("", "[tool.trainload.base]")
+    if isinstance(base, ImageBase):
+        yield from ('kind = "image"', f"reference = {_text(base.reference)}", f"digest = {_text(base.digest)}")
+        return
+    yield 'kind = "distribution"'
+    for key, value in (("distribution", base.distribution), ("suite", base.suite), ("profile", base.profile)):
+        yield f"{key} = {_text(value)}"
+    yield from _list("requested", (_text(name) for name in base.requested))
+    yield f"python = {_text(base.python)}"
+    yield f"glibc = {_text(f'{base.glibc[0]}.{base.glibc[1]}')}"
+    releases = (
+        {"archive": item.archive, "suite": item.suite, "date": item.date, "sha256": item.sha256}
+        for item in base.releases
+    )
+    yield from _list("releases", (_inline(release) for release in releases))
+    yield from ("", "[tool.trainload.base.packages]")
+    for architecture, packages in sorted(base.packages.items()):
+        yield from _list(architecture, (_distribution_package(package) for package in sorted(packages)))
+
+
+def _distribution_package(package: DistributionPackage) -> str:
+    location = package.file.location
+    assert isinstance(location, ArchivePath)
+    return _inline(
+        {
+            "name": package.name,
+            "version": package.version,
+            "architecture": package.architecture,
+            "archive": location.archive,
+            "path": location.path,
+            "size": package.file.size,
+            "sha256": package.file.sha256,
+            "installed-size": package.installed_size,
+        }
+    )
+
+
+def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
+    yield from ("", "[tool.trainload.interpreter]", f"version = {_text(interpreter.version)}")
+    yield from ("", "[tool.trainload.interpreter.archives]")
+    for architecture, archive in sorted(interpreter.archives.items()):
+        yield f"{architecture} = {_file(archive)}"
+
+
+def _list(key: str, values: Iterable[str]) -> Iterator[str]:
+    """A list with one value per line."""
+    items = [f"    {value}," for value in values]
+    yield from [f"{key} = [", *items, "]"] if items else [f"{key} = []"]
+
+
+def _inline(pairs: Mapping[str, object]) -> str:
+    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in pairs.items()) + " }"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return _inline(value)
+    return str(value) if isinstance(value, int) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
