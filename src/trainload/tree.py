@@ -32,6 +32,8 @@ class Entry:
     """A symbolic link's target, as it stands."""
     modified: int = 0
     """Nanoseconds since the epoch; a cache hint, never part of a digest."""
+    foreign: bool = False
+    """Owned by someone else than this user and root (THREATS F14)."""
 
 
 class Tree(Protocol):

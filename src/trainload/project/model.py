@@ -51,6 +51,8 @@ class UvLock:
     """``uv.lock`` beside ``pyproject.toml``: honoured exactly."""
 
     path: str = "uv.lock"
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class PylockFile:
     """A PEP 751 lock the user keeps: honoured exactly."""
 
     path: str = "pylock.toml"
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,9 @@ class Resources:
     ports: tuple[str, ...] = ()
 
 
+_NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set; one place per default is ``project/config.py``."""
@@ -132,7 +139,7 @@ class Settings:
     find_links: Chosen[tuple[str, ...]]
     """Folders with wheels; relative to the project, or absolute when they come from the environment."""
     indexes: Chosen[tuple[str, ...]]
-    """Package indexes by precedence, the default one last; empty: uv's own default."""
+    """Package indexes by precedence, the default one last (``""``: uv's own default); empty: uv's own only."""
     accelerator: Chosen[str]
     """``cpu``, ``cuda``, ``cu128``, ``rocm6.3`` or ``auto``."""
     command: Chosen[tuple[str, ...]]
@@ -147,6 +154,8 @@ class Settings:
     platforms: Chosen[tuple[str, ...]]
     mirrors: Chosen[Mirrors]
     run: Chosen[Resources]
+    secrets: Chosen[tuple[str, ...]] = _NO_SECRETS
+    """Patterns of files that go in although they look like secrets (THREATS P08, P11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +193,8 @@ class CodeListing:
 
     files: tuple[CodeFile, ...]
     left_out: tuple[tuple[str, Left, str], ...] = ()
-    """(path, why, the rule or the kind of secret)."""
+    """(path, why, the rule or the kind of secret). A folder left out as a whole is one entry, ending in ``/``."""
+    warnings: tuple[Text, ...] = ()
 
     @property
     def size(self) -> int:
