@@ -12,7 +12,13 @@ from trainload.system.tree import DiskTree
 from trainload.testing.tree import Fifo, Link, MemoryTree
 from trainload.tree import EntryKind, Tree
 
-NAMES = {"a/b.py": "b", "a/c/d.py": "dd", "a.txt": "x", "train.py": "print()", "a/link": Link("b.py")}
+NAMES: dict[str, str | Link] = {
+    "a/b.py": "b",
+    "a/c/d.py": "dd",
+    "a.txt": "x",
+    "train.py": "print()",
+    "a/link": Link("b.py"),
+}
 
 
 def disk(root: Path) -> DiskTree:
@@ -28,7 +34,7 @@ def disk(root: Path) -> DiskTree:
 
 @pytest.fixture(params=["disk", "memory"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
-    return disk(tmp_path) if request.param == "disk" else MemoryTree(NAMES)
+    return disk(tmp_path) if request.param == "disk" else MemoryTree(dict(NAMES))
 
 
 def test_a_walk_is_sorted_by_path(tree: Tree) -> None:
