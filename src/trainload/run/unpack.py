@@ -1,0 +1,198 @@
+"""Layers unpacked once each, in parallel, as the user who runs: ``rootfs/layers/<diff_id>-<uid>/``.
+
+The result is a cache that can be made again, so no file is fsynced. A layer is written under a temporary
+name with its lock held and renamed when its digest is right: ``kill -9`` leaves only what the next look
+removes. After a power loss a layer that was not known to be on the disk yet is not trusted (``done.json``
+has the boot it was written in).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainload.digest import Digest
+from trainload.errors import LayerError, Place, RunError, Text
+from trainload.events import SILENT, Began, Ended, How, Reporter
+from trainload.limits import DEFAULT, Limits
+from trainload.run.inflate import TarStream
+from trainload.run.placing import Placing
+from trainload.run.rootdir import RootDir
+
+FORMAT = 1
+"""Of an unpacked layer; another one is made again."""
+_SETTLED = 60.0  # seconds after which the kernel has most likely written it back: syncfs is then cheap
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlob:
+    """A layer that lies in the store."""
+
+    path: Path
+    diff_id: Digest
+    size: int
+    """Bytes of the blob, for progress."""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedLayer:
+    """A layer as a folder."""
+
+    folder: Path
+    implicit: tuple[str, ...]
+    """Folders no entry of this layer names: a lower layer says how they look."""
+    dropped: tuple[str, ...]
+    """What was left out, by kind: ``device``, ``set-id``, ``attribute``."""
+
+
+def unpack(
+    layers: Sequence[LayerBlob], home: Path, *, reporter: Reporter = SILENT, limits: Limits = DEFAULT
+) -> tuple[UnpackedLayer, ...]:
+    """Every layer as a folder, made if it is missing; the same order as given.
+
+    Raises :class:`LayerError` for a broken or hostile layer, :class:`RunError` when it cannot be written.
+    """
+    below = home / "rootfs" / "layers"
+    below.mkdir(parents=True, exist_ok=True, mode=0o700)
+    order = sorted({layer.diff_id: layer for layer in layers}.values(), key=lambda layer: -layer.size)
+    ready = {layer.diff_id: _ready(_folder(below, layer.diff_id)) for layer in order}
+    missing = [layer for layer in order if ready[layer.diff_id] is None]
+    if missing:
+        with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+            made = pool.map(lambda layer: _make(layer, below, reporter, limits), missing)
+            ready.update(zip((layer.diff_id for layer in missing), made, strict=True))
+    return tuple(found for layer in layers if (found := ready[layer.diff_id]) is not None)
+
+
+def _folder(below: Path, diff_id: Digest) -> Path:
+    return below / f"{diff_id.hex}-{os.geteuid()}"
+
+
+def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> UnpackedLayer:
+    """Unpack one layer unless somebody else did while we waited for its lock."""
+    final = _folder(below, layer.diff_id)
+    task, label = f"unpack {layer.diff_id}", layer.title or layer.diff_id.short
+    began = time.monotonic()
+    with _locked(final.with_suffix(".lock")):
+        found = _ready(final)
+        if found is not None:
+            return found
+        reporter.report(Began(task, label, None))
+        temporary = final.with_suffix(".tmp")
+        try:
+            for stale in (temporary, final):
+                _remove(stale)
+            size = _fill(layer, temporary, reporter, limits)
+            temporary.rename(final)
+        except BaseException as error:
+            _remove(temporary)
+            reporter.report(Ended(task, label, How.FAILED))
+            if isinstance(error, OSError):
+                raise _unwritable(label, error) from error
+            raise
+        reporter.report(Ended(task, label, How.MADE, size, time.monotonic() - began))
+    found = _ready(final)
+    assert found is not None
+    return found
+
+
+def _unwritable(label: str, error: OSError) -> RunError:
+    return RunError(
+        Text("the layer {layer} could not be unpacked: {reason}", layer=label, reason=error.strerror or error),
+        hints=(
+            "make room, or set TRAINLOAD_HOME to a folder on another disk",
+            "the folder must be on a file system with extended attributes, such as ext4, xfs or btrfs",
+        ),
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive ``flock``; the kernel lets go when the holder dies."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(folder: Path) -> None:
+    """Remove a tree that may hold folders without permissions."""
+    if not folder.exists():
+        return
+    if os.geteuid() != 0:
+        for root, _, _ in os.walk(folder):
+            Path(root).chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def _ready(folder: Path) -> UnpackedLayer | None:
+    """The unpacked layer, if it is whole and was written in a way that can be trusted."""
+    try:
+        done = json.loads((folder / "done.json").read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    if done["format"] != FORMAT or not (done["synced"] or done["boot"] == _boot()):
+        return None
+    if not done["synced"] and time.time() - done["time"] > _SETTLED:
+        _sync(folder)
+        _write_done(folder, {**done, "synced": True})
+    return UnpackedLayer(folder / "fs", tuple(done["implicit"]), tuple(done["dropped"]))
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        ctypes.CDLL(None).syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_done(folder: Path, done: dict[str, object]) -> None:
+    fresh = folder / f"done.{os.getpid()}"
+    fresh.write_text(json.dumps(done, sort_keys=True), encoding="utf-8")
+    fresh.rename(folder / "done.json")
+
+
+def _fill(layer: LayerBlob, temporary: Path, reporter: Reporter, limits: Limits) -> int:
+    """Unpack into ``temporary`` and check the digest; bytes of the tar stream."""
+    files = temporary / "fs"
+    files.mkdir(parents=True, mode=0o755)
+    name = layer.title or str(layer.diff_id)
+    root = RootDir(files)
+    try:
+        with TarStream(layer.path, name, limits=limits) as stream:
+            notes = Placing(root, stream, name, limits).run(f"unpack {layer.diff_id}", reporter)
+            digest, size = stream.digest(), stream.size
+        if digest != layer.diff_id:
+            raise LayerError(
+                "the layer does not hold what the image says",
+                place=Place(name),
+                got=digest,
+                want=layer.diff_id,
+                hints=("the stored layer is damaged: remove the image and build or pull it again",),
+            )
+    finally:
+        root.close()
+    done: dict[str, object] = {
+        "format": FORMAT,
+        "boot": _boot(),
+        "time": time.time(),
+        "synced": False,
+        "implicit": sorted(os.fsdecode(path) for path in root.implicit),
+        "dropped": sorted(notes.dropped),
+    }
+    _write_done(temporary, done)
+    return size
