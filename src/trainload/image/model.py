@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trainload.digest import Digest
+from trainload.plan.model import RuntimeConfig
+from trainload.platform import Platform
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -30,6 +32,10 @@ class Descriptor:
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
+    """Other places a layer may be had from; never followed unless asked (THREATS R10)."""
+    platform: Platform | None = None
+    """In an index: what the image is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,80 @@ class Layer:
     diff_id: Digest
     unpacked: int
     """Bytes of the uncompressed tar stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one step did; ``empty``: it made no layer (config.md § history)."""
+
+    created_by: str = ""
+    comment: str = ""
+    created: str | None = None
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The parsed view of a manifest's bytes (manifest.md)."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The parsed view of an image config's bytes (config.md)."""
+
+    platform: Platform
+    created: str | None
+    runtime: RuntimeConfig
+    diff_ids: tuple[Digest, ...]
+    history: tuple[History, ...]
+    volumes: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image for one platform: the bytes that are stored and sent, and what they say."""
+
+    manifest_bytes: bytes
+    config_bytes: bytes
+    manifest: Manifest
+    config: Config
+
+    @property
+    def digest(self) -> Digest:
+        """Of the manifest: the image's identity."""
+        return Digest.sha256(self.manifest_bytes)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """How an index or a registry refers to this image."""
+        return Descriptor(self.manifest.media_type, self.digest, len(self.manifest_bytes))
+
+    @property
+    def size(self) -> int:
+        """Bytes that are stored and sent: manifest, config and layers."""
+        layers = sum(layer.size for layer in self.manifest.layers)
+        return len(self.manifest_bytes) + len(self.config_bytes) + layers
+
+
+@dataclass(frozen=True, slots=True)
+class ImageIndex:
+    """Images of one name for several platforms (image-index.md)."""
+
+    raw: bytes
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.sha256(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, len(self.raw))

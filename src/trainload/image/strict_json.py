@@ -1,0 +1,92 @@
+"""JSON of other people's making, read as the image specification demands it (I-JSON, RFC 7493; THREATS R05)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from trainload.errors import ImageError, Place, Text
+from trainload.limits import DEFAULT
+
+_LARGEST = 2**53
+"""RFC 7493 § 2.2: beyond it other readers see other numbers."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _RefusedError(ValueError):
+    """A reason found inside the parser."""
+
+
+def parse_object(
+    data: bytes, where: str, *, limit: int = DEFAULT.manifest, nesting: int = DEFAULT.nesting
+) -> dict[str, object]:
+    """The JSON object in ``data``; ``where`` names it in errors.
+
+    Raises :class:`ImageError` for duplicate keys, NaN, a byte order mark, invalid UTF-8, numbers beyond 2^53,
+    lone surrogates, more than ``limit`` bytes, deeper than ``nesting``, or anything but an object.
+    """
+    if len(data) > limit:
+        raise _refuse(where, f"more than {limit} bytes", "a smaller document")
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_real
+        )
+        _walk(value, nesting)
+    except RecursionError:
+        raise _refuse(where, "nesting too deep", f"at most {nesting} levels") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and ours
+        raise _refuse(where, str(error), "I-JSON (RFC 7493)") from error
+    if not isinstance(value, dict):
+        raise _refuse(where, type(value).__name__, "a JSON object")
+    return value
+
+
+def _refuse(where: str, got: str, want: str) -> ImageError:
+    return ImageError(Text("this JSON document cannot be trusted"), place=Place(where), got=got[:300], want=want)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RefusedError(f"the key {key!r} twice")
+            seen.add(key)
+    return made
+
+
+def _constant(text: str) -> object:
+    raise _RefusedError(f"the number {text}")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > _LARGEST:
+        raise _RefusedError(f"the number {text[:40]}, beyond 2^53")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if abs(value) > _LARGEST:
+        raise _RefusedError(f"the number {text[:40]}, beyond 2^53")
+    return value
+
+
+def _walk(value: object, nesting: int) -> None:
+    level: list[object] = [value]
+    for _ in range(nesting + 1):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.keys())
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+            elif isinstance(item, str) and _SURROGATE.search(item):
+                raise _RefusedError("a lone surrogate")
+        if not inner:
+            return
+        level = inner
+    raise RecursionError

@@ -1,0 +1,228 @@
+"""The door of the store: images by name and digest, blobs, recipes, fetched files.
+
+Reading never writes, not even a lock file, so it works on a read-only mount (I10). What writes takes a lease
+first: :meth:`Store.writing`, or the first writing call on its own, which then keeps it until :meth:`Store.close`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from trainload.digest import Digest
+from trainload.errors import ImageError, Place, StoreError, Text
+from trainload.image.model import Descriptor, Image, ImageIndex
+from trainload.image.parse import make_image, parse_manifest, select
+from trainload.limits import DEFAULT
+from trainload.platform import Platform
+from trainload.store.content import Content, Ingest, missing, sync_folder
+from trainload.store.files import FileCache
+from trainload.store.index import LIMIT, Names
+from trainload.store.layout import EMPTY_INDEX, MARKER, OCI_LAYOUT, Layout, check_readable
+from trainload.store.locks import against_gc, index_lock, named_lock
+from trainload.store.recipes import Recipes
+from trainload.store.session import Session
+from trainload.store.trouble import MissingError, told
+
+
+class Store:
+    """One store; safe for threads."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Use :meth:`open`."""
+        self.layout = layout
+        self.blobs = Content(layout, layout.blobs, self._session)
+        self.files = FileCache(Content(layout, layout.files, self._session), self._is_writing)
+        self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
+        self._guard = threading.RLock()
+        self._open: Session | None = None
+
+    @classmethod
+    def open(cls, home: Path) -> Store:
+        """The store at ``home``, which need not exist yet; nothing is written.
+
+        Raises :class:`StoreError` for a folder that is something else (L05), or of a newer Trainload (fault 17).
+        """
+        layout = Layout(Path(os.path.abspath(home)))  # noqa: PTH100  # a link in HOME is followed by the system
+        check_readable(layout)
+        return cls(layout)
+
+    @property
+    def home(self) -> Path:
+        return self.layout.home
+
+    @property
+    def rootfs(self) -> Path:
+        """The embedded engine's folder of unpacked layers."""
+        return self.layout.rootfs
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Builds, pulls and runs happen inside: whatever is found or made meanwhile is safe from gc (I5).
+
+        Raises :class:`StoreError` at once when the store may not be written or belongs to another user.
+        """
+        with self._guard:
+            outer = self._open is None
+            self._session()
+        try:
+            yield
+        finally:
+            if outer:
+                self.close()
+
+    def close(self) -> None:
+        """Give the lease back, if there is one; the store can be used again afterwards."""
+        with self._guard:
+            session, self._open = self._open, None
+        if session is not None:
+            session.end()
+
+    def lock(self, name: str, waiting: Callable[[], object] | None = None) -> AbstractContextManager[None]:
+        """One process and thread at a time does the work called ``name``; freed by the kernel on ``kill -9``.
+
+        ``waiting`` is called once when another one is at it. Look again whether the work is done when you hold it.
+        """
+        self._session()
+        return named_lock(self.layout, name, waiting)
+
+    def ingest(self, size: int | None = None) -> AbstractContextManager[Ingest]:
+        """A new blob: ``write`` its bytes, then ``commit(want, size)``; see :meth:`Content.ingest`."""
+        return self.blobs.ingest(size)
+
+    def put(self, data: bytes) -> Digest:
+        """Commit a small blob."""
+        with self.ingest(len(data)) as ingest:
+            ingest.write(data)
+            return ingest.commit()[0]
+
+    def read(self, digest: Digest, limit: int = DEFAULT.manifest) -> bytes:
+        """A small blob's bytes, verified; see :meth:`Content.read`."""
+        return self.blobs.read(digest, limit)
+
+    def path(self, digest: Digest) -> Path:
+        return self.blobs.path(digest)
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        return self.blobs.has(digest, size)
+
+    def blob_file(self, digest: Digest) -> BinaryIO:
+        """A blob for reading; the caller verifies what it reads and closes it; see :meth:`Content.open`."""
+        return self.blobs.open(digest)
+
+    def names(self) -> Names:
+        """``index.json`` as it is now. Raises :class:`StoreError` when it cannot be read (L02)."""
+        path = self.layout.index
+        try:
+            with told(self.home):
+                data = path.read_bytes() if path.exists() or check_readable(self.layout) else EMPTY_INDEX
+        except FileNotFoundError:  # pragma: no cover  # removed between the two looks
+            data = b""
+        if len(data) > LIMIT:
+            raise StoreError(Text("the list of images is too large"), place=Place(str(path)))
+        return Names.parse(data, str(path))
+
+    def image(self, digest: Digest, platform: Platform | None = None) -> Image:
+        """The image whose manifest is ``digest``; of an index, the one for ``platform`` (default: this machine's).
+
+        Raises :class:`MissingError`, :class:`DamagedError`, :class:`ImageError`.
+        """
+        where = str(self.path(digest))
+        for _ in range(DEFAULT.index_depth):
+            data = self.read(digest, DEFAULT.manifest)
+            manifest = parse_manifest(data, where, digest=digest)
+            if not isinstance(manifest, ImageIndex):
+                return make_image(data, self.read(manifest.config.digest, DEFAULT.config), where)
+            digest = select(manifest, platform or Platform.host()).digest
+        raise ImageError(
+            Text("an index of images nests too deep"), place=Place(where), want=f"at most {DEFAULT.index_depth}"
+        )
+
+    def commit_image(self, image: Image, references: Iterable[str] = ()) -> Digest:
+        """Store the manifest and config of ``image`` and give it ``references``, which other images lose.
+
+        Its layers are committed already. Raises :class:`MissingError` naming a layer that is not.
+        """
+        self.put(image.config_bytes)
+        digest = self.put(image.manifest_bytes)
+        self._name(image.descriptor, references, (image.manifest.config, *image.manifest.layers))
+        return digest
+
+    def commit_index(self, index: ImageIndex, references: Iterable[str] = ()) -> Digest:
+        """As :meth:`commit_image` for images of several platforms, which are stored already."""
+        digest = self.put(index.raw)
+        self._name(index.descriptor, references, index.manifests)
+        return digest
+
+    def change_names(self, change: Callable[[Names], Names]) -> Names:
+        """The one way ``index.json`` changes: lock, read again, change, write whole, sync (I2, I4, I7)."""
+        session = self._session()
+        with index_lock(self.layout):
+            new = change(self.names())
+            self._replace(session, self.layout.index, new.to_bytes())
+        return new
+
+    def _name(self, descriptor: Descriptor, references: Iterable[str], needs: Iterable[Descriptor]) -> None:
+        session = self._session()
+        names = tuple(references)
+        with against_gc(self.layout):
+            for need in needs:
+                if not self.has(need.digest, need.size):
+                    raise missing(need.digest, self.path(need.digest))
+                session.hold(need.digest)
+            self.change_names(lambda old: old.add(descriptor, names))
+
+    def _session(self) -> Session:
+        with self._guard:
+            if self._open is None:
+                check_readable(self.layout)
+                session = Session.start(self.layout)
+                try:
+                    self._finish_making(session)
+                except BaseException:
+                    session.end()
+                    raise
+                self._open = session
+            return self._open
+
+    def _is_writing(self) -> bool:
+        return self._open is not None
+
+    def _finish_making(self, session: Session) -> None:
+        """The files that make a folder an OCI image layout and a store; the marker is the last."""
+        layout = self.layout
+        if layout.marker.exists():
+            return
+        with index_lock(layout):
+            for path, content in (
+                (layout.oci_layout, OCI_LAYOUT), (layout.index, EMPTY_INDEX), (layout.marker, MARKER)
+            ):  # fmt: skip
+                if not path.exists():
+                    self._replace(session, path, content)
+
+    def _replace(self, session: Session, path: Path, data: bytes) -> None:
+        """Put ``data`` in the place of ``path`` in one step, durably."""
+        temporary = session.temporary()
+        with told(self.home, need=len(data)):
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                try:
+                    os.fchmod(fd, 0o644)
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(fd, view) :]
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
+
+
+__all__ = ["MissingError", "Store"]
