@@ -1,0 +1,141 @@
+"""From ``apt:bookworm`` and a list of packages to exact bytes, for every target architecture at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from trainload.errors import LockError, Text
+from trainload.lock.distribution import profiles, suites
+from trainload.lock.distribution.choose import choose
+from trainload.lock.distribution.index import Index, Stanza
+from trainload.lock.distribution.profiles import Contents
+from trainload.lock.distribution.suites import Pocket, Suite
+from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File
+from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records
+
+_T = TypeVar("_T")
+_AT_ONCE = 4  # small against what a mirror allows per client
+
+
+def resolve_distribution(
+    suite: str,
+    *,
+    profile: str,
+    system: Sequence[str],
+    architectures: Sequence[str],
+    services: Services,
+) -> DistributionBase:
+    """The base ``suite`` (``bookworm`` or ``apt:bookworm``) with ``profile`` and the ``system`` packages on top.
+
+    ``architectures`` are OCI's words (``amd64``, ``arm64``), which are Debian's too. Raises
+    :class:`ConfigError` for an unknown suite or profile, :class:`SignatureError`, :class:`FetchError`, and
+    :class:`LockError` when the packages cannot be had together.
+    """
+    release = suites.suite(suite)
+    contents = profiles.profile(profile)
+    pockets = sorted({pocket for a in architectures for pocket in release.pockets_for(a)}, key=str)
+    opened = _open_all(pockets, release, services)
+    try:
+        _warm(opened, release, architectures, services)
+    except Moved:
+        # The archive was renewed between its signed index and the files it names: begin anew, once, with all
+        # indexes, so that no two snapshots of a suite are mixed (THREATS D14).
+        opened = _open_all(pockets, release, services)
+        _warm(opened, release, architectures, services)
+    chosen: dict[str, tuple[Stanza, ...]] = {}
+    requested: set[str] = set()
+    for architecture in architectures:
+        index = _index(opened, release, architecture, services)
+        wishes = _wishes(index, contents, system)
+        requested.update(wishes)
+        chosen[architecture] = choose(index, architecture, wishes, ignored=contents.ignored)
+    return DistributionBase(
+        distribution=release.distribution,
+        suite=release.name,
+        profile=profile,
+        requested=tuple(sorted(requested)),
+        releases=tuple(sorted(one.locked for one in opened.values())),
+        packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
+        python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),
+        glibc=_same({_glibc(stanzas) for stanzas in chosen.values()}, "libc6"),
+    )
+
+
+def _open_all(pockets: Sequence[Pocket], suite: Suite, services: Services) -> dict[Pocket, Opened]:
+    trust = services.trust(suite.distribution)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        opened = pool.map(lambda pocket: open_pocket(pocket, trust, services), pockets)
+        return dict(zip(pockets, opened, strict=True))
+
+
+def _warm(opened: dict[Pocket, Opened], suite: Suite, architectures: Sequence[str], services: Services) -> None:
+    """Fetch every index file into the cache, several at once."""
+    wanted = [
+        (opened[pocket], component, architecture)
+        for architecture in architectures
+        for component in suite.components
+        for pocket in suite.pockets_for(architecture)
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(lambda one: bool(records(one[0], one[1], one[2], services)), wanted):
+            pass
+
+
+def _index(opened: dict[Pocket, Opened], suite: Suite, architecture: str, services: Services) -> Index:
+    return Index(
+        [
+            file
+            for pocket in suite.pockets_for(architecture)
+            for component in suite.components
+            for file in records(opened[pocket], component, architecture, services)
+        ]
+    )
+
+
+def _wishes(index: Index, contents: Contents, system: Sequence[str]) -> tuple[str, ...]:
+    """The profile's packages, then the user's, in their order; a user's version wins over the profile's."""
+    named = {re.split("[:=/]", wish, maxsplit=1)[0] for wish in system}
+    profile = contents.wishes(frozenset(index.names()), tuple(index.essential()))
+    return (*(name for name in profile if name not in named), *system)
+
+
+def _locked(stanza: Stanza) -> DistributionPackage:
+    path = stanza["Filename"]
+    file = File(
+        name=path.rpartition("/")[2],
+        sha256=stanza["SHA256"],
+        size=int(stanza["Size"]),
+        location=ArchivePath(stanza.archive, path),
+    )
+    installed = int(stanza["Installed-Size"] or 0) * 1024
+    return DistributionPackage(stanza.name, stanza.version, stanza.architecture, file, installed)
+
+
+def _python(stanzas: Sequence[Stanza]) -> str:
+    """The minor version that ``python3`` depends on."""
+    for stanza in stanzas:
+        if stanza.name == "python3":
+            for group in stanza.depends:
+                if match := re.fullmatch(r"python(3\.[0-9]+)", group[0].name):
+                    return match[1]
+    raise LockError("the distribution's python3 does not say which Python it is")
+
+
+def _glibc(stanzas: Sequence[Stanza]) -> tuple[int, int]:
+    for stanza in stanzas:
+        if stanza.name == "libc6" and (match := re.match(r"(?:\d+:)?(\d+)\.(\d+)", stanza.version)):
+            return int(match[1]), int(match[2])
+    raise LockError("the distribution's libc6 does not say which glibc it is")
+
+
+def _same(values: set[_T], package: str) -> _T:
+    if len(values) != 1:
+        raise LockError(
+            Text("{package} is not of the same version on all architectures", package=package),
+            got=", ".join(sorted(map(str, values))),
+            hints=["the mirrors of the architectures are at different points in time; try again later"],
+        )
+    return values.pop()
