@@ -33,10 +33,8 @@ def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = F
         return [*lines, catalogue.text(error.text)]
     where = f"{error.place}: " if error.place else ""
     lines = [label("error", catalogue, colour=colour) + where + catalogue.text(error.text)]
-    facts = [("got", error.got), ("want", error.want)]
-    lines += [
-        f"  {catalogue.template(name)}: {_value(value, catalogue)}" for name, value in facts if value is not None
-    ]
+    facts = [(catalogue.template("got"), error.got), (catalogue.template("want"), error.want)]
+    lines += [f"  {name}: {_value(value, catalogue)}" for name, value in facts if value is not None]
     if error.hints:
         lines.append("")
         lines += [label("hint", catalogue, colour=colour) + catalogue.text(hint) for hint in error.hints]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+import time
+
+from trainload.cli.progress import Bars, Lines, Warnings, reporter_for
+from trainload.cli.texts import Catalogue
+from trainload.errors import Text
+from trainload.events import Began, Ended, How, Level, Moved, Said
+
+ENGLISH = Catalogue()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_has_one_line_per_task_with_bytes_time_and_rate() -> None:
+    out = io.StringIO()
+    lines = Lines(out, ENGLISH, colour=False)
+    lines.report(Began("a", "torch 2.13.0+cpu", 192_000_000))
+    lines.report(Moved("a", 1_000))
+    lines.report(Ended("a", "torch 2.13.0+cpu", How.FETCHED, 192_000_000, 2.0))
+    lines.report(Ended("b", "numpy 2.4.6", How.PRESENT, 17_000_000))
+    first, second = out.getvalue().splitlines()
+    assert first.split() == ["fetched", "torch", "2.13.0+cpu", "192", "MB", "2.0", "s", "96", "MB/s"]
+    assert second.split() == ["already", "there", "numpy", "2.4.6", "17", "MB"]
+
+
+def test_a_log_tells_every_ten_seconds_how_far_a_long_task_is() -> None:
+    out, clock = io.StringIO(), Clock()
+    lines = Lines(out, ENGLISH, colour=False, clock=clock)
+    lines.report(Began("a", "torch", 200_000_000))
+    for clock.now in range(25):
+        lines.report(Moved("a", int(clock.now) * 1_000_000))
+    assert out.getvalue().splitlines() == ["  torch: 10 MB / 200 MB", "  torch: 20 MB / 200 MB"]
+
+
+def test_quiet_leaves_warnings_only() -> None:
+    out = io.StringIO()
+    quiet = Warnings(out, ENGLISH, colour=False)
+    quiet.report(Said(Text("all is well")))
+    quiet.report(Ended("a", "torch", How.MADE))
+    quiet.report(Said(Text("{file} is a secret", file=".env"), Level.WARNING))
+    assert out.getvalue() == "warning: .env is a secret\n"
+
+
+def test_S11_a_label_cannot_move_the_cursor() -> None:
+    for reporter in (Lines(out := io.StringIO(), ENGLISH, colour=False),):
+        reporter.report(Ended("a", "x\x1b]52;c;AAAA\x07\r\n[bold]y", How.MADE))
+    assert "\x1b" not in out.getvalue()
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_terminal_shows_bars_while_it_takes_time_and_keeps_the_lines() -> None:
+    out = Terminal()
+    bars = Bars(out, ENGLISH, colour=False)
+    bars.report(Began("a", "torch [x]", 100))
+    bars.report(Began("b", "numpy", None))
+    deadline = time.monotonic() + 20
+    while "torch [x]" not in out.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.05)
+        bars.report(Moved("a", 50))
+    bars.report(Ended("a", "torch [x]", How.FETCHED, 100, 1.0))
+    bars.report(Ended("b", "numpy", How.FAILED))
+    end = out.getvalue()
+    assert "50 B / 100 B" in end
+    assert end.rstrip().endswith("numpy") or "failed         numpy" in end
+    bars.close()
+    assert out.getvalue() == end, "nothing is drawn once all tasks have ended"
+
+
+def test_what_is_over_at_once_draws_no_bar() -> None:
+    out = Terminal()
+    bars = Bars(out, ENGLISH, colour=False)
+    bars.report(Began("a", "numpy", 100))
+    bars.report(Ended("a", "numpy", How.MADE, 100, 0.01))
+    bars.close()
+    assert out.getvalue().splitlines() == [
+        "  made           numpy                                            100 B   0.0 s"
+    ]
+
+
+def test_the_listener_suits_the_stream() -> None:
+    assert type(reporter_for(io.StringIO(), ENGLISH, quiet=False, environ={})) is Lines
+    assert type(reporter_for(Terminal(), ENGLISH, quiet=False, environ={})) is Bars
+    assert type(reporter_for(Terminal(), ENGLISH, quiet=False, environ={"CI": "true"})) is Lines
+    assert type(reporter_for(Terminal(), ENGLISH, quiet=True, environ={})) is Warnings
