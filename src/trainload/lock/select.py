@@ -13,7 +13,38 @@ from trainload.platform import Platform
 MACHINE_MARKERS = {"x86_64": "platform_machine == 'x86_64'", "aarch64": "platform_machine == 'aarch64'"}
 """The markers our own locks carry, so that reading one rarely needs a marker parser."""
 
-_UNKNOWN_GLIBC = (2, 17)  # manylinux2014, what every base image that carries Python can hold
+OLDEST_GLIBC = (2, 17)
+"""manylinux2014: what we take for granted of a base image we have not looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a Python package is chosen for."""
+
+    platform: Platform
+    python: str
+    """Minor or full version: ``3.11``, ``3.12.8``."""
+    glibc: tuple[int, int]
+
+    def ranks(self) -> dict[str, int]:
+        return tags.ranks(".".join(self.python.split(".")[:2]), self.platform.machine, self.glibc)
+
+    def environment(self) -> dict[str, str]:
+        """The marker environment (PEP 508); what only a running kernel knows is empty."""
+        full = self.python if self.python.count(".") > 1 else f"{self.python}.0"
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": full,
+            "os_name": "posix",
+            "platform_machine": self.platform.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": full,
+            "python_version": ".".join(self.python.split(".")[:2]),
+            "sys_platform": "linux",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +71,35 @@ def select(lock: Lock, platform: Platform, *, sdists: bool = False) -> Selection
     Raises :class:`LockError`, naming every package, for wheels that do not fit the target (THREATS W30), for
     sdists when they are not asked for, and for a platform the lock was not made for.
     """
+    base, interpreter = _base(lock, platform)
     problems = Problems()
-    glibc = lock.base.glibc if isinstance(lock.base, DistributionBase) else _UNKNOWN_GLIBC
-    chosen = choose(lock.packages, lock.python, platform, glibc=glibc, sdists=sdists, problems=problems)
-    base: tuple[DistributionPackage, ...] = ()
-    if isinstance(lock.base, DistributionBase):
-        if platform.architecture not in lock.base.packages:
-            problems.add(_not_locked(platform))
-        base = lock.base.packages.get(platform.architecture, ())
-    interpreter = None
-    if lock.interpreter is not None:
-        interpreter = lock.interpreter.archives.get(platform.architecture)
-        if interpreter is None:
-            problems.add(_not_locked(platform))
+    glibc = lock.base.glibc if isinstance(lock.base, DistributionBase) else OLDEST_GLIBC
+    chosen = choose(lock.packages, Target(platform, lock.python, glibc), problems, sdists=sdists)
     problems.check()
     return Selection(platform, chosen, base, interpreter)
 
 
+def _base(lock: Lock, platform: Platform) -> tuple[tuple[DistributionPackage, ...], File | None]:
+    architecture = platform.architecture
+    has_base = not isinstance(lock.base, DistributionBase) or architecture in lock.base.packages
+    has_interpreter = lock.interpreter is None or architecture in lock.interpreter.archives
+    if platform not in lock.platforms or not has_base or not has_interpreter:
+        raise LockError(
+            Text("the lock was not made for {platform}", platform=platform),
+            got=", ".join(str(known) for known in lock.platforms),
+            hints=[Text("add it to platforms in [tool.trainload] and run: trainload lock")],
+        )
+    packages = lock.base.packages[architecture] if isinstance(lock.base, DistributionBase) else ()
+    return packages, lock.interpreter.archives[architecture] if lock.interpreter is not None else None
+
+
 def choose(
-    packages: Sequence[PythonPackage],
-    python: str,
-    platform: Platform,
-    *,
-    glibc: tuple[int, int],
-    sdists: bool,
-    problems: Problems,
+    packages: Sequence[PythonPackage], target: Target, problems: Problems, *, sdists: bool
 ) -> tuple[PythonFile, ...]:
     """One file per package whose marker holds on the target; what cannot be chosen goes into ``problems``."""
-    environment = target_environment(python, platform)
-    known = tags.ranks(python, platform.machine, glibc)
+    platform = target.platform
+    environment = target.environment()
+    known = target.ranks()
     chosen: dict[str, PythonFile] = {}
     for package in sorted(packages, key=lambda package: (package.name, package.version)):
         if not _applies(package.marker, environment):
@@ -84,29 +115,8 @@ def choose(
         elif package.sdist is not None and sdists:
             chosen[package.name] = PythonFile(package.name, package.version, package.sdist, is_wheel=False)
         else:
-            problems.add(_nothing_fits(package, python, platform, glibc))
+            problems.add(nothing_fits(package, target))
     return tuple(chosen[name] for name in sorted(chosen))
-
-
-def target_environment(python: str, platform: Platform) -> dict[str, str]:
-    """The marker environment of a target (PEP 508 § Environment Markers).
-
-    What only a running kernel knows is empty: a marker on it holds nowhere in particular.
-    """
-    full = python if python.count(".") > 1 else f"{python}.0"
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": full,
-        "os_name": "posix",
-        "platform_machine": platform.machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": full,
-        "python_version": ".".join(python.split(".")[:2]),
-        "sys_platform": "linux",
-    }
 
 
 def _applies(marker: str | None, environment: dict[str, str]) -> bool:
@@ -123,8 +133,9 @@ def _applies(marker: str | None, environment: dict[str, str]) -> bool:
         raise LockError(Text("{marker} is not an environment marker (PEP 508)", marker=marker)) from error
 
 
-def _nothing_fits(package: PythonPackage, python: str, platform: Platform, glibc: tuple[int, int]) -> LockError:
-    values = {"name": package.name, "version": package.version, "platform": platform}
+def nothing_fits(package: PythonPackage, target: Target) -> LockError:
+    """What to say of a package without a wheel for the target (THREATS W30)."""
+    values = {"name": package.name, "version": package.version, "platform": target.platform}
     if package.sdist is not None:
         return LockError(
             Text("{name} {version} has no wheel for {platform}, only its source", **values),
@@ -134,16 +145,10 @@ def _nothing_fits(package: PythonPackage, python: str, platform: Platform, glibc
                 Text("or choose a version of {name} that has one", name=package.name),
             ],
         )
+    glibc = f"{target.glibc[0]}.{target.glibc[1]}"
     return LockError(
         Text("no wheel of {name} {version} fits {platform}", **values),
         got=", ".join(tags.tags_of(wheel.name) for wheel in package.wheels)[:300],
-        want=f"CPython {python}, {platform.machine}, glibc at most {glibc[0]}.{glibc[1]}",
+        want=f"CPython {target.python}, {target.platform.machine}, glibc at most {glibc}",
         hints=[Text("choose another version of {name}, another base or another platform", name=package.name)],
-    )
-
-
-def _not_locked(platform: Platform) -> LockError:
-    return LockError(
-        Text("the lock was not made for {platform}", platform=platform),
-        hints=[Text("add it to platforms in [tool.trainload] and run: trainload lock")],
     )

@@ -1,0 +1,205 @@
+"""Takes over a standard lock (PEP 751) made by uv or by the user: the same versions and hashes, for our targets.
+
+Nothing is resolved here. What a target can never take (another system's wheels, another Python's versions) is left
+out, so that the lock reads as a list of what goes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from trainload.errors import LockError, Place, Problems, Text
+from trainload.lock import document, tags
+from trainload.lock.model import File, Found, Location, PythonPackage, Url
+from trainload.lock.read import HEX, refusal
+from trainload.lock.select import MACHINE_MARKERS, Target, nothing_fits
+from trainload.platform import Platform
+
+if TYPE_CHECKING:
+    from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel, Pylock
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to take over of a lock."""
+
+    targets: tuple[Target, ...]
+    found: Mapping[str, int] = field(default_factory=dict)
+    """Absolute paths of the files in the find-links folders → bytes; a ``file:`` address must be one of them."""
+    extras: Collection[str] = ()
+    groups: Collection[str] | None = None
+    """Dependency groups; None: the lock's default ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    packages: tuple[PythonPackage, ...]
+    misfits: Mapping[Platform, tuple[LockError, ...]]
+    """Platform → packages that have neither a wheel nor a source for it (THREATS W30)."""
+
+
+def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
+    """The packages of the lock in ``data`` for the wanted targets, sorted by name.
+
+    Raises :class:`LockError`, or all problems at once: no hash (THREATS F01), a version control checkout, a folder,
+    an address that may not be in a lock (THREATS F03), two versions for one target.
+    """
+    pylock = _parse(data, file)
+    problems = Problems()
+    packages: list[PythonPackage] = []
+    misfits: dict[Platform, tuple[LockError, ...]] = {}
+    chosen: dict[tuple[str, Platform], str] = {}
+    for index, package in enumerate(pylock.packages):
+        takers = [target for target in wanted.targets if _applies(package, target, pylock, wanted)]
+        if not takers:
+            continue
+        for target in takers:
+            other = chosen.setdefault((package.name, target.platform), str(package.version))
+            if other != str(package.version):
+                text = Text(
+                    "{name} is locked in two versions for {platform}", name=package.name, platform=target.platform
+                )
+                problems.add(
+                    LockError(text, place=Place(file, f"packages[{index}]"), got=f"{other}, {package.version}")
+                )
+        whole = _Reader(Place(file, f"packages[{index}]"), wanted.found, problems).package(package)
+        if whole is not None:
+            packages.append(_for_targets(whole, takers, wanted.targets))
+            for target in _without_file(whole, takers):
+                misfits[target.platform] = (*misfits.get(target.platform, ()), nothing_fits(whole, target))
+    problems.check()
+    return Adopted(tuple(sorted(packages, key=lambda package: (package.name, package.version))), misfits)
+
+
+def _parse(data: bytes, file: str) -> Pylock:
+    from packaging.pylock import Pylock, PylockValidationError
+
+    values = document.parse(data, file)
+    try:
+        pylock = Pylock.from_dict(values)
+    except PylockValidationError as error:
+        place = Place(file, str(error.context) if error.context else None)
+        raise LockError(
+            Text("is not a valid lock (PEP 751): {reason}", reason=error.message), place=place
+        ) from error
+    return pylock
+
+
+def _applies(package: Package, target: Target, pylock: Pylock, wanted: Wanted) -> bool:
+    """Whether ``target`` takes the package (PEP 751 § Installation)."""
+    if package.marker is None:
+        return True
+    groups = pylock.default_groups if wanted.groups is None else wanted.groups
+    environment: dict[str, str | frozenset[str]] = {
+        **target.environment(),
+        "extras": frozenset(wanted.extras),
+        "dependency_groups": frozenset(groups or ()),
+    }
+    return package.marker.evaluate(environment, context="lock_file")
+
+
+def _for_targets(package: PythonPackage, takers: Sequence[Target], targets: Sequence[Target]) -> PythonPackage:
+    """The package without the files no target takes, and with a marker only if some target does not take it."""
+    fitting = tuple(wheel for wheel in package.wheels if any(_fits(wheel, target) for target in takers))
+    complete = all(any(_fits(wheel, target) for wheel in fitting) for target in takers)
+    marker = None
+    if len(takers) < len(targets):
+        marker = " or ".join(MACHINE_MARKERS[target.platform.machine] for target in takers)
+    return PythonPackage(
+        name=package.name,
+        version=package.version,
+        wheels=fitting or (() if package.sdist is not None else package.wheels),
+        sdist=None if complete else package.sdist,
+        marker=marker,
+    )
+
+
+def _without_file(package: PythonPackage, takers: Sequence[Target]) -> list[Target]:
+    if package.sdist is not None:
+        return []
+    return [target for target in takers if not any(_fits(wheel, target) for wheel in package.wheels)]
+
+
+def _fits(wheel: File, target: Target) -> bool:
+    return tags.wheel_rank(wheel.name, target.ranks()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one package; what is wrong with it goes into ``problems``."""
+
+    place: Place
+    found: Mapping[str, int]
+    problems: Problems
+
+    def package(self, package: Package) -> PythonPackage | None:
+        if package.vcs is not None or package.directory is not None:
+            where = package.vcs.url if package.vcs is not None else "a folder"
+            self.wrong(
+                Text("{name} is not locked to bytes: it is built from source", name=package.name),
+                got=where,
+                hints=[Text("build a wheel once (uv build --wheel) and name its folder in find-links")],
+            )
+            return None
+        wheels = [self.file(wheel) for wheel in package.wheels or ()]
+        sdist = self.file(package.sdist) if package.sdist is not None else None
+        if package.archive is not None:
+            archive = self.file(package.archive)
+            if archive is not None and tags.is_wheel_name(archive.name):
+                wheels.append(archive)
+            else:
+                sdist = archive
+        files = tuple(sorted(wheel for wheel in wheels if wheel is not None))
+        version = str(package.version) if package.version is not None else _version_of(files)
+        return PythonPackage(package.name, version, files, sdist)
+
+    def file(self, file: PackageWheel | PackageSdist | PackageArchive) -> File | None:
+        sha256 = str(file.hashes.get("sha256", "")).lower()
+        location, size = self.location(file.url, file.path)
+        if location is None:
+            return None
+        name = location.name if isinstance(location, Found) else _name(location)
+        if not HEX.fullmatch(sha256):
+            text = Text("{file} has no sha256, so its bytes are not known", file=name)
+            self.wrong(text, got=", ".join(file.hashes) or "no hash")
+            return None
+        return File(name, sha256, file.size if file.size is not None else size, location)
+
+    def location(self, url: str | None, path: str | None) -> tuple[Location | None, int | None]:
+        """Where the file lies, without what may not be in a lock, and its bytes when it lies in find-links."""
+        parts = urlsplit(url or "")
+        if url is None or parts.scheme == "file":
+            local = path if url is None else unquote(parts.path)
+            name = (local or "").replace("\\", "/").rpartition("/")[2]
+            matching = [size for known, size in self.found.items() if known == local]
+            if url is None and not matching:
+                matching = [size for known, size in self.found.items() if known.rpartition("/")[2] == name]
+            if name and matching:
+                return Found(name), matching[0]
+            self.wrong(
+                Text("{file} lies on this machine, but in none of the find-links folders", file=name),
+                hints=[Text("name its folder in find-links of [tool.trainload]")],
+            )
+            return None, None
+        clean = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+        reason = refusal(clean)
+        if reason is not None:
+            self.wrong(Text("{url}: {reason}", url=clean[:200], reason=reason))
+            return None, None
+        return Url(clean), None
+
+    def wrong(self, text: Text, *, got: object = None, hints: Sequence[Text] = ()) -> None:
+        self.problems.add(LockError(text, place=self.place, got=got, hints=hints))
+
+
+def _name(location: Location) -> str:
+    assert isinstance(location, Url)
+    return unquote(urlsplit(location.url).path).rpartition("/")[2]
+
+
+def _version_of(wheels: Sequence[File]) -> str:
+    """The version a wheel's name carries; a direct reference has no other."""
+    return wheels[0].name.split("-")[1] if wheels else "0"

@@ -1,0 +1,216 @@
+"""Locks the Python part: asks uv, or takes over the lock the user has, and never mixes the two."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from trainload.errors import LockError, Place, Text
+from trainload.limits import DEFAULT
+from trainload.lock import tags
+from trainload.lock.adopt import Adopted, Wanted, adopt
+from trainload.lock.model import Lock
+from trainload.lock.select import Target
+from trainload.lock.toml import dumps
+from trainload.project.model import (
+    Dependencies,
+    NoDependencies,
+    PylockFile,
+    PyprojectDependencies,
+    RequirementFiles,
+    UvLock,
+)
+from trainload.resolve.uv import Uv, explain, is_network_failure
+from trainload.system import process, scratch
+
+_FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata", "torchcodec"})
+"""Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""
+
+_NO_BACKEND = frozenset({"auto", "cuda"})  # the package index's own torch carries CUDA
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What to take anew although the last lock has it."""
+
+    everything: bool = False
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRequest:
+    """What is to be locked, and where it may come from."""
+
+    root: Path
+    """The project's folder."""
+    dependencies: Dependencies
+    targets: tuple[Target, ...]
+    accelerator: str = "auto"
+    find_links: tuple[str, ...] = ()
+    """Folders, relative to ``root`` or absolute, and addresses of pages with links."""
+    indexes: tuple[str, ...] = ()
+    """By precedence, the default one last; empty: uv's own default."""
+    mirrors: tuple[str, ...] = ()
+    """Indexes that are asked only when the others cannot be reached."""
+    previous: Lock | None = None
+    """Its versions are kept where they still fit."""
+    upgrade: Upgrade = field(default_factory=Upgrade)
+
+
+def resolve_python(request: PythonRequest, uv: Uv) -> Adopted:
+    """The exact Python packages for every target.
+
+    Raises :class:`LockError` with uv's reason in our words, or naming every package that is not locked to bytes.
+    """
+    match request.dependencies:
+        case NoDependencies():
+            return Adopted((), {})
+        case PylockFile(path=path, extras=extras, groups=groups):
+            wanted = replace(_wanted(request), extras=extras, groups=groups or None)
+            return adopt(_read(request.root / path), path, wanted)
+        case UvLock():
+            return _export(request, request.dependencies, uv)
+        case RequirementFiles() | PyprojectDependencies():
+            return _compile(request, uv)
+
+
+def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
+    """The find-links that are folders, absolute; addresses are left out."""
+    return tuple((root / link).resolve() for link in find_links if "://" not in link)
+
+
+def _wanted(request: PythonRequest) -> Wanted:
+    found = {}
+    for folder in link_folders(request.root, _links(request)):
+        if not folder.is_dir():
+            raise LockError(
+                Text("the find-links folder {folder} does not exist", folder=folder),
+                hints=[Text("mend or remove it in find-links")],
+            )
+        found.update({str(file): file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()})
+    return Wanted(request.targets, found)
+
+
+def _links(request: PythonRequest) -> tuple[str, ...]:
+    own = request.dependencies.find_links if isinstance(request.dependencies, RequirementFiles) else ()
+    return tuple(dict.fromkeys((*request.find_links, *own)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DEFAULT.document + 1)
+    except OSError as error:
+        raise LockError("the lock cannot be read", place=Place(str(path)), got=error.strerror) from error
+
+
+def _export(request: PythonRequest, lock: UvLock, uv: Uv) -> Adopted:
+    """``uv.lock`` as it stands: exported, not resolved."""
+    arguments = ["export", "--format", "pylock.toml", "--frozen", "--no-emit-project", "--no-dev", "--no-header"]
+    arguments += [f"--extra={extra}" for extra in lock.extras] + [f"--group={group}" for group in lock.groups]
+    done = uv.run(arguments, (request.root / lock.path).parent)
+    if done.exit_code != 0:
+        raise explain(done)
+    return adopt(done.stdout, lock.path, _wanted(request))
+
+
+def _compile(request: PythonRequest, uv: Uv) -> Adopted:
+    wanted = _wanted(request)
+    with scratch.folder("lock") as folder:
+        output = folder / "pylock.resolved.toml"
+        preferred = _accelerated(wanted.found, request)
+        index = _local_index(folder / "simple", preferred) if preferred else None
+        backend = None if index is not None else _backend(request)
+        done = _ask(request, uv, output, index, backend)
+        if done.exit_code != 0 and is_network_failure(done) and request.mirrors and not request.indexes:
+            for mirror in request.mirrors:
+                done = _ask(replace(request, indexes=(mirror,)), uv, output, index, backend)
+                if done.exit_code == 0:
+                    break
+        if done.exit_code != 0:
+            raise explain(done, backend=backend)
+        return adopt(_read(output), "uv pip compile", wanted)
+
+
+def _ask(request: PythonRequest, uv: Uv, output: Path, index: str | None, backend: str | None) -> process.Completed:
+    """One resolution. What ``output`` holds before is what uv prefers to keep."""
+    output.unlink(missing_ok=True)
+    if request.previous is not None and not request.upgrade.everything:
+        output.write_bytes(dumps(request.previous))
+    return uv.run(compile_arguments(request, output, index=index, backend=backend), request.root)
+
+
+def compile_arguments(
+    request: PythonRequest, output: Path, *, index: str | None = None, backend: str | None = None
+) -> list[str]:
+    """What uv is asked. Wheels only: reading an sdist's requirements would run its code (THREATS D7)."""
+    arguments = [
+        "pip",
+        "compile",
+        "--universal",
+        "--format",
+        "pylock.toml",
+        "--only-binary",
+        ":all:",
+        "--no-header",
+    ]
+    arguments += ["--python-version", request.targets[0].python, "--output-file", str(output), "--quiet"]
+    indexes = ([index] if index is not None else []) + list(request.indexes[:-1])
+    arguments += [f"--index={address}" for address in indexes]
+    arguments += [f"--default-index={address}" for address in request.indexes[-1:]]
+    arguments += [f"--find-links={link}" for link in _links(request)]
+    arguments += [f"--torch-backend={backend}"] if backend is not None else []
+    arguments += [f"--upgrade-package={name}" for name in request.upgrade.packages]
+    match request.dependencies:
+        case RequirementFiles(files=files):
+            arguments += ["--", *files]
+        case PyprojectDependencies(path=path, extras=extras, groups=groups):
+            arguments += [f"--extra={extra}" for extra in extras] + [f"--group={path}:{group}" for group in groups]
+            arguments += ["--", path]
+        case _:
+            raise AssertionError("other locks are taken over, not compiled")
+    return arguments
+
+
+def _backend(request: PythonRequest) -> str | None:
+    """uv's torch backend; none when an index of the user's is already one for that accelerator."""
+    if request.accelerator in _NO_BACKEND:
+        return None
+    ends = {urlsplit(address).path.rstrip("/").rpartition("/")[2] for address in request.indexes}
+    return None if request.accelerator in ends else request.accelerator
+
+
+def _accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path, ...]:
+    """Wheels in the find-links folders that are builds for the accelerator, and fit some target.
+
+    They win over any index: a higher version there is another build, and not what was put into the folder.
+    """
+    if request.accelerator in _NO_BACKEND:
+        label = re.compile(r"\+cu[0-9]+" if request.accelerator == "cuda" else r"\+(cpu|cu[0-9]+|rocm[0-9.]+|xpu)")
+    else:
+        label = re.compile(re.escape(f"+{request.accelerator}"))
+    chosen = []
+    for path in sorted(map(Path, found)):
+        name, _, rest = path.name.partition("-")
+        fits = any(tags.wheel_rank(path.name, target.ranks()) for target in request.targets)
+        if name.lower() in _FAMILY and label.search(rest.partition("-")[0]) and fits:
+            chosen.append(path)
+    return tuple(chosen)
+
+
+def _local_index(folder: Path, wheels: Sequence[Path]) -> str:
+    """A package index (PEP 503) of just these wheels; uv asks the first index that has a project, and no other."""
+    projects: dict[str, list[Path]] = {}
+    for wheel in wheels:
+        projects.setdefault(wheel.name.partition("-")[0].lower(), []).append(wheel)
+    for name, files in projects.items():
+        lines = [f'<a href="file://{quote(str(file))}">{html.escape(file.name)}</a>' for file in files]
+        (folder / name).mkdir(parents=True)
+        (folder / name / "index.html").write_text(
+            "<!DOCTYPE html><html><body>\n" + "\n".join(lines) + "\n</body></html>\n"
+        )
+    return f"file://{quote(str(folder))}"

@@ -1,0 +1,95 @@
+"""uv as a process: what it is asked, and its complaints in our words."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainload.errors import LockError, Text
+from trainload.system import process
+
+_NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
+_TIMEOUT = 1800.0  # seconds; resolving a large project on a slow link takes minutes, never half an hour
+_OURS = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_COLOR": "never", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """Runs uv. Its own environment (``UV_…``) and the project's ``[tool.uv]`` hold, so that it asks the
+    indexes the user has set up for it.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    offline: bool = False
+    python: str = sys.executable
+    """Some Python; uv asks for one even where only another version is resolved for."""
+
+    def run(self, arguments: Sequence[str], cwd: Path) -> process.Completed:
+        """Run uv to its end in ``cwd``. Raises :class:`ProcessError` when it cannot be started."""
+        from uv import find_uv_bin
+
+        flags = ["--offline"] if self.offline else []
+        # UV_PYTHON would replace the interpreter we name; an active environment is none of the project's business
+        environ = {k: v for k, v in self.environ.items() if k not in ("UV_PYTHON", "VIRTUAL_ENV", "UV_OUTPUT_FILE")}
+        return process.run(
+            [find_uv_bin(), *arguments, *flags, "--python", self.python],
+            env={**environ, **_OURS},
+            cwd=cwd,
+            timeout=_TIMEOUT,
+        )
+
+
+def is_network_failure(done: process.Completed) -> bool:
+    """Whether uv could not reach an index (rather than finding no solution)."""
+    return "error sending request" in done.complaint or "Request failed after" in done.complaint
+
+
+def needs_build(done: process.Completed) -> tuple[str, ...]:
+    """Packages uv says it would have to build, sorted."""
+    return tuple(sorted(set(_NO_WHEEL.findall(done.complaint))))
+
+
+def explain(done: process.Completed, *, backend: str | None = None) -> LockError:
+    """uv's failure as an error with its own first lines and what to do."""
+    said = _essence(done.complaint)
+    unbuilt = needs_build(done)
+    if is_network_failure(done):
+        hints = [Text("check the network or a proxy; name an index you can reach in indexes of [tool.trainload]")]
+        if backend is not None:
+            hints.insert(0, _backend_hint(backend))
+        return LockError("a package index could not be reached", got=said, hints=hints, retryable=True)
+    if "network was disabled" in done.complaint:
+        return LockError("this cannot be locked offline", got=said, hints=[Text("run again with a network")])
+    if unbuilt:
+        return LockError(
+            Text("{packages}: no wheel fits, and nothing is built while locking", packages=", ".join(unbuilt)),
+            got=said,
+            hints=[
+                Text("build a wheel once (uv build --wheel) and name its folder in find-links"),
+                Text("or ask for a version that has a wheel for Linux and this Python"),
+            ],
+        )
+    if "No solution found" in done.complaint:
+        return LockError("the requirements contradict each other", got=said)
+    return LockError("uv could not lock the Python packages", got=said)
+
+
+def _backend_hint(backend: str) -> Text:
+    return Text(
+        'accelerator = "{backend}" takes torch from PyTorch\'s own index; put a torch wheel into a find-links '
+        'folder, or set accelerator = "auto" to take what the package index has',
+        backend=backend,
+    )
+
+
+def _essence(complaint: str) -> str:
+    """The first lines of a complaint on one line: no warnings, no repeated causes."""
+    lines = [line.strip() for line in complaint.splitlines()]
+    kept = [line.removeprefix("error: ").removeprefix("cause: ") for line in lines if line]
+    kept = [line for line in kept if not line.startswith(("warning:", "hint:", "WARNING"))]
+    text = " ".join(kept)
+    return text if len(text) <= 800 else text[:799] + "…"
