@@ -152,9 +152,21 @@ class _Reader:
                 wheels.append(archive)
             else:
                 sdist = archive
-        files = tuple(sorted(wheel for wheel in wheels if wheel is not None))
+        files = self.once([wheel for wheel in wheels if wheel is not None])
         version = str(package.version) if package.version is not None else _version_of(files)
         return PythonPackage(package.name, version, files, sdist)
+
+    def once(self, wheels: Sequence[File]) -> tuple[File, ...]:
+        """Each name once, from find-links if it lies there; one name is one file (THREATS F02)."""
+        chosen: dict[str, File] = {}
+        for wheel in wheels:
+            other = chosen.setdefault(wheel.name, wheel)
+            if other.sha256 != wheel.sha256:
+                text = Text("{file} has two different hashes", file=wheel.name)
+                self.wrong(text, got=f"{other.sha256}, {wheel.sha256}")
+            elif isinstance(wheel.location, Found):
+                chosen[wheel.name] = wheel
+        return tuple(sorted(chosen.values()))
 
     def file(self, file: PackageWheel | PackageSdist | PackageArchive) -> File | None:
         sha256 = str(file.hashes.get("sha256", "")).lower()

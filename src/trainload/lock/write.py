@@ -31,7 +31,7 @@ def dumps(lock: Lock) -> bytes:
     """The lock as TOML (PEP 751); equal locks give equal bytes."""
     lines = [_HEAD]
     lines.append('lock-version = "1.0"')
-    machines = ("x86_64", "aarch64")
+    machines = [target.machine for target in sorted(lock.platforms)]
     lines.extend(_list("environments", (_text(_TARGET.format(machine=machine)) for machine in machines)))
     lines.append(f"requires-python = {_text(f'=={lock.python}.*')}")
     lines.append('created-by = "trainload"')

@@ -110,9 +110,9 @@ def _read(path: Path) -> bytes:
 
 def _export(request: PythonRequest, lock: UvLock, uv: Uv) -> Adopted:
     """``uv.lock`` as it stands: exported, not resolved."""
-    arguments = ["export", "--format", "pylock.toml", "--frozen", "--no-emit-project", "--no-dev", "--no-header"]
+    arguments = ["--format", "pylock.toml", "--frozen", "--no-emit-project", "--no-dev", "--no-header"]
     arguments += [f"--extra={extra}" for extra in lock.extras] + [f"--group={group}" for group in lock.groups]
-    done = uv.run(arguments, (request.root / lock.path).parent)
+    done = uv.run("export", arguments, (request.root / lock.path).parent)
     if done.exit_code != 0:
         raise explain(done)
     return adopt(done.stdout, lock.path, _wanted(request))
@@ -141,7 +141,7 @@ def _ask(request: PythonRequest, uv: Uv, output: Path, index: str | None, backen
     output.unlink(missing_ok=True)
     if request.previous is not None and not request.upgrade.everything:
         output.write_bytes(dumps(request.previous))
-    return uv.run(compile_arguments(request, output, index=index, backend=backend), request.root)
+    return uv.run("pip compile", compile_arguments(request, output, index=index, backend=backend), request.root)
 
 
 def compile_arguments(
@@ -149,8 +149,6 @@ def compile_arguments(
 ) -> list[str]:
     """What uv is asked. Wheels only: reading an sdist's requirements would run its code (THREATS D7)."""
     arguments = [
-        "pip",
-        "compile",
         "--universal",
         "--format",
         "pylock.toml",

@@ -6,13 +6,16 @@ with ``Accept-Encoding: identity``, so nothing is inflated behind our back (THRE
 
 from __future__ import annotations
 
+import itertools
 import random
+import re
+import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from trainload.errors import FetchError, Text, printable
 from trainload.limits import DEFAULT, Limits
@@ -22,8 +25,14 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 CHUNK = 1 << 20
+_SMALL_CHUNK = 1 << 16
+"""After a cut: urllib3 hands out whole chunks only, so a link that dies often gets further with small ones."""
+
+_SHOWN_BODY = 1024  # bytes of an error's body that are read and told (THREATS R18)
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")  # RFC 9110 § 14.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,9 @@ class Retry:
     """When a request is tried again; seconds."""
 
     tries: int = 5
+    """In a row without a byte of progress."""
+    most: int = 100
+    """Of one transfer in all, so that no server can keep us for ever."""
     first: float = 1.0
     cap: float = 30.0
     longest_retry_after: float = 120.0
@@ -40,6 +52,54 @@ class Retry:
         if retry_after is not None and retry_after.strip().isdigit():
             return min(float(retry_after), self.longest_retry_after)
         return min(self.cap, self.first * 2.0**attempt) * jitter()
+
+
+class StatusError(FetchError):
+    """The server answered, but not with the file."""
+
+    def __init__(self, url: str, status: int, said: str, hints: Sequence[Text] = ()) -> None:
+        super().__init__(
+            Text("{url} could not be fetched", url=shown(url)),
+            got=f"HTTP {status} {said}".strip(),
+            hints=hints,
+            retryable=status in _RETRY_STATUS,
+        )
+        self.status = status
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """One body on its way; survives cut connections."""
+
+    url: str
+    write: Callable[[bytes], object]
+    restart: Callable[[], object]
+    limit: int
+    size: int | None
+    done: int = 0
+    tag: str | None = None
+    """The server's strong ETag of the bytes so far."""
+
+    def headers(self) -> dict[str, str]:
+        if not self.done:
+            return {}
+        return {"Range": f"bytes={self.done}-", **({"If-Range": self.tag} if self.tag else {})}
+
+    def again(self) -> None:
+        """Forget the bytes so far."""
+        if self.done:
+            self.restart()
+        self.done, self.tag = 0, None
+
+    def take(self, chunk: bytes) -> None:
+        self.done += len(chunk)
+        if self.done > (self.limit if self.size is None else self.size):
+            raise FetchError(
+                Text("{url} sends more than it may", url=shown(self.url)),
+                got=f"> {self.done - len(chunk)} bytes",
+                want=f"{self.size} bytes" if self.size is not None else f"at most {self.limit} bytes",
+            )
+        self.write(chunk)
 
 
 @dataclass(slots=True)
@@ -78,133 +138,241 @@ class Http:
 
         A cut transfer is resumed by Range from the byte after the last one written; when the server does
         not honour it, ``restart`` is called and the body comes again from its first byte. ``size`` is the
-        expected number of bytes, ``limit`` the largest accepted. Raises :class:`FetchError`.
+        expected number of bytes, ``limit`` the largest accepted. Raises :class:`FetchError`; what ``write``
+        raises is passed on.
         """
-        import urllib3
-
-        done = 0
-        tag: str | None = None
-        for attempt in range(self.retry.tries):
-            last = attempt + 1 == self.retry.tries
-            retry_after: str | None = None
+        transfer = _Transfer(url, write, restart, limit, size)
+        attempt = 0
+        for tried in itertools.count(1):
+            before = transfer.done
+            chunk = CHUNK if attempt == 0 and before == 0 else _SMALL_CHUNK
             try:
-                response = self._open(url, {**(headers or {}), **_resume(done, tag)})
-                try:
-                    if response.status in _RETRY_STATUS and not last:
-                        retry_after = response.headers.get("Retry-After")
-                        raise _Again(f"HTTP {response.status}")
-                    self._check(response, url)
-                    if done and not _resumes(response, done):
-                        restart()
-                        done = 0
-                    tag = response.headers.get("ETag")
-                    for chunk in response.stream(CHUNK, decode_content=False):
-                        done += len(chunk)
-                        if done > (limit if size is None else size):
-                            raise FetchError(
-                                Text("{url} sends more than it may", url=_shown(url)),
-                                got=f"> {done - len(chunk)} bytes",
-                                want=f"{size} bytes" if size is not None else f"at most {limit} bytes",
-                            )
-                        write(chunk)
-                finally:
-                    response.release_conn()
-                if size is not None and done < size:
-                    raise _Again(f"{done} of {size} bytes")
-            except (_Again, urllib3.exceptions.HTTPError, OSError) as error:
-                if last:
-                    raise FetchError(
-                        Text("{url} could not be fetched", url=_shown(url)),
-                        got=_reason(error),
-                        hints=[Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")],
-                        retryable=True,
-                    ) from error
-                self.sleep(self.retry.pause(attempt, retry_after, self.jitter))
+                self._receive(transfer, headers or {}, chunk)
+            except _Again as cut:
+                attempt = 0 if transfer.done > before else attempt + 1
+                if attempt >= self.retry.tries or tried >= self.retry.most or not cut.helps:
+                    raise cut.error(url) from cut
+                self.sleep(self.retry.pause(attempt, cut.retry_after, self.jitter))
             else:
-                return done
-        raise AssertionError("unreachable: the last try returns or raises")
+                break
+        return transfer.done
+
+    def _receive(self, transfer: _Transfer, headers: Mapping[str, str], chunk: int) -> None:
+        """One request and its body, as far as it comes. Raises :class:`_Again` when it does not come whole."""
+        response = self._open(transfer.url, {**headers, **transfer.headers()})
+        try:
+            self._check(response, transfer)
+            for data in _chunks(response, chunk):
+                transfer.take(data)
+        except BaseException:
+            response.close()  # unread bytes must not be taken for the next answer
+            raise
+        response.release_conn()
+        if transfer.size is not None and transfer.done < transfer.size:
+            raise _Again(f"{transfer.done} of {transfer.size} bytes")
 
     def _open(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        first = url
+        for _ in range(self.limits.redirects + 1):
+            response = self._request(url, headers)
+            if response.status not in _REDIRECTS:
+                return response
+            response.close()
+            target = redirect_target(url, response.headers.get("Location", ""))
+            if origin(target) != origin(url):
+                headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+            url = target
+        raise FetchError(
+            Text("{url} redirects too often", url=shown(first)), want=f"at most {self.limits.redirects}"
+        )
+
+    def _request(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         import urllib3
 
-        for _ in range(self.limits.redirects + 1):
-            timeout = urllib3.Timeout(connect=self.connect_timeout, read=self.stall_timeout)
-            response = self._pool(url).request(
+        pool = self._pool(url)
+        try:
+            return pool.request(
                 "GET",
                 url,
                 headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity", **headers},
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=timeout,
+                timeout=urllib3.Timeout(connect=self.connect_timeout, read=self.stall_timeout),
             )
-            if response.status not in _REDIRECTS:
-                return response
-            response.release_conn()
-            url = redirect_target(url, response.headers.get("Location", ""))
-        raise FetchError(
-            Text("{url} redirects too often", url=_shown(url)), want=f"at most {self.limits.redirects}"
-        )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _again(error) from error
 
-    def _check(self, response: BaseHTTPResponse, url: str) -> None:
-        if response.status not in (200, 206):
-            raise FetchError(
-                Text("{url} could not be fetched", url=_shown(url)),
-                got=f"HTTP {response.status} {printable(response.reason or '')}".strip(),
-                retryable=response.status in _RETRY_STATUS,
+    def _check(self, response: BaseHTTPResponse, transfer: _Transfer) -> None:
+        """Accept the answer, or say why not; on return the body continues where the transfer stands."""
+        status = response.status
+        if status in _RETRY_STATUS:
+            raise _Again(f"HTTP {status} {_body(response)}".strip(), response.headers.get("Retry-After"))
+        if status == 416 and transfer.done:
+            transfer.again()
+            raise _Again("HTTP 416: the part is no part of the file any more")
+        if status not in (200, 206):
+            raise StatusError(
+                transfer.url, status, f"{printable(response.reason or '')} {_body(response)}", _hints(status)
             )
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in ("identity", ""):
-            raise FetchError(Text("{url} sends a content encoding nobody asked for", url=_shown(url)), got=encoding)
+            text = Text("{url} sends a content encoding nobody asked for", url=shown(transfer.url))
+            raise FetchError(text, got=encoding)
+        tag = response.headers.get("ETag", "")
+        strong = tag if tag and not tag.startswith("W/") else None
+        if status == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            same = transfer.tag is None or strong is None or strong == transfer.tag
+            fits = match is not None and (transfer.size is None or match[3] in ("*", str(transfer.size)))
+            if not transfer.done or match is None or int(match[1]) != transfer.done or not same or not fits:
+                transfer.again()  # THREATS R17
+                raise _Again("a part that does not continue the file")
+        else:
+            transfer.again()
+        transfer.tag = strong
+        _check_length(response, transfer)
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         import urllib3
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise FetchError(Text("{url} is not an http address", url=_shown(url)))
+            raise FetchError(Text("{url} is not an http address", url=shown(url)))
         direct = urllib.request.proxy_bypass(parts.hostname)
         proxy = "" if direct else self.proxies.get(parts.scheme, self.proxies.get("all", ""))
         if proxy not in self._pools:
             if proxy:
-                self._pools[proxy] = urllib3.ProxyManager(proxy, ca_certs=self.ca_file, maxsize=8)
+                self._pools[proxy] = _proxy_manager(proxy, self.ca_file)
             else:
                 self._pools[proxy] = urllib3.PoolManager(ca_certs=self.ca_file, maxsize=8)
         return self._pools[proxy]
 
 
 class _Again(Exception):
-    """The server asks, or the bytes ask, to try once more."""
+    """The body did not come whole; ``helps``: another try may bring it."""
+
+    def __init__(
+        self, reason: str, retry_after: str | None = None, *, helps: bool = True, hints: Sequence[Text] = ()
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+        self.helps = helps
+        self.hints = tuple(hints)
+
+    def error(self, url: str) -> FetchError:
+        default = Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")
+        return FetchError(
+            Text("{url} could not be fetched", url=shown(url)),
+            got=self.reason,
+            hints=self.hints or (default,),
+            retryable=self.helps,
+        )
+
+
+def _again(error: Exception) -> _Again:
+    """What a failed connection means, and whether trying again can help."""
+    import urllib3.exceptions as failures
+
+    cause = error.original_error if isinstance(error, failures.ProxyError) else error
+    reason = printable(cause)[:500] or type(cause).__name__
+    if isinstance(cause, failures.SSLError | ssl.SSLError):
+        hints = [Text("the certificate is not trusted here: check this machine's clock and its certificates")]
+        return _Again(reason, helps=False, hints=hints)
+    if isinstance(error, failures.ProxyError) or "407" in reason:
+        hint = Text("check the proxy in HTTP_PROXY or HTTPS_PROXY, with its user and password")
+        return _Again(f"the proxy refuses: {reason}", helps="407" not in reason, hints=[hint])
+    if isinstance(cause, failures.ReadTimeoutError):
+        return _Again("no byte came for too long")
+    if isinstance(cause, failures.NameResolutionError):
+        return _Again(reason, hints=[Text("the name is not known here: check the network, DNS or a proxy")])
+    return _Again(reason)
+
+
+def _chunks(response: BaseHTTPResponse, size: int) -> Iterator[bytes]:
+    import urllib3
+
+    stream = response.stream(size, decode_content=False)
+    while True:
+        try:
+            data = next(stream, b"")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _again(error) from error
+        if not data:
+            return
+        yield data
+
+
+def _check_length(response: BaseHTTPResponse, transfer: _Transfer) -> None:
+    """Refuse a body that says beforehand that it is not the one expected (THREATS R02)."""
+    length = response.headers.get("Content-Length", "")
+    if not length.isdigit():
+        return
+    whole = transfer.done + int(length)
+    if (whole != transfer.size) if transfer.size is not None else (whole > transfer.limit):
+        raise FetchError(
+            Text("{url} has another size than it should", url=shown(transfer.url)),
+            got=f"{whole} bytes",
+            want=f"{transfer.size} bytes" if transfer.size is not None else f"at most {transfer.limit} bytes",
+        )
+
+
+def _proxy_manager(proxy: str, ca_file: str | None) -> urllib3.ProxyManager:
+    import urllib3
+
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise FetchError(
+            Text("the proxy {proxy} cannot be used", proxy=shown(proxy)), want="an http or https proxy"
+        )
+    secret = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        secret = urllib3.make_headers(proxy_basic_auth=pair)
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return urllib3.ProxyManager(address, proxy_headers=secret, ca_certs=ca_file, maxsize=8)
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what credentials are bound to (THREATS D8)."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def redirect_target(url: str, location: str) -> str:
     """Where a redirect leads. Raises :class:`FetchError` for one that must not be followed (THREATS R12, D15)."""
     if not location or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise FetchError(Text("{url} redirects to an address with forbidden characters", url=_shown(url)))
+        raise FetchError(Text("{url} redirects to an address with forbidden characters", url=shown(url)))
     target = urljoin(url, location)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise FetchError(
-            Text("{url} redirects from https to an unprotected address", url=_shown(url)), got=_shown(target)
+            Text("{url} redirects from https to an unprotected address", url=shown(url)), got=shown(target)
         )
     return target
 
 
-def _resume(done: int, tag: str | None) -> dict[str, str]:
-    if not done:
-        return {}
-    return {"Range": f"bytes={done}-", **({"If-Range": tag} if tag and not tag.startswith("W/") else {})}
+def _body(response: BaseHTTPResponse) -> str:
+    """The first bytes of an error's body, harmless; a page for a browser is not told."""
+    import urllib3
+
+    try:
+        data = response.read(_SHOWN_BODY, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError):
+        return ""
+    plain = b"<" not in data[:200] and "Content-Encoding" not in response.headers
+    return printable(" ".join(data.decode("utf-8", "replace").split())) if plain else ""
 
 
-def _resumes(response: BaseHTTPResponse, done: int) -> bool:
-    """Whether a 206 continues exactly where we stopped (THREATS R17)."""
-    return response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+def _hints(status: int) -> list[Text]:
+    if status in (401, 403):
+        return [Text("the server wants a user and password, or refuses this network")]
+    if status == 407:
+        return [Text("check the proxy in HTTP_PROXY or HTTPS_PROXY, with its user and password")]
+    return []
 
 
-def _reason(error: Exception) -> str:
-    return printable(error)[:500] or type(error).__name__
-
-
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """``url`` without user, password and query, which may carry a token (THREATS C09)."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
