@@ -10,7 +10,7 @@ import lzma
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from trainload.errors import LayerError, Place
 from trainload.layers.tarread import Readable
@@ -41,7 +41,8 @@ class _Format:
 def _gzip() -> _Format:
     from isal import igzip_lib
 
-    return _Format(lambda _: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.IsalError)
+    error = cast("type[Exception]", igzip_lib.IsalError)  # its stub says it is an instance
+    return _Format(lambda _: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), error)
 
 
 def _xz() -> _Format:
