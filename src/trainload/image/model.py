@@ -22,6 +22,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+RECIPE = "dev.trainload.recipe"
+"""Annotation of a layer in a manifest: the key of the recipe it was made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,18 +75,19 @@ def _real(text: str) -> float:
 
 
 def _walk(value: object, nesting: int) -> None:
-    level: list[object] = [value]
-    for _ in range(nesting + 1):
+    level = [value]
+    for _ in range(nesting):
         inner: list[object] = []
         for item in level:
             if isinstance(item, dict):
-                inner.extend(item.keys())
-                inner.extend(item.values())
+                inner += item.keys()
+                inner += item.values()
             elif isinstance(item, list):
-                inner.extend(item)
-            elif isinstance(item, str) and _SURROGATE.search(item):
+                inner += item
+        for item in inner:
+            if isinstance(item, str) and _SURROGATE.search(item):
                 raise _RefusedError("a lone surrogate")
-        if not inner:
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
             return
-        level = inner
     raise RecursionError

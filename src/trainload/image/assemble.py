@@ -1,0 +1,119 @@
+"""From a plan and its layers to the image's bytes: pure, and the same everywhere (OCI manifest.md, config.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from trainload.digest import Digest, canonical_json
+from trainload.image.model import CONFIG, INDEX, MANIFEST, RECIPE, Config, Descriptor, Image, ImageIndex, Layer
+from trainload.image.parse import make_image, parse_manifest
+from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig, recipe_key
+
+EPOCH = "1970-01-01T00:00:00Z"
+"""An image made of the same bytes is the same image, whenever it is made."""
+_TOOL = "trainload"
+
+
+def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) -> Image:
+    """The image of ``plan``, whose layers became ``layers``, in order.
+
+    ``created``: RFC 3339, from SOURCE_DATE_EPOCH (:func:`created_at`); None: the epoch.
+    """
+    when = created or EPOCH
+    config = canonical_json(
+        {
+            "architecture": plan.platform.architecture,
+            "os": plan.platform.os,
+            "created": when,
+            "config": runtime_document(plan.config),
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+            "history": [
+                {"created": when, "created_by": bill(planned, layer), "comment": _TOOL}
+                for planned, layer in zip(plan.layers, layers, strict=True)
+            ],
+        }
+    )
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": document(Descriptor(CONFIG, Digest.sha256(config), len(config))),
+            "layers": [_layer(planned, layer) for planned, layer in zip(plan.layers, layers, strict=True)],
+        }
+    )
+    return make_image(manifest, config, plan.name)
+
+
+def make_index(images: Sequence[Image]) -> ImageIndex:
+    """One name for images of several platforms, sorted by platform."""
+    ordered = sorted(images, key=lambda image: image.config.platform)
+    raw = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [{**document(image.descriptor), "platform": _platform(image.config)} for image in ordered],
+        }
+    )
+    index = parse_manifest(raw, "index")
+    assert isinstance(index, ImageIndex)
+    return index
+
+
+def created_at(epoch: int) -> str:
+    """SOURCE_DATE_EPOCH, seconds since 1970 UTC, as the image specification writes times (RFC 3339)."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def document(descriptor: Descriptor) -> dict[str, object]:
+    """A descriptor as it stands in a manifest."""
+    made: dict[str, object] = {
+        "mediaType": descriptor.media_type,
+        "digest": str(descriptor.digest),
+        "size": descriptor.size,
+    }
+    if descriptor.annotations:
+        made["annotations"] = dict(descriptor.annotations)
+    if descriptor.urls:
+        made["urls"] = list(descriptor.urls)
+    return made
+
+
+def bill(planned: PlannedLayer, layer: Layer) -> str:
+    """One line of the bill of lading: ``torch 2.13.0+cpu · 192 MB``."""
+    return f"{planned.title} · {weight(layer.descriptor.size)}"
+
+
+def weight(size: int) -> str:
+    """Bytes for people, in the decimal units of registries and disks."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.{1 if unit != 'B' and value < 9.95 else 0}f} {unit}"
+
+
+def runtime_document(config: RuntimeConfig) -> dict[str, object]:
+    """The ``config`` part: what is not set is left out, maps are sorted."""
+    made: dict[str, object] = {
+        "User": config.user,
+        "WorkingDir": config.workdir,
+        "Env": [f"{name}={value}" for name, value in sorted(config.env.items())],
+        "Entrypoint": list(config.entrypoint),
+        "Cmd": list(config.command),
+        "Labels": dict(config.labels),
+        "StopSignal": config.stop_signal,
+    }
+    return {key: value for key, value in made.items() if value}
+
+
+def _layer(planned: PlannedLayer, layer: Layer) -> dict[str, object]:
+    """Its descriptor, and which inputs it was made of, so that a plan can be compared with an image."""
+    annotations = {**layer.descriptor.annotations, RECIPE: str(recipe_key(planned.recipe))}
+    return document(replace(layer.descriptor, annotations=annotations))
+
+
+def _platform(config: Config) -> dict[str, str]:
+    return {"os": config.platform.os, "architecture": config.platform.architecture}
