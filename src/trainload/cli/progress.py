@@ -15,7 +15,7 @@ from trainload.cli.render import colours, label
 from trainload.cli.texts import Catalogue
 from trainload.cli.units import cells, duration, pad, rate, shorten, size
 from trainload.errors import printable
-from trainload.events import Began, Ended, Event, How, Level, Moved, Reporter, Said
+from trainload.events import Began, Ended, Event, How, Level, Moved, Said
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -200,7 +200,7 @@ def ended_line(event: Ended, catalogue: Catalogue) -> str:
     return ("  " + "  ".join(parts)).rstrip()
 
 
-def reporter_for(stream: TextIO, catalogue: Catalogue, *, quiet: bool, environ: Mapping[str, str]) -> Reporter:
+def reporter_for(stream: TextIO, catalogue: Catalogue, *, quiet: bool, environ: Mapping[str, str]) -> Lines:
     """The listener that suits ``stream``."""
     colour = colours(stream, environ)
     if quiet:

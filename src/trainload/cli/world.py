@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from trainload.cli.texts import Catalogue
 from trainload.errors import Text
-from trainload.events import Level, Reporter, Said
+from trainload.events import Level, Said
 
 if TYPE_CHECKING:
+    from trainload.cli.progress import Lines
+    from trainload.store.store import Store
     from trainload.system.http import Http
 
 
@@ -42,7 +44,7 @@ class World:
     """For talk: progress, warnings, errors."""
 
     @cached_property
-    def reporter(self) -> Reporter:
+    def reporter(self) -> Lines:
         """Progress on stderr: bars on a terminal, plain lines in a log, warnings only when quiet."""
         from trainload.cli.progress import reporter_for
 
@@ -56,6 +58,13 @@ class World:
         from trainload.system.http import Http
 
         return Http(user_agent=f"trainload/{__version__}", ca_file=ca_file(self.environ))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store at ``home``; reading makes nothing, the first write makes it."""
+        from trainload.store.store import Store
+
+        return Store.open(self.home)
 
     def say(self, text: Text) -> None:
         """A sentence of talk on stderr; not when quiet."""
@@ -79,8 +88,8 @@ class World:
             self.stdout.flush()
 
     def close(self) -> None:
-        """Ends what is still drawn on the terminal."""
+        """Ends what was begun: bars on the terminal, the store's lease."""
         if "reporter" in self.__dict__:
-            close = getattr(self.reporter, "close", None)
-            if close is not None:
-                close()
+            self.reporter.close()
+        if "store" in self.__dict__:
+            self.store.close()
