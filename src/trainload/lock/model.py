@@ -123,6 +123,8 @@ class DistributionBase:
     """The distribution's own Python, ``3.11``."""
     glibc: tuple[int, int]
     """What manylinux tags the base can hold."""
+    system: tuple[str, ...] = ()
+    """The user's part of ``requested``, as it was written."""
 
 
 @dataclass(frozen=True, slots=True)

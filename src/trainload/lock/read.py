@@ -45,6 +45,10 @@ _PACKAGE_KEYS = (
     "name", "version", "marker", "requires-python", "dependencies", "index", "wheels", "sdist",
     "attestation-identities", "tool",
 )  # fmt: skip
+_BASE_KEYS = (
+    "kind", "distribution", "suite", "profile", "requested", "system", "python", "glibc", "releases",
+    "packages",
+)  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -203,8 +207,7 @@ def _base(table: Table) -> Base:
     if kind != "distribution":
         table.only(("kind", "reference", "digest"))
         return ImageBase(table.text("reference"), table.text("digest", re.compile("sha256:[0-9a-f]{64}")))
-    known = ("kind", "distribution", "suite", "profile", "requested", "python", "glibc", "releases", "packages")
-    table.only(known)
+    table.only(_BASE_KEYS)
     packages = table.table("packages")
     packages.only(("amd64", "arm64"))
     major, _, minor = (table.text("glibc", _GLIBC, want="a version such as 2.36") or "2.0").partition(".")
@@ -220,6 +223,7 @@ def _base(table: Table) -> Base:
         },
         python=table.text("python", _PYTHON, want="a minor version such as 3.11"),
         glibc=(int(major), int(minor)),
+        system=table.texts("system"),
     )
 
 

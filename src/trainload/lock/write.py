@@ -84,6 +84,8 @@ def _base(base: Base) -> Iterator[str]:
     for key, value in (("distribution", base.distribution), ("suite", base.suite), ("profile", base.profile)):
         yield f"{key} = {_text(value)}"
     yield from _list("requested", (_text(name) for name in base.requested))
+    if base.system:
+        yield from _list("system", (_text(name) for name in base.system))
     yield f"python = {_text(base.python)}"
     yield f"glibc = {_text(f'{base.glibc[0]}.{base.glibc[1]}')}"
     releases = (

@@ -67,6 +67,7 @@ LOCK = Lock(
         {"amd64": (deb("tini"), deb("base-files", "all")), "arm64": (deb("tini", "arm64"),)},
         "3.11",
         (2, 36),
+        ("ffmpeg",),
     ),
     platforms=(Platform("linux", "amd64"), Platform("linux", "arm64")),
     interpreter=StandalonePython("3.12.8", {"amd64": wheel("cpython-3.12.8+20250106-x86_64.tar.gz")}),

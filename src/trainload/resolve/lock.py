@@ -1,0 +1,142 @@
+"""From a project to its lock: the base, the interpreter and the Python packages, each exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from trainload.errors import ConfigError, LockError, Place, Problems, Text
+from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
+from trainload.lock.adopt import Adopted
+from trainload.lock.model import DistributionBase, Lock, ReleaseFile, StandalonePython
+from trainload.lock.select import Target
+from trainload.platform import Platform
+from trainload.project.model import Origin, Project, Settings
+from trainload.resolve.distribution import resolve_distribution
+from trainload.resolve.indexes import Services as DistributionServices
+from trainload.resolve.interpreter import known_builds, resolve_interpreter
+from trainload.resolve.python import PythonRequest, Upgrade, resolve_python
+from trainload.resolve.uv import Uv
+from trainload.system.http import Http
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What locking needs of the world."""
+
+    http: Http
+    distribution: Callable[[Sequence[ReleaseFile]], DistributionServices]
+    """Services for the base's archives, given the indexes of the last lock."""
+    uv: Uv = field(default_factory=Uv)
+    reporter: Reporter = SILENT
+
+
+def make_lock(
+    project: Project,
+    root: Path,
+    inputs: str,
+    services: Services,
+    *,
+    previous: Lock | None = None,
+    upgrade: Upgrade | None = None,
+) -> Lock:
+    """The lock of the project in the folder ``root``; ``inputs`` is the digest of all that was asked for.
+
+    What ``previous`` has is kept where it still fits, unless ``upgrade`` asks for it anew. Raises
+    :class:`LockError`, :class:`ConfigError`, :class:`FetchError`.
+    """
+    settings = project.settings
+    upgrade = upgrade or Upgrade()
+    platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
+    base = _base(settings, platforms, previous if not upgrade.everything else None, services)
+    interpreter = _interpreter(settings, base, platforms, root, services)
+    python = interpreter.version if interpreter is not None else base.python
+    request = PythonRequest(
+        root=root,
+        dependencies=settings.dependencies.value,
+        targets=tuple(Target(platform, python, base.glibc) for platform in platforms),
+        accelerator=settings.accelerator.value,
+        find_links=settings.find_links.value,
+        indexes=settings.indexes.value,
+        mirrors=settings.mirrors.value.pypi,
+        previous=previous,
+        upgrade=upgrade,
+    )
+    services.reporter.report(Began("lock:python", "Python packages"))
+    try:
+        adopted = resolve_python(request, services.uv)
+    except BaseException:
+        services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
+        raise
+    services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
+    _check_misfits(adopted, platforms, settings, services.reporter)
+    return Lock(
+        inputs=inputs,
+        python=".".join(python.split(".")[:2]),
+        packages=adopted.packages,
+        base=base,
+        platforms=platforms,
+        interpreter=interpreter,
+        accelerator=settings.accelerator.value,
+    )
+
+
+def _base(
+    settings: Settings, platforms: Sequence[Platform], previous: Lock | None, services: Services
+) -> DistributionBase:
+    """The base as it was, if nothing else is asked for; resolved otherwise."""
+    kind, _, suite = settings.base.value.partition(":")
+    if kind != "apt":
+        raise ConfigError(
+            "base images are not supported yet",
+            place=Place("tool.trainload.base"),
+            got=settings.base.value,
+            want="apt:bookworm, apt:trixie, apt:jammy or apt:noble",
+        )
+    profile, system = settings.profile.value.value, settings.system.value
+    architectures = [platform.architecture for platform in platforms]
+    old = previous.base if previous is not None else None
+    releases: tuple[ReleaseFile, ...] = ()
+    if isinstance(old, DistributionBase) and old.suite == suite:
+        if (old.profile, old.system, sorted(old.packages)) == (profile, system, sorted(architectures)):
+            return old
+        releases = old.releases
+    base = resolve_distribution(
+        suite,
+        profile=profile,
+        system=system,
+        architectures=architectures,
+        services=services.distribution(releases),
+    )
+    return replace(base, system=system)
+
+
+def _interpreter(
+    settings: Settings, base: DistributionBase, platforms: Sequence[Platform], root: Path, services: Services
+) -> StandalonePython | None:
+    """A Python of its own, if the base has another one than is wanted."""
+    wanted = settings.python.value
+    if wanted is None or wanted == base.python:
+        return None
+    builds = known_builds(wanted, services.uv, root)
+    architectures = [platform.architecture for platform in platforms]
+    return resolve_interpreter(wanted, architectures, builds, services.http, settings.mirrors.value.python)
+
+
+def _check_misfits(adopted: Adopted, platforms: Sequence[Platform], settings: Settings, reporter: Reporter) -> None:
+    """A platform the user asked for must be possible; one that is there by default is only warned about."""
+    asked = settings.platforms.origin is not Origin.DEFAULT
+    if adopted.misfits and (asked or len(adopted.misfits) == len(platforms)):
+        problems = Problems([error for errors in adopted.misfits.values() for error in errors])
+        problems.check()
+    for platform, errors in sorted(adopted.misfits.items()):
+        names = ", ".join(_name(error) for error in errors)
+        text = Text(
+            "no image can be made for {platform}: no wheel of {names} fits it", platform=platform, names=names
+        )
+        reporter.report(Said(text, Level.WARNING))
+
+
+def _name(error: LockError) -> str:
+    return str(error.text.values.get("name", ""))
