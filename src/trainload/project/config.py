@@ -1,0 +1,206 @@
+"""What was set, and where: flags, ``TRAINLOAD_*`` variables, and ``[tool.trainload]`` or ``trainload.toml``.
+
+:class:`Sources` holds every value already parsed; :meth:`Sources.choose` gives the strongest one with its
+origin and reason. All mistakes of all sources are told together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from trainload.errors import ConfigError, Place, Problems, Text, printable
+from trainload.project.document import read_toml, table_at
+from trainload.project.keys import BY_PATH, KEYS, TABLES, Key
+from trainload.project.kinds import Wrong, shown
+from trainload.project.model import Chosen, Origin
+from trainload.tree import EntryKind, Tree
+
+T = TypeVar("T")
+
+PYPROJECT = "pyproject.toml"
+OWN = "trainload.toml"
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)(?:_|$)",
+    re.I,
+)
+_CREDENTIALS = re.compile(r"^(https?://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Parsed values by origin: key path → (value, reason)."""
+
+    values: Mapping[Origin, Mapping[str, tuple[object, Text]]]
+    file: str | None
+    """The file that holds the configuration, if any."""
+    pyproject: Mapping[str, object]
+    """The whole ``pyproject.toml``, empty when there is none."""
+    warnings: tuple[Text, ...]
+
+    def choose(self, key: Key[T], detected: Chosen[T] | None = None, default: Text | None = None) -> Chosen[T]:
+        """The value of ``key``: flag, environment, file, what was ``detected``, or the default."""
+        for origin in (Origin.FLAG, Origin.ENVIRONMENT, Origin.FILE):
+            if key.path in self.values[origin]:
+                value, reason = self.values[origin][key.path]
+                return Chosen(cast(T, value), origin, reason)
+        return detected or Chosen(key.default, Origin.DEFAULT, default or Text("the default"))
+
+    def has(self, *keys: Key[T]) -> bool:
+        return any(key.path in values for key in keys for values in self.values.values())
+
+
+def read_sources(tree: Tree, flags: Mapping[str, object], environ: Mapping[str, str]) -> Sources:
+    """Raises :class:`ConfigError` (or several at once) naming file or variable, key path, got and want."""
+    problems = Problems()
+    pyproject = _document(tree, PYPROJECT, problems)
+    own = _document(tree, OWN, problems)
+    inside = table_at(pyproject, "tool").get("trainload")
+    if own and inside is not None:
+        problems.add(_two_files())
+    file = OWN if tree.find(OWN) else PYPROJECT if inside is not None else None
+    prefix = "tool.trainload." if file == PYPROJECT else ""
+    values = {
+        Origin.FLAG: _flags(flags, problems),
+        Origin.ENVIRONMENT: _variables(environ, problems),
+        Origin.FILE: _file(own or inside or {}, file or OWN, prefix, problems),
+    }
+    problems.check()
+    warnings = (*_permissions(tree, file), *_secrets(values))
+    return Sources(values, file, pyproject, warnings)
+
+
+def _document(tree: Tree, file: str, problems: Problems) -> Mapping[str, object]:
+    entry = tree.find(file)
+    if entry is None:
+        return {}
+    try:
+        return read_toml(tree, file)
+    except ConfigError as error:
+        problems.add(error)
+        return {}
+
+
+def _two_files() -> ConfigError:
+    return ConfigError(
+        Text("both {own} and [tool.trainload] in {pyproject} configure this project", own=OWN, pyproject=PYPROJECT),
+        place=Place(OWN),
+        want="one of them",
+        hints=[Text("move the keys of one into the other and remove it")],
+    )
+
+
+def _flags(flags: Mapping[str, object], problems: Problems) -> dict[str, tuple[object, Text]]:
+    given = {path: value for path, value in flags.items() if value is not None}
+    found: dict[str, tuple[object, Text]] = {}
+    for path, value in given.items():
+        place = Place("command line", "--" + path.rpartition(".")[2])
+        _parse(BY_PATH[path], value, (place, Text("given on the command line")), found, problems)
+    return found
+
+
+def _variables(environ: Mapping[str, str], problems: Problems) -> dict[str, tuple[object, Text]]:
+    found: dict[str, tuple[object, Text]] = {}
+    for key in KEYS:
+        value = environ.get(key.variable)
+        if value and key.kind.split is not None:
+            reason = Text("{variable} in the environment", variable=key.variable)
+            _parse(key, key.kind.split(value), (Place("environment", key.variable), reason), found, problems)
+    return found
+
+
+def _file(table: object, file: str, prefix: str, problems: Problems) -> dict[str, tuple[object, Text]]:
+    found: dict[str, tuple[object, Text]] = {}
+    if not isinstance(table, Mapping):
+        problems.add(
+            ConfigError(
+                Text("the configuration is not a table"), place=Place(file, prefix.rstrip(".")), got=shown(table)
+            )
+        )
+        return found
+    for path, value in _flat(table):
+        place = Place(file, prefix + path)
+        key = BY_PATH.get(path)
+        if key is not None:
+            _parse(key, value, (place, Text("{key} in {file}", key=prefix + path, file=file)), found, problems)
+        elif path in TABLES:
+            problems.add(
+                ConfigError(Text("this key is a table"), place=place, got=shown(value), want=f"[{prefix}{path}]")
+            )
+        else:
+            problems.add(_unknown(path, place))
+    return found
+
+
+def _flat(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Key paths as the table of keys spells them: one level of tables is opened, as ``run`` is one."""
+    for name, value in table.items():
+        if name in TABLES and isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", below) for inner, below in value.items())
+        else:
+            yield name, value
+
+
+def _unknown(path: str, place: Place) -> ConfigError:
+    from difflib import get_close_matches
+
+    plain = path.replace("_", "-").lower()
+    names = [*BY_PATH, *TABLES]
+    near = [plain] if plain in names else get_close_matches(plain, names, n=1, cutoff=0.6)
+    if not near:  # `memory` at the top is meant for `run.memory`
+        near = [name for name in names if name.rpartition(".")[2] == plain.rpartition(".")[2]][:1]
+    known = Text("the keys are {keys}", keys=", ".join(names))
+    hint = Text("did you mean {key}?", key=near[0]) if near else known
+    return ConfigError(Text("there is no such key"), place=place, hints=[hint])
+
+
+def _parse(
+    key: Key[object],
+    value: object,
+    where: tuple[Place, Text],
+    found: dict[str, tuple[object, Text]],
+    problems: Problems,
+) -> None:
+    place, reason = where
+    try:
+        found[key.path] = (key.kind.read(value), reason)
+    except Wrong as error:
+        for fault in error.faults:
+            at = Place(place.file, f"{place.inside}{fault.inside}")
+            got = _CREDENTIALS.sub(r"\1…@", fault.got.strip('"')) if "://" in fault.got else fault.got
+            problems.add(ConfigError(Text("this value cannot be used"), place=at, got=got, want=fault.want))
+
+
+def _permissions(tree: Tree, file: str | None) -> Iterator[Text]:
+    """THREATS F14: who else can write the configuration decides what runs here."""
+    entry = tree.find(file) if file else None
+    if entry is None or entry.kind is not EntryKind.FILE:
+        return
+    if entry.mode & 0o022:
+        yield Text(
+            "{file} can be written by other users of this machine (mode {mode}); chmod go-w {file}",
+            file=entry.path, mode=f"{entry.mode:04o}",
+        )  # fmt: skip
+    if entry.foreign:
+        yield Text("{file} belongs to another user, who decides what runs here", file=entry.path)
+
+
+def _secrets(values: Mapping[Origin, Mapping[str, tuple[object, Text]]]) -> Iterator[Text]:
+    """THREATS F12: told by name, never by value."""
+    from trainload.project.secrets import looks_secret
+
+    for found in values.values():
+        env, _ = found.get("env", ({}, None))
+        for name, value in env.items() if isinstance(env, Mapping) else ():
+            if value and (_SECRET_NAME.search(name) or looks_secret(str(value).encode())):
+                yield Text(
+                    "env.{name} looks like a secret, and everyone who has the image can read it; "
+                    "give it when the project runs",
+                    name=printable(name),
+                )
+        for path, (value, _) in found.items():
+            urls = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(url, str) and _CREDENTIALS.match(url) for url in urls):
+                yield Text("{key} holds credentials; give them by TRAINLOAD_* variables or a netrc file", key=path)

@@ -1,0 +1,181 @@
+"""Where the project says what it needs. The first that is there wins, and the reason tells what it won over:
+
+``requirements = [...]`` in the configuration, ``uv.lock``, ``pylock.toml``, ``requirements.txt``, ``[project]`` of
+``pyproject.toml``, one other ``requirements*.txt``. With ``extras`` or ``groups`` set, requirements files are not
+looked for. With nothing at all, the scripts are searched for imports and the user is told what to write.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainload.errors import ConfigError, Place, Text
+from trainload.project.config import PYPROJECT, Sources
+from trainload.project.imports import Scan, scan
+from trainload.project.keys import ALLOW_INDEX_OPTIONS, EXTRAS, GROUPS, REQUIREMENTS
+from trainload.project.metadata import Metadata, check_names
+from trainload.project.model import (
+    Chosen,
+    Dependencies,
+    NoDependencies,
+    Origin,
+    PylockFile,
+    PyprojectDependencies,
+    RequirementFiles,
+    UvLock,
+)
+from trainload.project.requirements import read_requirements
+from trainload.tree import EntryKind, Tree
+
+_LATER = {
+    "environment.yml": "conda environments", "environment.yaml": "conda environments",
+    "conda.yaml": "conda environments", "Dockerfile": "Dockerfiles", "Containerfile": "Dockerfiles",
+}  # fmt: skip
+_FOREIGN = {
+    "Pipfile": "pipenv requirements > requirements.txt",
+    "Pipfile.lock": "pipenv requirements > requirements.txt",
+    "poetry.lock": "poetry export -o requirements.txt",
+    "pdm.lock": "pdm export -o requirements.txt",
+    "setup.py": "uv pip compile setup.py -o requirements.txt",
+    "setup.cfg": "uv pip compile setup.cfg -o requirements.txt",
+}
+_NOT_THE_PROJECT = ("*dev*", "*test*", "*doc*", "*lint*", "*ci.txt", "*build*")
+
+Found = tuple[Chosen[Dependencies], tuple[Text, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    tree: Tree
+    sources: Sources
+    metadata: Metadata
+    environ: Mapping[str, str]
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ: Mapping[str, str]) -> Found:
+    """What decides the Python packages, and warnings. Raises :class:`ConfigError`."""
+    extras, groups = sources.choose(EXTRAS).value, sources.choose(GROUPS).value
+    asked = _Asked(tree, sources, metadata, environ, extras, groups)
+    configured = sources.choose(REQUIREMENTS)
+    if (extras or groups) and configured.value:
+        raise ConfigError(
+            Text("extras and groups belong to pyproject.toml, and requirements go before it"),
+            place=Place(sources.file or "command line", "requirements"),
+            hints=[Text("set only one of them")],
+        )
+    check_names(metadata, extras, groups)
+    present = {entry.path for entry in tree.walk(lambda _: False) if entry.kind is not EntryKind.FOLDER}
+    later = tuple(_later(name) for name in _LATER if name in present)
+    if configured.value:
+        files = _requirements(asked, configured.value)
+        return Chosen(files, configured.origin, configured.reason), later
+    found = _locks(asked, present) or _files(asked, present, look=configured.value is None and not extras + groups)
+    return found or _nothing(asked, present), later
+
+
+def _later(name: str) -> Text:
+    return Text("{file} is not used: {kind} come with a later version", file=name, kind=_LATER[name])
+
+
+def _chosen(value: Dependencies, file: str, present: set[str]) -> Chosen[Dependencies]:
+    rest = [other for other in ("uv.lock", "pylock.toml", "requirements.txt") if other in present and other != file]
+    if rest:
+        reason = Text("{file} is here and goes before {rest}", file=file, rest=", ".join(rest))
+    else:
+        reason = Text("{file} is here", file=file)
+    return Chosen(value, Origin.DETECTED, reason)
+
+
+def _locks(asked: _Asked, present: set[str]) -> Chosen[Dependencies] | None:
+    if "uv.lock" in present:
+        if PYPROJECT not in present:
+            raise ConfigError(
+                Text("uv.lock belongs to a pyproject.toml, and there is none"),
+                place=Place("uv.lock"),
+                hints=[Text("put pyproject.toml beside it, or remove uv.lock")],
+            )
+        return _chosen(UvLock("uv.lock", asked.extras, asked.groups), "uv.lock", present)
+    if "pylock.toml" in present:
+        return _chosen(PylockFile("pylock.toml", asked.extras, asked.groups), "pylock.toml", present - {"uv.lock"})
+    return None
+
+
+def _files(asked: _Asked, present: set[str], *, look: bool) -> Chosen[Dependencies] | None:
+    if look and "requirements.txt" in present:
+        files = _requirements(asked, ("requirements.txt",))
+        reason = Text("requirements.txt is here")
+        if asked.metadata.dependencies:
+            reason = Text(
+                "requirements.txt is here and goes before the dependencies of pyproject.toml; "
+                "requirements = [] turns that round"
+            )
+        return Chosen(files, Origin.DETECTED, reason)
+    metadata = asked.metadata
+    if metadata.dependencies is not None or asked.groups or asked.extras:
+        value = PyprojectDependencies(PYPROJECT, asked.extras, asked.groups)
+        return Chosen(value, Origin.DETECTED, Text("the dependencies of pyproject.toml"))
+    if "dependencies" in metadata.dynamic:
+        raise ConfigError(
+            Text("the dependencies are made by the project's build, which Trainload does not run"),
+            place=Place(PYPROJECT, "project.dynamic"),
+            hints=[Text("write them down: uv pip compile pyproject.toml -o requirements.txt")],
+        )
+    return _other_requirements(asked, present) if look else None
+
+
+def _other_requirements(asked: _Asked, present: set[str]) -> Chosen[Dependencies] | None:
+    names = sorted(fnmatch.filter(present, "requirements*.txt"))
+    names += [name for name in ("requirements/base.txt", "requirements/requirements.txt") if asked.tree.find(name)]
+    serious = [name for name in names if not any(fnmatch.fnmatch(name.lower(), p) for p in _NOT_THE_PROJECT)]
+    if not names:
+        return None
+    if len(serious) != 1:
+        raise ConfigError(
+            Text("it is not clear which requirements file is meant"),
+            got=", ".join(names),
+            hints=[Text('set requirements = ["{file}"] in [tool.trainload]', file=(serious or names)[0])],
+        )
+    reason = Text("{file} is the only requirements file of the program itself", file=serious[0])
+    return Chosen(_requirements(asked, (serious[0],)), Origin.DETECTED, reason)
+
+
+def _requirements(asked: _Asked, files: tuple[str, ...]) -> RequirementFiles:
+    allow = asked.sources.choose(ALLOW_INDEX_OPTIONS).value
+    found = read_requirements(asked.tree, files, asked.environ, allow_index_options=allow)
+    return RequirementFiles(files, tuple(found.included), tuple(found.find_links), tuple(found.index_options))
+
+
+def _nothing(asked: _Asked, present: set[str]) -> Chosen[Dependencies]:
+    """No file says what the project needs: the imports decide whether that can be right."""
+    hints = [
+        Text("{file} says it in a form that is not read; write it down: {command}", file=name, command=command)
+        for name, command in _FOREIGN.items() if name in present
+    ]  # fmt: skip
+    if asked.metadata.poetry:
+        hints.insert(0, Text("write Poetry's dependencies down: poetry export -o requirements.txt"))
+    hints += [_later(name) for name in _LATER if name in present]
+    found = scan(asked.tree)
+    if found.imports:
+        raise _imports(found, hints)
+    if asked.metadata.poetry or any(name in present for name in _FOREIGN if name.startswith(("P", "p"))):
+        raise ConfigError(Text("no file that Trainload reads says what the project needs"), hints=hints)
+    reason = Text("no file says what the project needs, and its {count} scripts import only the standard library",
+                  count=found.scripts)  # fmt: skip
+    return Chosen(NoDependencies(), Origin.DETECTED, reason)
+
+
+def _imports(found: Scan, hints: list[Text]) -> ConfigError:
+    shown = [f"{item.module} ({item.file}:{item.line})" for item in found.imports]
+    wanted = sorted({item.distribution for item in found.imports}, key=str.lower)
+    return ConfigError(
+        Text("no file says what the project needs, but its scripts import {imports}", imports=", ".join(shown)),
+        want="requirements.txt, or dependencies in pyproject.toml",
+        hints=[
+            Text("if these are the right names: printf '%s\\n' {names} > requirements.txt", names=" ".join(wanted)),
+            *hints,
+        ],
+    )

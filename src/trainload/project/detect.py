@@ -1,0 +1,182 @@
+"""From a folder to a :class:`Project`: everything that can be set, with origin and reason.
+
+Pure over the tree, the flags and the environment that are passed in. Precedence: flag > environment > file >
+detection > default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from trainload.errors import Text
+from trainload.project import keys
+from trainload.project.command import find_command
+from trainload.project.config import Sources, read_sources
+from trainload.project.dependencies import find_dependencies
+from trainload.project.metadata import Metadata, read_metadata
+from trainload.project.model import (
+    Chosen,
+    Dependencies,
+    Mirrors,
+    Origin,
+    Project,
+    RequirementFiles,
+    Resources,
+    Settings,
+)
+from trainload.project.python import choose_python
+from trainload.tree import EntryKind, Tree
+
+T = TypeVar("T")
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
+_STRENGTH = tuple(Origin)
+
+
+def read_project(
+    tree: Tree, *, flags: Mapping[str, object] = _NOTHING, environ: Mapping[str, str] = _NO_ENVIRONMENT
+) -> Project:
+    """The project in ``tree``. ``flags``: key path (``base``, ``run.memory``) → value, None: not given.
+
+    ``environ``: ``TRAINLOAD_*`` variables and what requirements files refer to. Raises :class:`ConfigError`.
+    """
+    sources = read_sources(tree, flags, environ)
+    metadata = read_metadata(sources.pyproject)
+    python, base, python_warnings = choose_python(tree, sources, metadata)
+    dependencies, dependency_warnings = find_dependencies(tree, sources, metadata, environ)
+    command, command_warnings = find_command(tree, metadata)
+    chosen_command = sources.choose(keys.COMMAND, command)
+    workdir = sources.choose(keys.WORKDIR)
+    settings = Settings(
+        name=sources.choose(keys.NAME, _name(tree, metadata)),
+        python=python,
+        base=base,
+        profile=sources.choose(keys.PROFILE),
+        system=sources.choose(keys.SYSTEM),
+        dependencies=dependencies,
+        find_links=_find_links(sources, dependencies.value),
+        indexes=_indexes(sources),
+        accelerator=sources.choose(keys.ACCELERATOR),
+        command=chosen_command,
+        user=sources.choose(keys.USER),
+        workdir=workdir,
+        env=sources.choose(keys.ENV, _python_path(tree, metadata, workdir.value)),
+        bytecode=sources.choose(keys.BYTECODE),
+        configure=_text(sources.choose(keys.CONFIGURE)),
+        include=sources.choose(keys.INCLUDE),
+        exclude=sources.choose(keys.EXCLUDE),
+        platforms=sources.choose(keys.PLATFORMS, default=Text("where most GPUs are")),
+        mirrors=_mirrors(sources),
+        run=_resources(sources),
+        secrets=sources.choose(keys.SECRETS),
+    )
+    warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
+    if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
+        warnings += command_warnings
+    return Project(settings, warnings)
+
+
+def _name(tree: Tree, metadata: Metadata) -> Chosen[str]:
+    if metadata.name and (name := image_name(metadata.name)):
+        return Chosen(name, Origin.DETECTED, Text("project.name in pyproject.toml"))
+    if name := image_name(tree.name):
+        return Chosen(name, Origin.DETECTED, Text("the folder's name"))
+    return Chosen(
+        keys.NAME.default, Origin.DEFAULT, Text("the folder's name has no letters an image name may have")
+    )
+
+
+def image_name(text: str) -> str:
+    """``text`` as a component of an image reference (OCI distribution-spec § Pulling manifests), maybe empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()[:100]).strip("-")
+
+
+def _find_links(sources: Sources, dependencies: Dependencies) -> Chosen[tuple[str, ...]]:
+    chosen = sources.choose(keys.FIND_LINKS)
+    lines = dependencies.find_links if isinstance(dependencies, RequirementFiles) else ()
+    more = tuple(dict.fromkeys(line for line in lines if line not in chosen.value))
+    if not more:
+        return chosen
+    if chosen.value:
+        return Chosen((*chosen.value, *more), chosen.origin, chosen.reason)
+    return Chosen(more, Origin.FILE, Text("--find-links in the requirements files"))
+
+
+def _indexes(sources: Sources) -> Chosen[tuple[str, ...]]:
+    index, extra = sources.choose(keys.INDEX), sources.choose(keys.EXTRA_INDEX)
+    if index.value is None and not extra.value:
+        return Chosen((), Origin.DEFAULT, Text("uv's default index"))
+    both = ((index.origin, index.reason), (extra.origin, extra.reason))
+    origin, reason = min(both, key=lambda pair: _STRENGTH.index(pair[0]))
+    return Chosen((*extra.value, index.value or ""), origin, reason)
+
+
+def _text(chosen: Chosen[keys.Configure]) -> Chosen[str]:
+    return Chosen(str(chosen.value), chosen.origin, chosen.reason)
+
+
+def _python_path(tree: Tree, metadata: Metadata, workdir: str) -> Chosen[Mapping[str, str]]:
+    """The project is not installed: a src layout is importable only when its folder is on the path."""
+    src = tree.find("src")
+    packages = (
+        [
+            e.path
+            for e in tree.walk(lambda entry: entry.path == "src")
+            if re.fullmatch(r"src/[A-Za-z_]\w*(\.py)?", e.path)
+        ]
+        if metadata.present and src and src.kind is EntryKind.FOLDER and tree.find("src/__init__.py") is None
+        else []
+    )
+    if not packages:
+        return Chosen({}, Origin.DEFAULT, Text("the default"))
+    return Chosen({"PYTHONPATH": f"{workdir}/src"}, Origin.DETECTED, Text("the project's packages lie in src"))
+
+
+def _base_warnings(base: str) -> tuple[Text, ...]:
+    if base.startswith("apt:") or "@" in base:
+        return ()
+    tag = base.rpartition("/")[2].partition(":")[2]
+    if not tag or tag == "latest":
+        return (
+            Text(
+                "base = {base} has no fixed version: what it means changes with time; name a tag or a digest",
+                base=base,
+            ),
+        )
+    return ()
+
+
+def _mirrors(sources: Sources) -> Chosen[Mirrors]:
+    pypi, apt = sources.choose(keys.MIRRORS_PYPI), sources.choose(keys.MIRRORS_APT)
+    python, registry = sources.choose(keys.MIRRORS_PYTHON), sources.choose(keys.MIRRORS_REGISTRY)
+    value = Mirrors(pypi.value, apt.value, python.value, registry.value)
+    return _together(sources, value, "mirrors.")
+
+
+def _resources(sources: Sources) -> Chosen[Resources]:
+    choose = sources.choose
+    value = Resources(
+        gpus=choose(keys.GPUS).value,
+        memory=choose(keys.MEMORY).value,
+        memory_swap=choose(keys.MEMORY_SWAP).value,
+        cpus=choose(keys.CPUS).value,
+        pids=choose(keys.PIDS).value,
+        shm=choose(keys.SHM).value,
+        volumes=choose(keys.VOLUMES).value,
+        ports=choose(keys.PORTS).value,
+    )
+    return _together(sources, value, "run.")
+
+
+def _together(sources: Sources, value: T, prefix: str) -> Chosen[T]:
+    """A value of several keys: the strongest origin, and each key that was set with its own reason."""
+    chosen = [(key, sources.choose(key)) for key in keys.KEYS if key.path.startswith(prefix)]
+    given = [(key, part) for key, part in chosen if part.origin is not Origin.DEFAULT]
+    if not given:
+        return Chosen(value, Origin.DEFAULT, Text("the default"))
+    strongest = min((part.origin for _, part in given), key=_STRENGTH.index)
+    reasons = "; ".join(f"{key.path}: {part.reason}" for key, part in given)
+    return Chosen(value, strongest, Text("{reasons}", reasons=reasons))

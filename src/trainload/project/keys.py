@@ -1,0 +1,239 @@
+"""The one table of everything that can be set: key, kind, default, and what it means.
+
+Reading (``config.py``), the JSON Schema (``schema.py``), ``trainload init`` and the documentation are derived
+from it; nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from trainload.errors import ConfigError
+from trainload.platform import Platform
+from trainload.project.kinds import (
+    BOOLEAN,
+    NUMBER,
+    PATHS,
+    SHELL,
+    SIZE,
+    Kind,
+    checked,
+    choice,
+    integer,
+    many,
+    table,
+    text,
+    wrong,
+)
+from trainload.project.model import Profile
+
+T = TypeVar("T")
+
+PYTHON_OF_SUITE = {"bookworm": "3.11", "trixie": "3.13", "jammy": "3.10", "noble": "3.12"}
+"""The distributions a base can be composed of (``apt:…``) and the Python each has."""
+
+
+class Configure(StrEnum):
+    NEVER = "never"
+    SANDBOX = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    """One key of ``[tool.trainload]``; ``path`` has dots between tables."""
+
+    path: str
+    kind: Kind[T]
+    meaning: str
+    default: T
+    """The one place of the default."""
+    detected: bool = False
+    """The default is only what is left when nothing was found in the project."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        name = {"index": "index-url", "extra-index": "extra-index-url"}.get(self.path, self.path)
+        return "TRAINLOAD_" + re.sub(r"[.-]", "_", name).upper()
+
+
+def _base(value: str) -> str | None:
+    if value.startswith("apt:"):
+        return value if value[4:] in PYTHON_OF_SUITE else None
+    return value if _REFERENCE.fullmatch(value) else None
+
+
+# a host or path of lower-case parts, then a tag and a digest (OCI distribution-spec § Pulling manifests)
+_REFERENCE = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+
+
+def _platform(value: str) -> str | None:
+    try:
+        platform = Platform.parse(value)
+    except ConfigError:
+        return None
+    return f"{platform.os}/{platform.architecture}"
+
+
+def _inside(value: str) -> str | None:
+    """A path that stays inside the project, in its one spelling."""
+    path = posixpath.normpath(value.replace("\\", "/"))
+    return None if not value or path.startswith(("/", "..")) or re.match(r"[A-Za-z]:", path) else path
+
+
+def _pattern(value: str) -> str | None:
+    return value if value and "\n" not in value and len(value) <= 4096 else None
+
+
+_SYSTEM_FOLDERS = ("/proc", "/sys", "/dev", "/opt/venv", "/usr", "/etc", "/bin", "/lib", "/sbin", "/boot")
+
+
+def _workdir(value: str) -> str | None:
+    bad = not value.startswith("/") or "//" in value or re.search(r"[\x00-\x1f\x7f:]", value)
+    path = posixpath.normpath(value)
+    inside = any(path == folder or path.startswith(folder + "/") for folder in _SYSTEM_FOLDERS)
+    return None if bad or path == "/" or ".." in value.split("/") or inside else path
+
+
+def _url(value: str) -> str | None:
+    return value if re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value) else None
+
+
+_VOLUME = r"[^:\n]+:/[^:\n]*(?::(?:ro|rw))?"
+_PORT = r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}:)?\d{1,5}:)?\d{1,5}(?:/(?:tcp|udp))?"
+
+_URL = checked(_url, "a URL such as https://mirror.example/simple")
+_URLS = many(_URL, "an array of URLs")
+_INSIDE = checked(_inside, "a path inside the project")
+_PATTERNS = many(checked(_pattern, "a pattern as .gitignore writes them"), "an array of patterns")
+_NAME_WANT = "lower-case letters and digits with single - _ . between them"
+_NORMAL = "a name such as dev"
+_NAMES = many(text(_NORMAL, r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"), f"an array of names, each {_NORMAL}")
+
+
+def _gpus(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if isinstance(value, str) and re.fullmatch(r"all|none|\d+|device=[\w,:-]+", value):
+        return value
+    raise wrong(value, '"all", "none", a number, or "device=0,1"')
+
+
+_GPUS: Kind[str | None] = Kind('all, none, a number, or "device=0,1"', {"type": ["string", "integer"]}, _gpus, str)
+
+
+def _optional(kind: Kind[T]) -> Kind[T | None]:
+    return Kind(kind.want, kind.schema, kind.read, kind.split)
+
+
+NAME = Key(
+    "name", text(_NAME_WANT, r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"), "What the image is called.", "project", True
+)
+PYTHON = Key(
+    "python", _optional(text("a minor version such as 3.12", r"3\.\d{1,2}")),
+    "The Python in the image; the base's own when left out.", None, True,
+)  # fmt: skip
+BASE = Key(
+    "base",
+    checked(_base, f"apt: and one of {', '.join(PYTHON_OF_SUITE)}, or an image reference such as python:3.11-slim"),
+    "What lies below the Python packages.", "apt:bookworm", True,
+)  # fmt: skip
+PROFILE = Key(
+    "profile", choice(Profile),
+    "How much of the distribution goes in: slim, dev (apt, git, an editor) or distroless.", Profile.SLIM,
+)  # fmt: skip
+SYSTEM: Key[tuple[str, ...]] = Key(
+    "system", many(text("a distribution package name such as ffmpeg", r"[a-z0-9][a-z0-9+.-]+"),
+                   "an array of distribution package names"),
+    "Distribution packages to add.", (),
+)  # fmt: skip
+REQUIREMENTS: Key[tuple[str, ...] | None] = Key(
+    "requirements", _optional(many(_INSIDE, "an array of paths inside the project", PATHS)),
+    "Requirements files; an empty array: do not look for any.", None, True,
+)  # fmt: skip
+EXTRAS: Key[tuple[str, ...]] = Key("extras", _NAMES, "Extras of the project to install.", ())
+GROUPS: Key[tuple[str, ...]] = Key("groups", _NAMES, "Dependency groups (PEP 735) to install.", ())
+FIND_LINKS: Key[tuple[str, ...]] = Key(
+    "find-links", many(checked(lambda v: v or None, "a path of a folder"), "an array of paths", PATHS),
+    "Folders with wheels, looked into before any index.", (),
+)  # fmt: skip
+INDEX: Key[str | None] = Key("index", _optional(_URL), "The package index, instead of uv's default.", None)
+EXTRA_INDEX: Key[tuple[str, ...]] = Key("extra-index", _URLS, "Package indexes that go before the index.", ())
+ALLOW_INDEX_OPTIONS = Key(
+    "allow-index-options", BOOLEAN, "Let requirements files name package indexes themselves.", False
+)
+ACCELERATOR = Key(
+    "accelerator",
+    text("cpu, cuda, auto, or a version such as cu128 or rocm6.3",
+         r"cpu|cuda|auto|xpu|cu\d{2,3}|rocm\d+(?:\.\d+){0,2}"),
+    "Which build of torch to lock.", "cpu",
+)  # fmt: skip
+COMMAND: Key[tuple[str, ...]] = Key(
+    "command", many(text(), "an array of strings", SHELL), "What runs.", ("python",), True
+)
+USER = Key("user", integer(0, 2**32 - 2), "The numeric user everything runs as; 0 is root.", 1000)
+WORKDIR = Key(
+    "workdir", checked(_workdir, "an absolute path that belongs to no system folder, such as /app"),
+    "Where the project's files lie in the image.", "/app",
+)  # fmt: skip
+ENV: Key[Mapping[str, str]] = Key(
+    "env", table(text(), "a table of strings, with names of letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]*",
+                 hide=True),
+    "Environment variables; never secrets, they can be read from the image.", {}, True,
+)  # fmt: skip
+BYTECODE = Key("bytecode", BOOLEAN, "Add a layer of compiled bytecode: faster cold starts, a larger image.", False)
+CONFIGURE = Key(
+    "configure", choice(Configure), "Whether maintainer scripts of distribution packages run, in the sandbox.",
+    Configure.NEVER,
+)  # fmt: skip
+INCLUDE: Key[tuple[str, ...]] = Key("include", _PATTERNS, "Files that go into the image.", ("**",))
+EXCLUDE: Key[tuple[str, ...]] = Key("exclude", _PATTERNS, "Files that stay out, on top of the ignore files.", ())
+SECRETS: Key[tuple[str, ...]] = Key("secrets", _PATTERNS, "Files that go in although they look like secrets.", ())
+PLATFORMS: Key[tuple[str, ...]] = Key(
+    "platforms", many(checked(_platform, "linux/amd64 or linux/arm64"), "an array of platforms"),
+    "What the lock is for.", ("linux/amd64",),
+)  # fmt: skip
+MIRRORS_PYPI: Key[tuple[str, ...]] = Key("mirrors.pypi", _URLS, "Mirrors of the package index.", ())
+MIRRORS_APT: Key[tuple[str, ...]] = Key(
+    "mirrors.apt", _URLS, "Mirrors of the distribution's archive; {distribution} is filled in.", ()
+)
+MIRRORS_PYTHON: Key[tuple[str, ...]] = Key(
+    "mirrors.python", _URLS, "URL patterns of python-build-standalone archives.", ()
+)
+MIRRORS_REGISTRY: Key[Mapping[str, tuple[str, ...]]] = Key(
+    "mirrors.registry", table(_URLS, "a table from registry to an array of URLs", r"[A-Za-z0-9.-]+(?::\d+)?"),
+    "Mirrors of image registries.", {},
+)  # fmt: skip
+GPUS: Key[str | None] = Key("run.gpus", _GPUS, "Which GPUs a run sees.", None)
+MEMORY: Key[int | None] = Key("run.memory", _optional(SIZE), "Memory a run may use.", None)
+MEMORY_SWAP: Key[int | None] = Key("run.memory-swap", _optional(SIZE), "Memory and swap together.", None)
+CPUS: Key[float | None] = Key("run.cpus", _optional(NUMBER), "Processor cores a run may use.", None)
+PIDS: Key[int | None] = Key(
+    "run.pids", _optional(integer(1, 4_194_304)), "Processes and threads a run may have.", None
+)
+SHM: Key[int | None] = Key("run.shm", _optional(SIZE), "Size of /dev/shm, which DataLoader workers share.", None)
+VOLUMES: Key[tuple[str, ...]] = Key(
+    "run.volumes", many(text("SOURCE:/TARGET or SOURCE:/TARGET:ro", _VOLUME), "an array of mounts"),
+    "Folders of this machine that a run sees.", (),
+)  # fmt: skip
+PORTS: Key[tuple[str, ...]] = Key(
+    "run.ports", many(text("HOST:CONTAINER such as 8000:8000", _PORT), "an array of ports"),
+    "Ports a run publishes.", (),
+)  # fmt: skip
+
+KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
+    NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
+    ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE, EXCLUDE, SECRETS,
+    PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS,
+    SHM, VOLUMES, PORTS,
+)  # fmt: skip
+BY_PATH = {key.path: key for key in KEYS}
+TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
