@@ -34,8 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }  # fmt: skip
 ONLY_AT_THE_EDGE = {
-    "socket": {"system"},
-    "http": {"system", "destinations"},
+    "socket": {"system", "testing"},
+    "http": {"system", "destinations", "testing"},
     "urllib3": {"system", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},

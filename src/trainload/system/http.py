@@ -152,7 +152,7 @@ class Http:
                 attempt = 0 if transfer.done > before else attempt + 1
                 if attempt >= self.retry.tries or tried >= self.retry.most or not cut.helps:
                     raise cut.error(url) from cut
-                self.sleep(self.retry.pause(attempt, cut.retry_after, self.jitter))
+                self.sleep(self.retry.pause(max(0, attempt - 1), cut.retry_after, self.jitter))
             else:
                 break
         return transfer.done
