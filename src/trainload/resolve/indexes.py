@@ -56,7 +56,7 @@ class Services:
     previous: Sequence[ReleaseFile] = ()
     """Indexes of the last lock: older ones are refused (THREATS D12)."""
     allow_stale: bool = False
-    """Accept an index that is past its Valid-Until or older than the last one."""
+    """Accept an index that is past its Valid-Until, older than the last one, or signed by a key expired since."""
     trust: Callable[[str], Trust] = shipped
     """Distribution → keys that may sign it."""
     reporter: Reporter = SILENT
@@ -109,7 +109,8 @@ def open_pocket(pocket: Pocket, trust: Trust, services: Services) -> Opened:
 def _open(pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opened:
     url = f"{root.url}/dists/{pocket.suite}/InRelease"
     data = services.http.get(url, limit=INRELEASE_LIMIT)
-    release = releases.parse(signed_part(data, trust, url), url)
+    now = None if services.allow_stale else services.now
+    release = releases.parse(signed_part(data, trust, url, now), url)
     if not release.is_of(pocket.suite):
         raise SignatureError(
             Text("the signed index at this address is of another suite"),

@@ -15,6 +15,7 @@ from trainload.errors import Place, SignatureError, Text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 _PINNED = {
     "debian": frozenset(
@@ -62,11 +63,12 @@ def shipped(distribution: str) -> Trust:
     return Trust(data, _PINNED[distribution])
 
 
-def signed_part(data: bytes, trust: Trust, file: str) -> bytes:
+def signed_part(data: bytes, trust: Trust, file: str, now: datetime | None) -> bytes:
     """The text of a clear-signed message with at least one valid signature of a pinned key.
 
     Raises :class:`SignatureError` for a message that is not signed, is signed by other keys only, has text
-    outside the signed part, or is more than one message. Weak hashes and expired keys do not count.
+    outside the signed part, or is more than one message. Weak hashes do not count, nor does a key that is
+    expired ``now``; None: it is enough that the key was valid when it signed.
     """
     if _BEGIN not in data:
         raise SignatureError(
@@ -85,18 +87,20 @@ def signed_part(data: bytes, trust: Trust, file: str) -> bytes:
 
     certificates = pysequoia.Cert.split_bytes(trust.certificates)
     pinned = [cert for cert in certificates if cert.fingerprint.upper() in trust.fingerprints]
+    expired = {cert.fingerprint.upper() for cert in pinned if now and cert.expiration and cert.expiration <= now}
     try:
         # returns only if a signature is valid under sequoia's policy, which refuses SHA-1 and MD5
         verified = pysequoia.verify(bytes=data, store=lambda _ids: pinned)
     except (RuntimeError, ValueError, OSError) as error:
         raise _unverified(file, error, pinned) from None
     signers = {signature.certificate.upper() for signature in verified.valid_sigs}
-    if not signers & trust.fingerprints or verified.bytes is None:
-        raise _unverified(file, None, pinned)
+    if not (signers & trust.fingerprints) - expired or verified.bytes is None:
+        late = signers & expired
+        raise _unverified(file, f"the key {', '.join(sorted(late))} is expired" if late else None, pinned)
     return bytes(verified.bytes)
 
 
-def _unverified(file: str, error: Exception | None, pinned: Sequence[object]) -> SignatureError:
+def _unverified(file: str, error: object, pinned: Sequence[object]) -> SignatureError:
     reason = printable(str(error).split("\n", 1)[0])[:300] if error else None
     return SignatureError(
         Text("no key of the distribution has validly signed the index of an archive"),
