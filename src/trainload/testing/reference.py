@@ -38,8 +38,8 @@ def help_text(*words: str) -> str:
 def command_line() -> str:
     """``docs/reference/cli.md``."""
     parts = [
-        "# Command line\n\nWritten from the program's own help by `./dev texts`. Options of the first block are accepted before "
-        "and after a verb.\n",
+        "# Command line\n\nWritten from the program's own help by `./dev texts`. Options of the first block are "
+        "accepted before and after a verb.\n",
         _block("trainload"),
     ]
     parts += [f"\n## trainload {verb}\n\n{_block('trainload', verb)}" for verb in verbs()]
