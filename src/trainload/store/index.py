@@ -99,9 +99,10 @@ class Names:
         """Without that name; its image goes with its last name."""
         return self._with(entry for entry in self.entries if entry.name != name)
 
-    def drop_image(self, digest: Digest) -> Names:
-        """Without that image and all its names."""
-        return self._with(entry for entry in self.entries if entry.digest != digest)
+    def drop_images(self, digests: Iterable[Digest]) -> Names:
+        """Without those images and all their names."""
+        gone = set(digests)
+        return self._with(entry for entry in self.entries if entry.digest not in gone)
 
     def _with(self, entries: Iterable[Entry]) -> Names:
         """One entry per (image, name); an unnamed one only for an image without names."""

@@ -70,6 +70,22 @@ def named_lock(layout: Layout, name: str, waiting: Callable[[], object] | None =
         os.close(fd)
 
 
+def is_free(path: Path, *, remove: bool = False) -> bool:
+    """Whether nobody holds the lock file ``path``, or it is not there; a free one is removed if asked."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return True
+    try:
+        if not try_lock(fd):
+            return False
+        if remove and _still_there(path, fd):
+            path.unlink()
+        return True
+    finally:
+        os.close(fd)
+
+
 def check_locks_work(layout: Layout) -> None:
     """Raises :class:`StoreError` on a file system whose locks do not hold (fault 6: some network mounts)."""
     with told(layout.home):

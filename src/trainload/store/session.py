@@ -7,6 +7,7 @@ is no clock and no expiry. Its lines are the digests in use; its name begins the
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import secrets
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from trainload.digest import Digest
 from trainload.store.layout import Layout, make_folders
-from trainload.store.locks import against_gc, check_locks_work, open_lock, try_lock
+from trainload.store.locks import against_gc, check_locks_work, is_free, open_lock, try_lock
 from trainload.store.trouble import told
 
 
@@ -43,8 +44,7 @@ class Session:
         name = secrets.token_hex(8)
         with against_gc(layout), told(layout.home):
             fd = open_lock(layout.leases / name)
-            taken = try_lock(fd)
-        assert taken, "nobody else knows the name"
+            fcntl.flock(fd, fcntl.LOCK_EX)
         return cls(layout, name, fd)
 
     def end(self) -> None:
@@ -115,6 +115,9 @@ def remove_tree(path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
         return
+    with contextlib.suppress(OSError):
+        for folder, _, _ in os.walk(path):  # an unpacked layer may hold folders without permissions
+            Path(folder).chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -126,11 +129,4 @@ def _leases(layout: Layout) -> list[Path]:
 
 
 def _is_dead(lease: Path) -> bool:
-    try:
-        fd = os.open(lease, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        return try_lock(fd)
-    finally:
-        os.close(fd)
+    return lease.exists() and is_free(lease)

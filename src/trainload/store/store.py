@@ -10,23 +10,50 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from trainload.digest import Digest
-from trainload.errors import ImageError, Place, StoreError, Text
+from trainload.errors import ImageError, Place, StoreError, Text, TrainloadError
 from trainload.image.model import Descriptor, Image, ImageIndex
 from trainload.image.parse import make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
+from trainload.reference import Reference
+from trainload.store.check import Verdict, examine
+from trainload.store.collect import Keep, Rubble, survey, sweep
 from trainload.store.content import Content, Ingest, missing, sync_folder
 from trainload.store.files import FileCache
-from trainload.store.index import LIMIT, Names
+from trainload.store.index import LIMIT, Entry, Names
 from trainload.store.layout import EMPTY_INDEX, MARKER, OCI_LAYOUT, Layout, check_readable
-from trainload.store.locks import against_gc, index_lock, named_lock
+from trainload.store.locks import against_gc, for_gc, index_lock, named_lock
+from trainload.store.lookup import find_name, look_up
 from trainload.store.recipes import Recipes
-from trainload.store.session import Session
+from trainload.store.session import Session, remove_dead, remove_tree
 from trainload.store.trouble import MissingError, told
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One image of the store."""
+
+    digest: Digest
+    """Of its manifest or index."""
+    names: tuple[str, ...]
+    image: Image | None
+    """None when it cannot be read here, for the ``reason``; of an index, the image for this machine."""
+    reason: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class Untagged:
+    """What :meth:`Store.untag` did."""
+
+    names: tuple[str, ...]
+    digest: Digest
+    gone: bool
+    """It was the last name: the image is not listed any more."""
 
 
 class Store:
@@ -126,6 +153,19 @@ class Store:
             raise StoreError(Text("the list of images is too large"), place=Place(str(path)))
         return Names.parse(data, str(path))
 
+    def images(self) -> tuple[Listed, ...]:
+        """All images, sorted by name; those that cannot be read are listed with their reason."""
+        found = self.names()
+        listed = {entry.digest: self._listed(entry, found) for entry in found.entries}
+        return tuple(sorted(listed.values(), key=lambda one: (one.names or ("~",), one.digest)))
+
+    def resolve(self, text: str) -> Digest:
+        """The manifest or index that ``text`` means: a name, a digest or at least four of its first digits.
+
+        Raises :class:`MissingError`; :class:`StoreError` when several images are meant.
+        """
+        return look_up(self.names(), text).digest
+
     def image(self, digest: Digest, platform: Platform | None = None) -> Image:
         """The image whose manifest is ``digest``; of an index, the one for ``platform`` (default: this machine's).
 
@@ -158,6 +198,74 @@ class Store:
         self._name(index.descriptor, references, index.manifests)
         return digest
 
+    def tag(self, text: str, name: str) -> Digest:
+        """Give the image that ``text`` means another name, which another image may lose."""
+        reference = Reference.parse(name)
+        if reference.digest is not None:
+            raise ImageError(Text("a new name has no digest"), got=name, want=reference.name)
+        with against_gc(self.layout):
+            names = self.change_names(lambda old: old.add(look_up(old, text).descriptor, [str(reference)]))
+        return look_up(names, str(reference)).digest
+
+    def untag(self, text: str, *, force: bool = False) -> Untagged:
+        """Take a name off its image, or with digits the image off the list; its blobs stay until :meth:`gc`.
+
+        Raises :class:`StoreError` for digits of an image with several names, unless ``force``.
+        """
+        removed: list[Untagged] = []
+
+        def change(old: Names) -> Names:
+            named = find_name(old, text)
+            entry = named or look_up(old, text)
+            known = old.names_of(entry.digest)
+            if named is None and len(known) > 1 and not force:
+                raise StoreError(
+                    Text("the image {digest} has several names", digest=entry.digest.short),
+                    got=", ".join(known),
+                    hints=[Text("give the name to remove, or --force for all of them")],
+                )
+            new = old.drop_images([entry.digest]) if named is None else old.drop_name(named.name or "")
+            gone = all(e.digest != entry.digest for e in new.entries)
+            removed.append(Untagged((named.name or "",) if named else known, entry.digest, gone))
+            return new
+
+        self.change_names(change)
+        return removed[0]
+
+    def hold(self, digest: Digest) -> bool:
+        """Whether the blob is here and sound; from now on gc leaves it, and what it needs as a manifest, alone."""
+        return self.blobs.held(digest)
+
+    def gc(self, keep: Keep = Keep(), *, dry_run: bool = False) -> Rubble:  # noqa: B008  # frozen
+        """Remove what no named image and no live process needs; with ``dry_run`` only say what that is.
+
+        Raises :class:`StoreError` when an image cannot be read, and removes nothing then.
+        """
+        if dry_run:
+            return survey(self.layout, self.blobs, self.names(), keep)
+        with self.writing():
+            session = self._session()
+            with for_gc(self.layout):
+                rubble = survey(self.layout, self.blobs, self.names(), keep)
+                if rubble.images:
+                    self.change_names(lambda old: old.drop_images(rubble.images))
+                remove_dead(self.layout)
+                trees = sweep(rubble, self.layout, session.temporary)
+            for tree in trees:
+                remove_tree(tree)
+        return rubble
+
+    def verify(
+        self, *, full: bool = False, repair: bool = False, moved: Callable[[int], object] = lambda _: None
+    ) -> Verdict:
+        """Check all images: names and sizes, with ``full`` every byte; ``repair`` puts damaged blobs aside."""
+        verdict = examine(self.blobs, self.names(), full=full, moved=moved)
+        if repair and any(finding.damaged for finding in verdict.findings):
+            with self.writing():
+                for digest in {finding.damaged for finding in verdict.findings if finding.damaged}:
+                    self.blobs.put_aside(digest)
+        return verdict
+
     def change_names(self, change: Callable[[Names], Names]) -> Names:
         """The one way ``index.json`` changes: lock, read again, change, write whole, sync (I2, I4, I7)."""
         session = self._session()
@@ -165,6 +273,14 @@ class Store:
             new = change(self.names())
             self._replace(session, self.layout.index, new.to_bytes())
         return new
+
+    def _listed(self, entry: Entry, names: Names) -> Listed:
+        known = names.names_of(entry.digest)
+        try:
+            image = self.image(entry.digest)
+        except TrainloadError as error:
+            return Listed(entry.digest, known, None, error.text)
+        return Listed(entry.digest, known, image, None)
 
     def _name(self, descriptor: Descriptor, references: Iterable[str], needs: Iterable[Descriptor]) -> None:
         session = self._session()

@@ -1,0 +1,158 @@
+"""Whether the store holds what it promises: quickly by names and sizes, fully by every byte (I1–I3, I11)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from trainload.digest import Digest
+from trainload.errors import StoreError, Text, TrainloadError
+from trainload.image.model import LAYER, LAYER_ZSTD
+from trainload.store.closure import Closure, reach
+from trainload.store.content import CHUNK, Content
+from trainload.store.index import Names
+from trainload.store.layout import kind_of
+
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong."""
+
+    text: Text
+    path: Path
+    images: tuple[str, ...] = ()
+    """Names or digests of the images that cannot be used because of it."""
+    damaged: Digest | None = None
+    """A blob that `--repair` puts aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was looked at and what was found."""
+
+    images: int
+    blobs: int
+    size: int
+    """Bytes of the blobs."""
+    full: bool
+    findings: tuple[Finding, ...]
+
+
+def examine(blobs: Content, names: Names, *, full: bool, moved: Callable[[int], object]) -> Verdict:
+    """Look at every image and blob; ``moved`` is told the bytes read so far by the full check."""
+    findings: list[Finding] = []
+    users: dict[Digest, list[str]] = {}
+    whole = Closure()
+    for entry in names.entries:
+        label = entry.name or str(entry.digest)
+        try:
+            closure = reach(blobs, [entry.descriptor])
+        except TrainloadError as error:
+            path = Path(error.place.file) if error.place else blobs.path(entry.digest)
+            findings.append(Finding(error.text, path, (label,)))
+            continue
+        whole.blobs.update(closure.blobs)
+        whole.diff_ids.update(closure.diff_ids)
+        for digest in closure.blobs:
+            users.setdefault(digest, []).append(label)
+    findings += _absent(blobs, whole, users)
+    present = sorted(blobs.folder.iterdir()) if blobs.folder.is_dir() else []
+    findings += _each(blobs, present, whole, users, full=full, moved=moved)
+    size = sum(path.lstat().st_size for path in present)
+    return Verdict(len({e.digest for e in names.entries}), len(present), size, full, tuple(findings))
+
+
+def _absent(blobs: Content, whole: Closure, users: dict[Digest, list[str]]) -> Iterator[Finding]:
+    for digest, size in sorted(whole.blobs.items()):
+        path, labels = blobs.path(digest), tuple(users[digest])
+        if not path.exists() and not path.is_symlink():
+            yield Finding(Text("the blob {digest} is missing", digest=digest.short), path, labels)
+        elif blobs.has(digest) and not blobs.has(digest, size):
+            text = Text("the blob {digest} has not the size its image says", digest=digest.short)
+            yield Finding(text, path, labels, digest)
+
+
+def _each(
+    blobs: Content,
+    present: Iterable[Path],
+    whole: Closure,
+    users: dict[Digest, list[str]],
+    *,
+    full: bool,
+    moved: Callable[[int], object],
+) -> list[Finding]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    done = [0]
+
+    def look(path: Path) -> Finding | None:
+        if not _HEX.fullmatch(path.name):
+            return Finding(Text("a file that is no blob lies among the blobs"), path)
+        digest = Digest("sha256", path.name)
+        labels = tuple(users.get(digest, ()))
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            return Finding(Text("a blob is {kind}, not a file", kind=kind_of(mode)), path, labels)
+        text = _content(blobs, digest, whole) if full else _touched(blobs, digest)
+        done[0] += path.lstat().st_size
+        moved(done[0])
+        return Finding(text, path, labels, digest) if text else None
+
+    with ThreadPoolExecutor(_THREADS if full else 1) as pool:
+        return [finding for finding in pool.map(look, present) if finding is not None]
+
+
+def _touched(blobs: Content, digest: Digest) -> Text | None:
+    return None if blobs.sound(digest) else Text("the blob {digest} is damaged", digest=digest.short)
+
+
+def _content(blobs: Content, digest: Digest, whole: Closure) -> Text | None:
+    try:
+        if not blobs.matches(digest):
+            return Text("the blob {digest} is damaged", digest=digest.short)
+    except StoreError as error:
+        return error.text
+    diff_id, media_type = whole.diff_ids.get(digest, (None, ""))
+    if diff_id is None or _tar_digest(blobs, digest, media_type) in (diff_id, None):
+        return None
+    return Text("the layer {digest} does not unpack to what its image says", digest=digest.short)
+
+
+def _tar_digest(blobs: Content, digest: Digest, media_type: str) -> Digest | None:
+    """The digest of a layer's tar stream; None for a compression we do not know; zeros when it is broken."""
+    state = hashlib.sha256()
+    with blobs.open(digest) as blob:
+        try:
+            read = _reader(blob, media_type)
+            if read is None:
+                return None
+            while chunk := read(CHUNK):
+                state.update(chunk)
+        except (OSError, EOFError, ValueError):
+            return Digest("sha256", "0" * 64)
+    return Digest("sha256", state.hexdigest())
+
+
+def _reader(blob: BinaryIO, media_type: str) -> Callable[[int], bytes] | None:
+    if media_type.endswith("gzip"):
+        from isal import igzip
+
+        gzip: Callable[[int], bytes] = igzip.IGzipFile(fileobj=blob).read  # type: ignore[no-untyped-call]
+        return gzip
+    if media_type == LAYER_ZSTD:
+        import sys
+
+        if sys.version_info >= (3, 14):
+            from compression.zstd import ZstdFile
+        else:
+            from backports.zstd import ZstdFile
+        return ZstdFile(blob).read
+    return blob.read if media_type == LAYER else None

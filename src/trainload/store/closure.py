@@ -1,0 +1,69 @@
+"""What an image is made of: the blobs that must be there for a manifest or an index (I3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from trainload.digest import Digest
+from trainload.errors import ImageError, Place, Text
+from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, ImageIndex
+from trainload.image.parse import is_image_config, parse_config, parse_manifest
+from trainload.limits import DEFAULT
+from trainload.store.content import Content
+
+_DOCUMENTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+
+
+@dataclass(slots=True)
+class Closure:
+    """Everything reachable from some descriptors."""
+
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    """Digest → size in bytes, as their descriptors say."""
+    diff_ids: dict[Digest, tuple[Digest, str]] = field(default_factory=dict)
+    """Layer blob → digest of its tar stream, and media type."""
+
+
+def reach(blobs: Content, roots: Iterable[Descriptor]) -> Closure:
+    """The closure of ``roots``; layers need not be there, documents must.
+
+    Raises :class:`MissingError`, :class:`DamagedError` or :class:`ImageError` for a document that cannot be read.
+    """
+    found = Closure()
+    for root in roots:
+        for descriptor in _walk(blobs, root, found):
+            found.blobs[descriptor.digest] = descriptor.size
+    return found
+
+
+def _walk(blobs: Content, root: Descriptor, found: Closure) -> Iterator[Descriptor]:
+    level = [root]
+    for _ in range(DEFAULT.index_depth):
+        inner: list[Descriptor] = []
+        for descriptor in level:
+            yield descriptor
+            if descriptor.media_type in _DOCUMENTS:
+                inner += _children(blobs, descriptor, found)
+        level = [child for child in inner if child.media_type in _DOCUMENTS]
+        yield from (child for child in inner if child.media_type not in _DOCUMENTS)
+        if not level:
+            return
+    raise ImageError(  # R09
+        Text("an index of images nests too deep"),
+        place=Place(str(blobs.path(root.digest))),
+        want=f"at most {DEFAULT.index_depth} levels",
+    )
+
+
+def _children(blobs: Content, descriptor: Descriptor, found: Closure) -> tuple[Descriptor, ...]:
+    where = str(blobs.path(descriptor.digest))
+    data = blobs.read(descriptor.digest, DEFAULT.manifest)
+    manifest = parse_manifest(data, where, digest=descriptor.digest, media_type=descriptor.media_type)
+    if isinstance(manifest, ImageIndex):
+        return manifest.manifests
+    if is_image_config(manifest.config.media_type):
+        config = parse_config(blobs.read(manifest.config.digest, DEFAULT.config), where)
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
+            found.diff_ids[layer.digest] = (diff_id, layer.media_type)
+    return (manifest.config, *manifest.layers)
