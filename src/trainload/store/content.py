@@ -115,11 +115,11 @@ class Content:
             if not self.has(digest):
                 return False
             session.hold(digest)
-        if not self.sound(digest, size):
+        if not self.sound(digest):
             self.put_aside(digest)
             return False
         self._seal_again(digest)
-        return True
+        return self.has(digest, size)
 
     def put_aside(self, digest: Digest) -> None:
         """Move a damaged file out of the way, so that it is made or fetched again (I11)."""

@@ -101,12 +101,12 @@ def check_readable(layout: Layout) -> bool:
             return False
         marker, oci = _small(layout.marker), _small(layout.oci_layout)
         made = marker is not None or _exists(layout.index)
-        used = _is_folder(layout.blobs) and any(os.scandir(layout.blobs))
+        used = made or _has_entries(layout.blobs)
     if oci is None:
-        if made or used:
+        if used:
             raise _not_a_layout(layout, "no oci-layout file")
         return False
-    if not made and not used:
+    if not used:
         return False
     version = _field(layout, layout.oci_layout, oci, "imageLayoutVersion")
     if version != "1.0.0":
@@ -200,6 +200,14 @@ def _make(folder: Path, mode: int) -> None:
 def _is_folder(path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _has_entries(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
     except FileNotFoundError:
         return False
 

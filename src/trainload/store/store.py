@@ -203,6 +203,7 @@ class Store:
         reference = Reference.parse(name)
         if reference.digest is not None:
             raise ImageError(Text("a new name has no digest"), got=name, want=reference.name)
+        self._session()
         with against_gc(self.layout):
             names = self.change_names(lambda old: old.add(look_up(old, text).descriptor, [str(reference)]))
         return look_up(names, str(reference)).digest
