@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,150}")
@@ -37,7 +38,8 @@ class FolderCache:
             temporary.replace(self._path(key))
             self._prune()
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
     def _path(self, key: str) -> Path:
         assert _KEY.fullmatch(key), key

@@ -33,7 +33,7 @@ _PINNED = {
     ),
     "ubuntu": frozenset(
         {
-            "790BC7277767219C42C86F933B4FE6ACC0B21F32",  # archive, 2012
+            # the archive key of 2012 is not: it binds its own name with SHA-1, and signs nothing we take
             "F6ECB3762474EDA9D21B7022871920D1991BC93C",  # archive, 2018
         }
     ),
