@@ -85,6 +85,13 @@ def _parse(data: bytes, file: str) -> Pylock:
         raise LockError(
             Text("is not a valid lock (PEP 751): {reason}", reason=error.message), place=place
         ) from error
+    if str(pylock.lock_version) != "1.0":
+        raise LockError(
+            "the lock has a format this version of Trainload does not know",
+            place=Place(file, "lock-version"),
+            got=pylock.lock_version,
+            want="1.0 (PEP 751)",
+        )
     return pylock
 
 

@@ -124,7 +124,7 @@ def _compile(request: PythonRequest, uv: Uv) -> Adopted:
         output = folder / "pylock.resolved.toml"
         preferred = _accelerated(wanted.found, request)
         index = _local_index(folder / "simple", preferred) if preferred else None
-        backend = None if index is not None else _backend(request)
+        backend = None if index is not None else torch_backend(request)
         done = _ask(request, uv, output, index, backend)
         if done.exit_code != 0 and is_network_failure(done) and request.mirrors and not request.indexes:
             for mirror in request.mirrors:
@@ -174,7 +174,7 @@ def compile_arguments(
     return arguments
 
 
-def _backend(request: PythonRequest) -> str | None:
+def torch_backend(request: PythonRequest) -> str | None:
     """uv's torch backend; none when an index of the user's is already one for that accelerator."""
     if request.accelerator in _NO_BACKEND:
         return None
