@@ -1,0 +1,124 @@
+"""Where a wheel's members go in the image: a pure policy (THREATS D4; the wheel specification § Installing).
+
+The scheme is a virtual environment's: ``site-packages`` for the wheel's root, ``purelib`` and ``platlib``; ``bin``
+for scripts; ``include/site/pythonX.Y/NAME`` for headers; the environment itself for data.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from trainload.errors import Text
+from trainload.plan.model import VENV
+
+ROOT = VENV.removeprefix("/")
+"""The environment as a path of the image without its first slash."""
+
+_INTERPRETERS = re.compile(r"python(w|\d+(\.\d+)?)?")
+_SHELLS = frozenset({"sh", "bash", "dash", "env"})
+"""The environment's ``bin`` comes first on PATH: what is called so would stand in for the system's."""
+
+
+class Role(Enum):
+    """What a member becomes."""
+
+    PLAIN = "plain"
+    SCRIPT = "script"
+    """A file of ``.data/scripts``: executable, its ``#!python`` line rewritten."""
+    STRUCTURE = "structure"
+    """A directory of the archive's own structure (``NAME.data`` and its keys): it is nowhere in the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What decides the places of one wheel's members."""
+
+    python: str
+    """Minor version, ``3.11``."""
+    distribution: str
+    """Normalised name (PEP 503)."""
+    data: str
+    """Its data folder in the archive, ``NAME-VERSION.data``."""
+
+    @property
+    def site_packages(self) -> str:
+        return site_packages(self.python)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A member's path in the image, without the first slash."""
+
+    path: str
+    role: Role = Role.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a member may not be placed."""
+
+    reason: Text
+
+
+def site_packages(python: str) -> str:
+    """The folder of the packages of ``python`` (a minor version), without the first slash."""
+    return f"{ROOT}/lib/python{python}/site-packages"
+
+
+def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
+    """The place of the member ``name``, whose parts are neither empty nor dots (``zip.member_name``)."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
+        return Refused(Text("its name leads out of the archive's own folder"))
+    if parts[0] != scheme.data:
+        return _checked(f"{scheme.site_packages}/{name}", Role.PLAIN)
+    if len(parts) == 1 and is_directory:
+        return Placed("", Role.STRUCTURE)
+    return _place_data(parts[1:], scheme, is_directory=is_directory)
+
+
+def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Placed | Refused:
+    key, rest = (parts[0], "/".join(parts[1:])) if parts else ("", "")
+    prefixes = {
+        "purelib": scheme.site_packages,
+        "platlib": scheme.site_packages,
+        "headers": f"{ROOT}/include/site/python{scheme.python}/{scheme.distribution}",
+        "scripts": f"{ROOT}/bin",
+        "data": ROOT,
+    }
+    if key not in prefixes:
+        return Refused(Text("{key} is no part of a wheel's data folder", key=key or "a file"))
+    if not rest:
+        if is_directory:
+            return Placed("", Role.STRUCTURE)
+        return Refused(Text("it is a file where a folder belongs"))
+    if key == "scripts":
+        if "/" in rest or is_directory:
+            return Refused(Text("the scripts of a wheel lie in one folder, and this is a folder in it"))
+        return _checked(f"{ROOT}/bin/{rest}", Role.SCRIPT)
+    if key == "data" and parts[1] == "lib64":
+        rest = "/".join(["lib", *parts[2:]])  # a link to lib in every virtual environment
+    return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN)
+
+
+def _checked(path: str, role: Role) -> Placed | Refused:
+    """THREATS W25: the environment's own files stay its own."""
+    if path in (f"{ROOT}/pyvenv.cfg", f"{ROOT}/lib64"):
+        return Refused(Text("it would replace a file of the virtual environment itself"))
+    folder, _, name = path.rpartition("/")
+    if folder == f"{ROOT}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
+        return Refused(Text("a command called {name} would stand in for the interpreter or a shell", name=name))
+    if any(part.startswith(".wh.") for part in path.split("/")):
+        return Refused(Text("a name that begins with .wh. means a deletion in an image layer"))
+    return Placed(path, role)
+
+
+def relative(path: str, folder: str) -> str:
+    """``path`` as seen from ``folder``, both plain and without the first slash: what RECORD says."""
+    here, there = folder.split("/"), path.split("/")
+    common = 0
+    while common < min(len(here), len(there) - 1) and here[common] == there[common]:
+        common += 1
+    return "/".join([".."] * (len(here) - common) + there[common:])

@@ -1,0 +1,151 @@
+"""Wheel layers: the members of one wheel or of many, spliced into one layer in the order of their paths."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO
+
+from trainload.errors import Place, Text
+from trainload.events import SILENT, Moved, Reporter, Said
+from trainload.layers.model import ByteSink, Sources, Written
+from trainload.layers.ownership import check_ownership, claims_of, runs_at_start
+from trainload.layers.place import ROOT
+from trainload.layers.verify import Deflated, check_sha256
+from trainload.layers.wheel import Wheel, read_wheel
+from trainload.layers.wheeltree import Item
+from trainload.layers.writer import LayerWriter, Stream
+from trainload.layers.zip import DEFLATED, Member, content, raw_chunks
+from trainload.layers.zipend import refuse
+from trainload.limits import DEFAULT, Limits
+from trainload.lock.model import File
+from trainload.plan.model import WheelsRecipe, recipe_key
+
+_OPEN = 16
+"""Wheels held open at once; most of a wheel's files lie together, so few are opened again."""
+_STEP = 4 << 20
+"""Bytes between two reports of progress."""
+
+
+def write_wheels(
+    recipe: WheelsRecipe, sources: Sources, sink: ByteSink, reporter: Reporter = SILENT, limits: Limits = DEFAULT
+) -> Written:
+    """Writes the layer of ``recipe`` and verifies every file on the way.
+
+    Reports ``Moved`` (bytes of wheels placed) for the task ``recipe_key(recipe)``, which the caller begins and
+    ends. Raises :class:`LayerError` for a wheel that is broken or hostile and for two wheels that want the same
+    path (THREATS W01–W31); what the sink got is then worth nothing.
+    """
+    with _Shelf(sources) as shelf:
+        wheels = [read_wheel(shelf.open(file), file.name, recipe.python, limits) for file in recipe.wheels]
+        check_ownership({wheel.file: claims_of(wheel) for wheel in wheels})
+        _tell(wheels, reporter)
+        progress = _Progress(reporter, str(recipe_key(recipe)))
+        with LayerWriter(sink) as out:
+            for path, entry in _entries(recipe.wheels, wheels):
+                if entry is None:
+                    out.directory(path)
+                else:
+                    file, item = entry
+                    _write(out, shelf, file, item)
+                    progress.add(item)
+            return out.close()
+
+
+@dataclass(slots=True)
+class _Progress:
+    reporter: Reporter
+    task: str
+    done: int = 0
+    told: int = 0
+
+    def add(self, item: Item) -> None:
+        self.done += item.source.packed if isinstance(item.source, Member) else 0
+        if self.done - self.told >= _STEP:
+            self.told = self.done
+            self.reporter.report(Moved(self.task, self.done))
+
+
+class _Shelf:
+    """Open wheels; the one used longest ago is closed when there are too many."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._open: OrderedDict[File, BinaryIO] = OrderedDict()
+
+    def __enter__(self) -> _Shelf:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with ExitStack() as stack:
+            for stream in self._open.values():
+                stack.callback(stream.close)
+
+    def open(self, file: File) -> BinaryIO:
+        stream = self._open.pop(file, None) or self._sources.open(file)
+        self._open[file] = stream
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)[1].close()
+        return stream
+
+
+def _entries(files: Iterable[File], wheels: Iterable[Wheel]) -> Iterator[tuple[str, tuple[File, Item] | None]]:
+    """All entries by path; None is a directory. A file that several wheels carry comes once, from the first."""
+    found: dict[str, tuple[File, Item] | None] = {}
+    for file, wheel in zip(files, wheels, strict=True):
+        for item in wheel.items:
+            found.setdefault(item.path, (file, item))
+    for wheel in wheels:
+        for folder in wheel.folders:
+            if found.setdefault(folder, None) is not None:
+                refuse(wheel.file, folder, Text("another wheel has a file where this one has a folder"))
+    for path in list(found):
+        _add_parents(found, path)
+    for path in sorted(found):
+        yield path, found[path]
+
+
+def _add_parents(found: dict[str, tuple[File, Item] | None], path: str) -> None:
+    while path != ROOT:
+        path = path.rpartition("/")[0]
+        if path in found:
+            return
+        found[path] = None
+
+
+def _write(out: LayerWriter, shelf: _Shelf, file: File, item: Item) -> None:
+    source = item.source
+    if isinstance(source, bytes):
+        out.file(item.path, source, mode=item.mode)
+        return
+    stream = shelf.open(file)
+    promise = Deflated(Place(file.name, source.name), item.size, source.crc32, item.sha256)
+    if source.method == DEFLATED:
+        out.splice(item.path, promise, raw_chunks(stream, source), mode=item.mode)
+    else:
+        out.file(item.path, Stream(item.size, _checked(stream, file.name, source, promise)), mode=item.mode)
+
+
+def _checked(stream: BinaryIO, name: str, member: Member, promise: Deflated) -> Iterator[bytes]:
+    """A member's content; at its end its sha256 is compared."""
+    digest = hashlib.sha256()
+    for piece in content(stream, name, member):
+        digest.update(piece)
+        yield piece
+    check_sha256(promise, digest.digest())
+
+
+def _tell(wheels: Iterable[Wheel], reporter: Reporter) -> None:
+    """THREATS W29."""
+    for wheel in wheels:
+        for item in wheel.items:
+            if runs_at_start(item.path):
+                name = item.path.rpartition("/")[2]
+                text = Text("{package} has {file}, which Python runs when it starts", package=wheel.file, file=name)
+                reporter.report(Said(text))
