@@ -44,12 +44,12 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Images": {
         "images": ("images", "List the images in the store."),
-        "inspect": ("images", "Show an image's manifest and configuration."),
-        "history": ("images", "Show an image's layers: what each holds and weighs."),
-        "tag": ("images", "Give an image another name."),
-        "rmi": ("images", "Remove an image's name."),
-        "gc": ("images", "Remove what no image needs."),
-        "verify": ("images", "Check every byte of the store."),
+        "inspect": ("inspect", "Show an image's manifest and configuration."),
+        "history": ("history", "Show an image's layers: what each holds and weighs."),
+        "tag": ("tag", "Give an image another name."),
+        "rmi": ("rmi", "Remove an image's name."),
+        "gc": ("gc", "Remove what no image needs."),
+        "verify": ("verify", "Check that the store is whole."),
     },
     "Runs": {
         "runs": ("runs", "List what was run, with which image, and how it ended."),

@@ -1,0 +1,58 @@
+"""``trainload gc``: free the space of what no image needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.render import table
+from trainload.cli.units import size
+from trainload.cli.world import World
+from trainload.errors import Text
+
+
+@click.command()
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@click.option("--keep-cache", is_flag=True, help="Keep layers that a build can use again, and fetched files.")
+@click.option("--keep-unnamed", is_flag=True, help="Keep images that lost their name to a newer one.")
+@pass_world
+def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool) -> None:
+    """Remove what no image needs.
+
+    Named images stay, and so does everything that a build or run now going on needs. Cached layers and fetched
+    files go: they are made or fetched again when needed.
+    """
+    from trainload.store.collect import Keep, Rubbish
+
+    words = {
+        Rubbish.IMAGE: Text("images without a name"),
+        Rubbish.BLOB: Text("blobs"),
+        Rubbish.RECIPE: Text("recipes"),
+        Rubbish.FILE: Text("fetched files"),
+        Rubbish.UNPACKED: Text("unpacked layers"),
+        Rubbish.UNFINISHED: Text("unfinished files"),
+        Rubbish.DAMAGED: Text("damaged blobs"),
+        Rubbish.LOCK: Text("locks"),
+    }
+    done = world.store.gc(Keep(cache=keep_cache, unnamed=keep_unnamed), dry_run=dry_run)
+    counts = Counter(piece.kind for piece in done.pieces) + Counter({Rubbish.IMAGE: len(done.images)})
+    sizes: Counter[Rubbish] = Counter()
+    for piece in done.pieces:
+        sizes[piece.kind] += piece.size
+    rows = [[words[kind], counts[kind], size(sizes[kind])] for kind in words if counts[kind]]
+    document = {
+        "dry_run": dry_run,
+        "bytes": done.size,
+        "images": [str(digest) for digest in done.images],
+        "removed": {kind.value: {"count": counts[kind], "bytes": sizes[kind]} for kind in Rubbish if counts[kind]},
+    }
+    heads = [Text("WHAT"), Text("COUNT"), Text("SIZE")]
+    world.result(document, table(heads, rows, world.catalogue, right=[1, 2]) if rows else ())
+    if not rows:
+        world.say(Text("nothing to remove"))
+    elif dry_run:
+        world.say(Text("{size} would be freed", size=size(done.size)))
+    else:
+        world.say(Text("{size} freed", size=size(done.size)))
