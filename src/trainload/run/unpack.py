@@ -65,7 +65,7 @@ def unpack(
     below = home / "rootfs" / "layers"
     below.mkdir(parents=True, exist_ok=True, mode=0o700)
     order = sorted({layer.diff_id: layer for layer in layers}.values(), key=lambda layer: -layer.size)
-    ready = {layer.diff_id: _ready(_folder(below, layer.diff_id)) for layer in order}
+    ready = {layer.diff_id: ready(_folder(below, layer.diff_id)) for layer in order}
     missing = [layer for layer in order if ready[layer.diff_id] is None]
     if missing:
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
@@ -83,25 +83,25 @@ def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> 
     final = _folder(below, layer.diff_id)
     task, label = f"unpack {layer.diff_id}", layer.title or layer.diff_id.short
     began = time.monotonic()
-    with _locked(final.with_suffix(".lock")):
-        found = _ready(final)
+    with locked(final.with_suffix(".lock")):
+        found = ready(final)
         if found is not None:
             return found
         reporter.report(Began(task, label, None))
         temporary = final.with_suffix(".tmp")
         try:
             for stale in (temporary, final):
-                _remove(stale)
+                remove(stale)
             size = _fill(layer, temporary, reporter, limits)
             temporary.rename(final)
         except BaseException as error:
-            _remove(temporary)
+            remove(temporary)
             reporter.report(Ended(task, label, How.FAILED))
             if isinstance(error, OSError):
                 raise _unwritable(label, error) from error
             raise
         reporter.report(Ended(task, label, How.MADE, size, time.monotonic() - began))
-    found = _ready(final)
+    found = ready(final)
     assert found is not None
     return found
 
@@ -117,14 +117,14 @@ def _unwritable(label: str, error: OSError) -> RunError:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive ``flock``; the kernel lets go when the holder dies."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove a tree that may hold folders without permissions."""
     if not folder.exists():
         return
@@ -134,7 +134,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _ready(folder: Path) -> UnpackedLayer | None:
+def ready(folder: Path) -> UnpackedLayer | None:
     """The unpacked layer, if it is whole and was written in a way that can be trusted."""
     try:
         done = json.loads((folder / "done.json").read_bytes())
@@ -144,7 +144,7 @@ def _ready(folder: Path) -> UnpackedLayer | None:
         return None
     if not done["synced"] and time.time() - done["time"] > _SETTLED:
         _sync(folder)
-        _write_done(folder, {**done, "synced": True})
+        _replace(folder / "done.json", {**done, "synced": True})
     return UnpackedLayer(folder / "fs", tuple(done["implicit"]), tuple(done["dropped"]))
 
 
@@ -160,10 +160,23 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_done(folder: Path, done: dict[str, object]) -> None:
-    fresh = folder / f"done.{os.getpid()}"
-    fresh.write_text(json.dumps(done, sort_keys=True), encoding="utf-8")
-    fresh.rename(folder / "done.json")
+def write_done(folder: Path, implicit: Sequence[str], dropped: Sequence[str]) -> None:
+    """Mark ``folder`` as whole; the last thing before it gets its name."""
+    done: dict[str, object] = {
+        "format": FORMAT,
+        "boot": _boot(),
+        "time": time.time(),
+        "synced": False,
+        "implicit": list(implicit),
+        "dropped": list(dropped),
+    }
+    _replace(folder / "done.json", done)
+
+
+def _replace(path: Path, value: dict[str, object]) -> None:
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+    fresh.rename(path)
 
 
 def _fill(layer: LayerBlob, temporary: Path, reporter: Reporter, limits: Limits) -> int:
@@ -186,13 +199,5 @@ def _fill(layer: LayerBlob, temporary: Path, reporter: Reporter, limits: Limits)
             )
     finally:
         root.close()
-    done: dict[str, object] = {
-        "format": FORMAT,
-        "boot": _boot(),
-        "time": time.time(),
-        "synced": False,
-        "implicit": sorted(os.fsdecode(path) for path in root.implicit),
-        "dropped": sorted(notes.dropped),
-    }
-    _write_done(temporary, done)
+    write_done(temporary, sorted(os.fsdecode(path) for path in root.implicit), sorted(notes.dropped))
     return size

@@ -1,0 +1,146 @@
+"""The few Linux calls Python has no word for: namespaces, the new mount API, subreaper.
+
+Used between fork and exec only, apart from :func:`become_subreaper`. Every function raises :class:`OSError`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
+_SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6
+_MOVE_MOUNT_F_EMPTY_PATH, _CLOEXEC, _AT_FDCWD = 4, 1, -100
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH, _AT_RECURSIVE, _MOUNT_ATTR_IDMAP = 1, 0x1000, 0x8000, 0x00100000
+_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+
+IdMap = Sequence[tuple[int, int, int]]
+"""(first inside, first outside, how many), as in ``/proc/PID/uid_map``."""
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def _call(number: int, what: str, *arguments: object) -> int:
+    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    return _checked(_LIBC.syscall(ctypes.c_long(number), *wide), what)
+
+
+def unshare(flags: int) -> None:
+    _checked(_LIBC.unshare(flags), "unshare")
+
+
+def own_user_namespace() -> None:
+    """Become the root of a new user and mount namespace in which only we exist."""
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+
+
+def own_mount_namespace() -> None:
+    """A copy of the mounts whose changes nobody else sees; needs root."""
+    unshare(CLONE_NEWNS)
+    _checked(_LIBC.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "mount / private")
+
+
+def user_namespace(uids: IdMap, gids: IdMap) -> int:
+    """A descriptor of a new user namespace with these maps; needs root."""
+    ready_out, ready_in = os.pipe()
+    done_out, done_in = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(done_in)
+            unshare(CLONE_NEWUSER)
+            os.write(ready_in, b"1")
+            os.read(done_out, 1)
+            code = 0
+        finally:
+            os._exit(code)
+    try:
+        os.close(ready_in)
+        if not os.read(ready_out, 1):
+            raise PermissionError(1, "user namespaces are not allowed", "unshare")
+        for name, lines in (("uid_map", uids), ("gid_map", gids)):
+            text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in lines)
+            Path(f"/proc/{child}/{name}").write_text(text, encoding="ascii")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for descriptor in (ready_out, done_out, done_in):
+            os.close(descriptor)
+        os.waitpid(child, 0)
+
+
+def mount_overlay(lowers: Sequence[str], upper: str, work: str, merged: str) -> None:
+    """Join any number of folders (Linux 6.5, up to 500), ``lowers`` from the top to the base."""
+    fs = _call(_FSOPEN, "fsopen", b"overlay", _CLOEXEC)
+    try:
+        options = [("lowerdir+", path) for path in lowers] + [("upperdir", upper), ("workdir", work)]
+        for key, value in options:
+            _call(_FSCONFIG, f"overlay {key}", fs, _SET_STRING, key.encode(), os.fsencode(value), 0)
+        _call(_FSCONFIG, "overlay userxattr", fs, _SET_FLAG, b"userxattr", None, 0)
+        _call(_FSCONFIG, "overlay", fs, _CMD_CREATE, None, None, 0)
+        mount = _call(_FSMOUNT, "fsmount", fs, _CLOEXEC, 0)
+    finally:
+        os.close(fs)
+    _move(mount, merged)
+
+
+def mount_overlay_by_text(lower: str, upper: str, work: str, merged: str) -> None:
+    """Join one folder with a writable one by ``mount(2)`` (Linux 5.11)."""
+
+    def quoted(path: str) -> str:
+        return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+    options = f"lowerdir={quoted(lower)},upperdir={quoted(upper)},workdir={quoted(work)},userxattr"
+    target, text = os.fsencode(merged), os.fsencode(options)
+    _checked(_LIBC.mount(b"overlay", target, b"overlay", ctypes.c_ulong(0), text), "mount overlay")
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns"))
+
+
+def bind_with_ids(source: str, target: str, namespace: int) -> None:
+    """Show ``source`` at ``target`` with its owners mapped by a user namespace (Linux 5.12); needs root."""
+    tree = _call(_OPEN_TREE, "open_tree", _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+    attributes = _MountAttributes(_MOUNT_ATTR_IDMAP, 0, 0, namespace)
+    size = ctypes.sizeof(attributes)
+    try:
+        _call(_MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
+    except OSError:
+        os.close(tree)
+        raise
+    _move(tree, target)
+
+
+def _move(mount: int, target: str) -> None:
+    try:
+        place = os.fsencode(target)
+        _call(_MOVE_MOUNT, "move_mount", mount, b"", _AT_FDCWD, place, _MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(mount)
+
+
+def become_subreaper() -> None:
+    """Orphans among our descendants become our children, so that their exit code reaches us."""
+    _checked(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl subreaper")
+
+
+def die_with_parent() -> None:
+    """SIGKILL us when the thread that forked us dies."""
+    _checked(_LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0), "prctl pdeathsig")

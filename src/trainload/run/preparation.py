@@ -1,0 +1,264 @@
+"""Between fork and exec: join the layers, look inside, make mount points, and become bubblewrap.
+
+Runs in a child process whose namespaces are its own, so nothing here changes the machine. What goes wrong is
+sent to the parent as JSON over a pipe that closes on exec.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from trainload.errors import RunError, Text, TrainloadError
+from trainload.run import kernel, overlay
+from trainload.run.bwrap import Sandbox, arguments
+from trainload.run.inside import Inside, Person
+from trainload.run.model import Mount, RunSpec
+from trainload.run.overlay import Way
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  # sh(1); Docker's too
+_EVERY_ID = 2**32 - 1
+_SCRATCH = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - the container's own
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the parent knows before it forks."""
+
+    spec: RunSpec
+    bwrap: str
+    way: Way
+    layers: tuple[Path, ...]
+    """Base first; one, when flattened."""
+    run: Path
+    """The run's own folder: ``upper``, ``work``, ``merged``, ``etc``."""
+    mounts: tuple[Mount, ...]
+    """The user's and the host's files (``/etc/hosts`` …)."""
+    hostname: str
+    shm: int
+    terminal: bool
+    devices: tuple[str, ...] = ()
+
+
+class WayFailed(RunError):
+    """The layers cannot be joined in this way; the next may work."""
+
+
+def become_container(prepared: Prepared, status: int, errors: int) -> NoReturn:
+    """Never returns: bubblewrap runs in this process, or it exits after telling why over ``errors``."""
+    try:
+        _prepare_and_exec(prepared, status)
+    except TrainloadError as error:
+        _tell(errors, error)
+    except OSError as error:
+        _tell(errors, RunError(Text("the container could not be started: {reason}", reason=_told(error))))
+    os._exit(1)
+
+
+def _told(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def _tell(errors: int, error: TrainloadError) -> None:
+    def plain(text: Text) -> list[object]:
+        return [text.template, {key: str(value) for key, value in text.values.items()}]
+
+    told = {
+        "way": isinstance(error, WayFailed),
+        "text": plain(error.text),
+        "hints": [plain(hint) for hint in error.hints],
+        "got": None if error.got is None else str(error.got),
+        "want": None if error.want is None else str(error.want),
+        "exit_code": error.exit_code,
+    }
+    os.write(errors, json.dumps(told).encode())
+
+
+def told_error(data: bytes) -> RunError:
+    """The error a child told with :func:`become_container`."""
+    told = json.loads(data)
+    kind = WayFailed if told["way"] else RunError
+    error = kind(
+        Text(told["text"][0], **told["text"][1]),
+        got=told["got"],
+        want=told["want"],
+        hints=[Text(template, **values) for template, values in told["hints"]],
+    )
+    error.exit_code = told["exit_code"]
+    return error
+
+
+def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
+    root_user = os.geteuid() == 0
+    _enter(root_user)
+    try:
+        root = overlay.join(prepared.way, prepared.layers, prepared.run)
+    except OSError as error:
+        raise WayFailed(Text("the layers cannot be joined: {reason}", reason=_told(error))) from error
+    inside = Inside(root)
+    person = inside.person(prepared.spec.user)
+    spec = prepared.spec
+    owner = (person.uid, person.gid) if root_user else None
+    workdir = inside.workdir(spec.workdir, owner)
+    _make_tmp(inside)
+    mounts = tuple(_mount_point(inside, mount) for mount in prepared.mounts)
+    env = _environment(spec, person, prepared)
+    _check_command(inside, mounts, spec.command[0], env, workdir)
+    namespace = None
+    if root_user:
+        namespace = _all_ids()
+        mounts = _with_our_ids(mounts, person, prepared.run)
+        os.setgroups(person.groups)
+    writable = prepared.way is not Way.READ_ONLY and not spec.read_only
+    sandbox = Sandbox(
+        root=str(root),
+        writable=writable,
+        uid=person.uid,
+        gid=person.gid,
+        user_namespace=namespace,
+        status=status,
+        workdir=workdir,
+        env=env,
+        hostname=prepared.hostname,
+        network=spec.network,
+        shm=prepared.shm,
+        mounts=mounts,
+        devices=prepared.devices,
+        scratch=_SCRATCH if prepared.way is Way.READ_ONLY else (),
+        terminal=prepared.terminal,
+    )
+    _exec(prepared.bwrap, sandbox, spec.command)
+
+
+def _enter(root_user: bool) -> None:  # noqa: FBT001 - says who we are
+    try:
+        if root_user:
+            kernel.own_mount_namespace()
+        else:
+            kernel.own_user_namespace()
+    except OSError as error:
+        raise RunError(
+            Text("this machine does not let us make namespaces: {reason}", reason=_told(error)),
+            hints=(
+                "Ubuntu 23.10 and newer: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+                "older Debian: sudo sysctl kernel.unprivileged_userns_clone=1",
+                "inside a container: start it with --privileged, or with --security-opt seccomp=unconfined",
+            ),
+        ) from error
+
+
+def _all_ids() -> int:
+    return kernel.user_namespace([(0, 0, _EVERY_ID)], [(0, 0, _EVERY_ID)])
+
+
+def _make_tmp(inside: Inside) -> None:
+    tmp = inside.resolve("/tmp")  # noqa: S108 - the container's own
+    if not inside.at(tmp).exists():
+        inside.make_folder(tmp)
+        inside.at(tmp).chmod(0o1777)
+
+
+def _mount_point(inside: Inside, mount: Mount) -> Mount:
+    make = inside.make_folder if Path(mount.source).is_dir() else inside.make_file
+    return replace(mount, target=make(mount.target))
+
+
+def _environment(spec: RunSpec, person: Person, prepared: Prepared) -> Mapping[str, str]:
+    """As Docker: PATH, HOSTNAME, HOME and TERM where the image and the user say nothing."""
+    env = {"PATH": PATH, "HOSTNAME": prepared.hostname, "HOME": person.home}
+    if prepared.terminal:
+        env["TERM"] = os.environ.get("TERM", "xterm")
+    env.update(spec.env)
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise RunError(Text("{name} is not a name or value of an environment", name=name))
+    return env
+
+
+def _check_command(
+    inside: Inside, mounts: Sequence[Mount], command: str, env: Mapping[str, str], workdir: str
+) -> None:
+    """Docker's 126 and 127, known before the start."""
+    if "/" in command:
+        candidates = [os.path.join(workdir, command)]  # noqa: PTH118 - a path inside
+    else:
+        candidates = [f"{folder or workdir}/{command}" for folder in env["PATH"].split(":")]
+    found = [_executable(inside, mounts, path) for path in candidates]
+    if any(found):
+        return
+    if all(result is None for result in found):
+        error = RunError(
+            Text("the image has no program {command}", command=command),
+            hints=(Text("it was looked for in {places}", places=", ".join(candidates)),),
+        )
+        error.exit_code = NOT_FOUND
+        raise error
+    error = RunError(Text("{command} is not a program that can be executed", command=command))
+    error.exit_code = NOT_EXECUTABLE
+    raise error
+
+
+def _executable(inside: Inside, mounts: Sequence[Mount], path: str) -> bool | None:
+    resolved = inside.resolve(path)
+    for mount in reversed(mounts):
+        if resolved == mount.target or resolved.startswith(mount.target.rstrip("/") + "/"):
+            return Inside(Path(mount.source)).executable(resolved[len(mount.target) :])
+    return inside.executable(resolved)
+
+
+def _with_our_ids(mounts: Sequence[Mount], person: Person, run: Path) -> tuple[Mount, ...]:
+    """The user inside is the one who called us outside: what they make in a mounted folder is ours (idmapped)."""
+    if person.uid == 0:
+        return tuple(mounts)
+    namespace = kernel.user_namespace(_swapped(person.uid), _swapped(person.gid))
+    return tuple(_mapped(mount, run / "ids" / str(at), namespace) for at, mount in enumerate(mounts))
+
+
+def _swapped(number: int) -> kernel.IdMap:
+    """0 ↔ ``number``, everybody else stays."""
+    if number == 0:
+        return [(0, 0, _EVERY_ID)]
+    rest = _EVERY_ID - number - 1
+    return [
+        (0, number, 1),
+        *([(1, 1, number - 1)] if number > 1 else []),
+        (number, 0, 1),
+        (number + 1, number + 1, rest),
+    ]
+
+
+def _mapped(mount: Mount, place: Path, namespace: int) -> Mount:
+    place.parent.mkdir(exist_ok=True)
+    if Path(mount.source).is_dir():
+        place.mkdir()
+    else:
+        place.touch()
+    try:
+        kernel.bind_with_ids(mount.source, str(place), namespace)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+            return mount  # a file system or kernel without idmapped mounts: owners as they are
+        raise
+    return replace(mount, source=str(place))
+
+
+def _exec(bwrap: str, sandbox: Sandbox, command: Sequence[str]) -> NoReturn:
+    words = os.memfd_create("arguments", 0)
+    os.write(words, b"".join(os.fsencode(word) + b"\0" for word in arguments(sandbox)))
+    os.lseek(words, 0, os.SEEK_SET)
+    kept = {sandbox.status, sandbox.user_namespace, sandbox.seccomp, words}
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > 2:
+            try:
+                os.set_inheritable(descriptor, descriptor in kept)
+            except OSError:
+                continue  # the descriptor of the listing itself
+    argv = [bwrap, "--args", str(words), "--", *command]
+    os.execve(bwrap, argv, {"PATH": PATH, "LC_ALL": "C"})  # noqa: S606 - there is no shell on purpose
