@@ -16,10 +16,10 @@ from trainload.errors import RunError, Text
 from trainload.run.unpack import UnpackedLayer, locked, ready, remove, write_done
 
 
-def flatten(layers: Sequence[UnpackedLayer], home: Path) -> Path:
+def flatten(layers: Sequence[UnpackedLayer], rootfs: Path) -> Path:
     """The flattened root file system of ``layers`` (base first). Raises :class:`RunError` when the disk refuses."""
     names = "\n".join(layer.folder.parent.name for layer in layers)
-    below = home / "rootfs" / "flat"
+    below = rootfs / "flat"
     below.mkdir(parents=True, exist_ok=True, mode=0o700)
     final = below / f"{Digest.sha256(names.encode()).hex}-{os.geteuid()}"
     with locked(final.with_suffix(".lock")):

@@ -56,8 +56,8 @@ def own_mount_namespace() -> None:
     _checked(_LIBC.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "mount / private")
 
 
-def user_namespace(uids: IdMap, gids: IdMap) -> int:
-    """A descriptor of a new user namespace with these maps; needs root."""
+def user_namespace(uids: IdMap, gids: IdMap, owner: tuple[int, int] = (0, 0)) -> int:
+    """A descriptor of a new user namespace with these maps; ``owner`` (uid, gid) may do all in it; needs root."""
     ready_out, ready_in = os.pipe()
     done_out, done_in = os.pipe()
     child = os.fork()
@@ -65,6 +65,8 @@ def user_namespace(uids: IdMap, gids: IdMap) -> int:
         code = 1
         try:
             os.close(done_in)
+            os.setresgid(owner[1], owner[1], owner[1])
+            os.setresuid(owner[0], owner[0], owner[0])
             unshare(CLONE_NEWUSER)
             os.write(ready_in, b"1")
             os.read(done_out, 1)
@@ -97,7 +99,7 @@ def mount_overlay(lowers: Sequence[str], upper: str, work: str, merged: str) -> 
         mount = _call(_FSMOUNT, "fsmount", fs, _CLOEXEC, 0)
     finally:
         os.close(fs)
-    _move(mount, merged)
+    put_tree(mount, merged)
 
 
 def mount_overlay_by_text(lower: str, upper: str, work: str, merged: str) -> None:
@@ -115,25 +117,32 @@ class _MountAttributes(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns"))
 
 
-def bind_with_ids(source: str, target: str, namespace: int) -> None:
-    """Show ``source`` at ``target`` with its owners mapped by a user namespace (Linux 5.12); needs root."""
-    tree = _call(_OPEN_TREE, "open_tree", _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+def copy_of_tree(source: str) -> int:
+    """A descriptor of ``source`` with all that is mounted below it, not yet seen anywhere (Linux 5.2)."""
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
+    return _call(_OPEN_TREE, f"open_tree {source}", _AT_FDCWD, os.fsencode(source), flags)
+
+
+def map_ids(tree: int, namespace: int) -> None:
+    """Show the owners of a copied tree as a user namespace maps them (Linux 5.12); needs root."""
     attributes = _MountAttributes(_MOUNT_ATTR_IDMAP, 0, 0, namespace)
-    size = ctypes.sizeof(attributes)
-    try:
-        _call(_MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
-    except OSError:
-        os.close(tree)
-        raise
-    _move(tree, target)
+    size, flags = ctypes.sizeof(attributes), _AT_EMPTY_PATH | _AT_RECURSIVE
+    _call(_MOUNT_SETATTR, "mount_setattr", tree, b"", flags, ctypes.byref(attributes), size)
 
 
-def _move(mount: int, target: str) -> None:
+def put_tree(tree: int, target: str) -> None:
+    """Mount a copied or made tree at ``target`` and close its descriptor."""
     try:
         place = os.fsencode(target)
-        _call(_MOVE_MOUNT, "move_mount", mount, b"", _AT_FDCWD, place, _MOVE_MOUNT_F_EMPTY_PATH)
+        _call(_MOVE_MOUNT, "move_mount", tree, b"", _AT_FDCWD, place, _MOVE_MOUNT_F_EMPTY_PATH)
     finally:
-        os.close(mount)
+        os.close(tree)
+
+
+def mount_memory(target: str) -> None:
+    """An empty folder in memory at ``target``."""
+    kind, data = b"tmpfs", b"mode=755"
+    _checked(_LIBC.mount(kind, os.fsencode(target), kind, ctypes.c_ulong(0), data), f"mount {target}")
 
 
 def become_subreaper() -> None:

@@ -38,6 +38,8 @@ class RunSpec:
 
     image: Digest
     """Digest of the image manifest."""
+    id: str
+    """Of this run, as the record has it: lower-case letters and digits; the host's name unless one is given."""
     command: tuple[str, ...]
     """The whole argv: entrypoint and command are already merged."""
     user: str

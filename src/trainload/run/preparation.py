@@ -6,16 +6,15 @@ sent to the parent as JSON over a pipe that closes on exec.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from trainload.errors import RunError, Text, TrainloadError
-from trainload.run import kernel, overlay
+from trainload.run import kernel, overlay, staging
 from trainload.run.bwrap import Sandbox, arguments
 from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
@@ -23,7 +22,6 @@ from trainload.run.overlay import Way
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # sh(1); Docker's too
-_EVERY_ID = 2**32 - 1
 _SCRATCH = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - the container's own
 
 
@@ -44,6 +42,8 @@ class Prepared:
     shm: int
     terminal: bool
     devices: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the devices need; ``LD_LIBRARY_PATH`` goes before the image's own."""
 
 
 class WayFailed(RunError):
@@ -107,17 +107,20 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
     owner = (person.uid, person.gid) if root_user else None
     workdir = inside.workdir(spec.workdir, owner)
     _make_tmp(inside)
+    scratch = _SCRATCH if prepared.way is Way.READ_ONLY else ()
+    for place in ("/proc", "/dev", "/sys", *scratch):
+        inside.make_folder(place)  # a read-only root cannot get them later
     mounts = tuple(_mount_point(inside, mount) for mount in prepared.mounts)
     env = _environment(spec, person, prepared)
     _check_command(inside, mounts, spec.command[0], env, workdir)
-    namespace = None
+    stage, namespace = staging.Stage(prepared.bwrap, root, mounts), None
     if root_user:
-        namespace = _all_ids()
-        mounts = _with_our_ids(mounts, person, prepared.run)
-        os.setgroups(person.groups)
+        namespace = staging.all_ids(person)
+        stage = staging.stage(prepared.bwrap, root, mounts, person)
+        staging.become(person)
     writable = prepared.way is not Way.READ_ONLY and not spec.read_only
     sandbox = Sandbox(
-        root=str(root),
+        root=str(stage.root),
         writable=writable,
         uid=person.uid,
         gid=person.gid,
@@ -128,12 +131,12 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
         hostname=prepared.hostname,
         network=spec.network,
         shm=prepared.shm,
-        mounts=mounts,
+        mounts=stage.mounts,
         devices=prepared.devices,
-        scratch=_SCRATCH if prepared.way is Way.READ_ONLY else (),
+        scratch=scratch,
         terminal=prepared.terminal,
     )
-    _exec(prepared.bwrap, sandbox, spec.command)
+    _exec(stage.bwrap, sandbox, spec.command)
 
 
 def _enter(root_user: bool) -> None:  # noqa: FBT001 - says who we are
@@ -151,10 +154,6 @@ def _enter(root_user: bool) -> None:  # noqa: FBT001 - says who we are
                 "inside a container: start it with --privileged, or with --security-opt seccomp=unconfined",
             ),
         ) from error
-
-
-def _all_ids() -> int:
-    return kernel.user_namespace([(0, 0, _EVERY_ID)], [(0, 0, _EVERY_ID)])
 
 
 def _make_tmp(inside: Inside) -> None:
@@ -175,6 +174,8 @@ def _environment(spec: RunSpec, person: Person, prepared: Prepared) -> Mapping[s
     if prepared.terminal:
         env["TERM"] = os.environ.get("TERM", "xterm")
     env.update(spec.env)
+    for name, value in prepared.env.items():
+        env[name] = f"{value}:{env[name]}" if env.get(name) else value
     for name, value in env.items():
         if not name or "=" in name or "\0" in name + value:
             raise RunError(Text("{name} is not a name or value of an environment", name=name))
@@ -210,42 +211,6 @@ def _executable(inside: Inside, mounts: Sequence[Mount], path: str) -> bool | No
         if resolved == mount.target or resolved.startswith(mount.target.rstrip("/") + "/"):
             return Inside(Path(mount.source)).executable(resolved[len(mount.target) :])
     return inside.executable(resolved)
-
-
-def _with_our_ids(mounts: Sequence[Mount], person: Person, run: Path) -> tuple[Mount, ...]:
-    """The user inside is the one who called us outside: what they make in a mounted folder is ours (idmapped)."""
-    if person.uid == 0:
-        return tuple(mounts)
-    namespace = kernel.user_namespace(_swapped(person.uid), _swapped(person.gid))
-    return tuple(_mapped(mount, run / "ids" / str(at), namespace) for at, mount in enumerate(mounts))
-
-
-def _swapped(number: int) -> kernel.IdMap:
-    """0 ↔ ``number``, everybody else stays."""
-    if number == 0:
-        return [(0, 0, _EVERY_ID)]
-    rest = _EVERY_ID - number - 1
-    return [
-        (0, number, 1),
-        *([(1, 1, number - 1)] if number > 1 else []),
-        (number, 0, 1),
-        (number + 1, number + 1, rest),
-    ]
-
-
-def _mapped(mount: Mount, place: Path, namespace: int) -> Mount:
-    place.parent.mkdir(exist_ok=True)
-    if Path(mount.source).is_dir():
-        place.mkdir()
-    else:
-        place.touch()
-    try:
-        kernel.bind_with_ids(mount.source, str(place), namespace)
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
-            return mount  # a file system or kernel without idmapped mounts: owners as they are
-        raise
-    return replace(mount, source=str(place))
 
 
 def _exec(bwrap: str, sandbox: Sandbox, command: Sequence[str]) -> NoReturn:

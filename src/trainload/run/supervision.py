@@ -14,6 +14,7 @@ import os
 import signal
 import termios
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ class Supervision:
                     os.setsid()
                     kernel.die_with_parent()
                 child(status_in, errors_in)
+            except BaseException:  # noqa: BLE001 - a bug: its traceback is all that is left of this process
+                traceback.print_exc()
             finally:
                 os._exit(1)
         for descriptor in (status_in, errors_in, go_out):

@@ -56,22 +56,22 @@ class UnpackedLayer:
 
 
 def unpack(
-    layers: Sequence[LayerBlob], home: Path, *, reporter: Reporter = SILENT, limits: Limits = DEFAULT
+    layers: Sequence[LayerBlob], rootfs: Path, *, reporter: Reporter = SILENT, limits: Limits = DEFAULT
 ) -> tuple[UnpackedLayer, ...]:
-    """Every layer as a folder, made if it is missing; the same order as given.
+    """Every layer as a folder below ``rootfs``, made if it is missing; the same order as given.
 
     Raises :class:`LayerError` for a broken or hostile layer, :class:`RunError` when it cannot be written.
     """
-    below = home / "rootfs" / "layers"
+    below = rootfs / "layers"
     below.mkdir(parents=True, exist_ok=True, mode=0o700)
     order = sorted({layer.diff_id: layer for layer in layers}.values(), key=lambda layer: -layer.size)
-    ready = {layer.diff_id: ready(_folder(below, layer.diff_id)) for layer in order}
-    missing = [layer for layer in order if ready[layer.diff_id] is None]
+    known = {layer.diff_id: ready(_folder(below, layer.diff_id)) for layer in order}
+    missing = [layer for layer in order if known[layer.diff_id] is None]
     if missing:
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
             made = pool.map(lambda layer: _make(layer, below, reporter, limits), missing)
-            ready.update(zip((layer.diff_id for layer in missing), made, strict=True))
-    return tuple(found for layer in layers if (found := ready[layer.diff_id]) is not None)
+            known.update(zip((layer.diff_id for layer in missing), made, strict=True))
+    return tuple(found for layer in layers if (found := known[layer.diff_id]) is not None)
 
 
 def _folder(below: Path, diff_id: Digest) -> Path:
@@ -129,9 +129,15 @@ def remove(folder: Path) -> None:
     if not folder.exists():
         return
     if os.geteuid() != 0:
-        for root, _, _ in os.walk(folder):
-            Path(root).chmod(0o700)
+        _open_up(folder)
     shutil.rmtree(folder)
+
+
+def _open_up(folder: Path) -> None:
+    folder.chmod(0o700)  # overlayfs makes its working folder with no permissions at all
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            _open_up(Path(entry.path))
 
 
 def ready(folder: Path) -> UnpackedLayer | None:

@@ -32,7 +32,7 @@ def refused(tmp_path: Path, layer: LayerBlob, *, limits: Limits = DEFAULT) -> Tr
     outside = {path for path in tmp_path.rglob("*") if "home" not in path.parts}
     with pytest.raises(TrainloadError) as caught:
         unpack([layer], tmp_path / "home", limits=limits)
-    left = [path.name for path in (tmp_path / "home/rootfs/layers").iterdir()]
+    left = [path.name for path in (tmp_path / "home/layers").iterdir()]
     assert [name for name in left if not name.endswith(".lock")] == []
     assert {path for path in tmp_path.rglob("*") if "home" not in path.parts} == outside
     return caught.value
@@ -316,7 +316,7 @@ def test_L16_killed_at_any_moment_the_next_look_makes_the_layer_whole(tmp_path: 
                 child.kill()
     [whole] = unpack([layer], home)
     assert len(listing(whole.folder)) == 3000 + 9
-    assert list(home.glob("rootfs/layers/*.tmp")) == []
+    assert list(home.glob("layers/*.tmp")) == []
 
 
 def test_two_at_once_unpack_a_layer_once(tmp_path: Path) -> None:

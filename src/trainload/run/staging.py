@@ -1,0 +1,82 @@
+"""What root shows a container, put where the container's user may reach it, with owners that make sense.
+
+bubblewrap starts as the user inside (it can give itself up only from there), who may not pass root's own folders;
+so copies of the mounts are put into a folder in memory that only the container's mount namespace has. The user
+inside is the one who called us: in mounted folders root and that user change places (idmapped mounts,
+mount_setattr(2)), so that what a run writes to ``./outputs`` belongs to whoever started it, as it does for an
+ordinary user.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainload.run import kernel
+from trainload.run.inside import Person
+from trainload.run.model import Mount
+
+_STAGE = "/tmp"  # noqa: S108 - any folder everybody may enter; nobody else sees what is mounted there
+_EVERY_ID = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What bubblewrap works with, at places everybody may enter."""
+
+    bwrap: str
+    root: Path
+    mounts: tuple[Mount, ...]
+
+
+def all_ids(person: Person) -> int:
+    """A user namespace in which everybody is who they are; ``person`` may set up a container in it."""
+    return kernel.user_namespace([(0, 0, _EVERY_ID)], [(0, 0, _EVERY_ID)], (person.uid, person.gid))
+
+
+def become(person: Person) -> None:
+    """Give root up for good."""
+    os.setgroups(person.groups)
+    os.setresgid(person.gid, person.gid, person.gid)
+    os.setresuid(person.uid, person.uid, person.uid)
+
+
+def stage(bwrap: str, root: Path, mounts: Sequence[Mount], person: Person) -> Stage:
+    """The same program, root and mounts at new places. Raises :class:`OSError`."""
+    programs = Path(bwrap).parents[2]  # its libraries lie in a folder beside its package
+    trees = [kernel.copy_of_tree(str(root)), *(kernel.copy_of_tree(mount.source) for mount in mounts)]
+    folders = [Path(mount.source).is_dir() for mount in mounts]
+    program = kernel.copy_of_tree(str(programs))
+    if person.uid or person.gid:
+        namespace = kernel.user_namespace(swapped(person.uid), swapped(person.gid))
+        for tree in trees[1:]:
+            try:
+                kernel.map_ids(tree, namespace)
+            except OSError:
+                continue  # a file system or kernel that cannot: owners as they are on the disk
+        os.close(namespace)
+    kernel.mount_memory(_STAGE)
+    places = []
+    for number, (tree, is_folder) in enumerate(zip([*trees, program], [True, *folders, True], strict=True)):
+        place = Path(_STAGE, str(number))
+        if is_folder:
+            place.mkdir(mode=0o755)
+        else:
+            place.touch()
+        kernel.put_tree(tree, str(place))
+        places.append(place)
+    return Stage(
+        bwrap=str(places[-1] / Path(bwrap).relative_to(programs)),
+        root=places[0],
+        mounts=tuple(replace(mount, source=str(place)) for mount, place in zip(mounts, places[1:-1], strict=True)),
+    )
+
+
+def swapped(number: int) -> kernel.IdMap:
+    """The map in which 0 and ``number`` change places and everybody else stays."""
+    if number == 0:
+        return [(0, 0, _EVERY_ID)]
+    between = [(1, 1, number - 1)] if number > 1 else []
+    return [(0, number, 1), *between, (number, 0, 1), (number + 1, number + 1, _EVERY_ID - number - 1)]

@@ -1,0 +1,30 @@
+"""Sizes as ``docker run`` takes them and as people read them back: binary, because limits are set so."""
+
+from __future__ import annotations
+
+import re
+
+from trainload.errors import Text, UsageError
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([bkmgtp]?)(i?b)?", re.IGNORECASE)
+_FACTORS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}  # go-units: RAMInBytes
+
+
+def size_in_bytes(text: str, option: str) -> int:
+    """``512m``, ``2g``, ``1.5GiB``, ``1048576`` in bytes. Raises :class:`UsageError` naming ``option``."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            Text("{option} is not a size", option=option), got=text, want="a number with k, m or g, as 2g"
+        )
+    return int(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+def bytes_in_words(count: int) -> str:
+    """``2 GiB``, ``1.5 GiB``, ``100 MiB``."""
+    value, unit = float(count), "B"
+    for following in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, following
+    return f"{value:.4g} {unit}"
