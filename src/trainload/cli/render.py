@@ -42,7 +42,10 @@ def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = F
 
 
 def _value(value: object, catalogue: Catalogue) -> str:
-    return catalogue.text(value) if isinstance(value, Text) else printable(value)
+    """What was got or wanted; prose such as ``a file name`` has a translation, a value has none."""
+    if isinstance(value, Text):
+        return catalogue.text(value)
+    return printable(catalogue.template(value) if isinstance(value, str) else value)
 
 
 def error_document(error: TrainloadError, catalogue: Catalogue) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """What must be translated, found by reading the source; ``python -m trainload.testing.catalogue`` updates the .po.
 
-A template is a literal: the first argument of ``Text`` and of every error, a hint, the label of a task, a help
-text or a verb's docstring under ``cli``, a head of a table. Click's own texts are read from click's source.
+A template is a literal: the first argument of ``Text`` and of every error (also by way of a function's
+parameter), a hint, what is wanted, the label of a task, a help text or a verb's docstring under ``cli``, a
+head of a table. Click's own texts are read from click's source.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from trainload.project.keys import KEYS
 
 SOURCE = Path(__file__).parents[1]
 PO = SOURCE / "locale" / "zh_CN" / "LC_MESSAGES" / "trainload.po"
@@ -47,6 +50,8 @@ def wanted() -> dict[Msgid, list[str]]:
         name = path.relative_to(SOURCE).as_posix()
         for text in _templates(ast.parse(path.read_text(encoding="utf-8")), errors, cli=name.startswith("cli/")):
             found.setdefault(Msgid(text), []).append(name)
+    for key in KEYS:
+        found.setdefault(Msgid(key.kind.want), []).append("project/keys.py")
     for msgid in _of_click():
         found.setdefault(msgid, []).append("click")
     return found
@@ -66,6 +71,7 @@ def error_classes() -> frozenset[str]:
 
 
 def _templates(tree: ast.Module, errors: frozenset[str], *, cli: bool) -> Iterator[str]:
+    yield from _through_functions(tree, errors)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from _of_call(node, errors, cli=cli)
@@ -73,8 +79,8 @@ def _templates(tree: ast.Module, errors: frozenset[str], *, cli: bool) -> Iterat
             text = ast.get_docstring(node, clean=False)
             if text:
                 yield inspect.cleandoc(text)
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and _target(node) == "VERBS" and node.value is not None:
-            yield from _of_verbs(node.value)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            yield from _of_verbs(node.value) if _target(node) == "VERBS" else _of_table(node.value)
         elif isinstance(node, ast.ClassDef) and node.name == "How":
             yield from (v.value for s in node.body if isinstance(s, ast.Assign) for v in _literals(s.value))
 
@@ -88,13 +94,58 @@ def _of_call(call: ast.Call, errors: frozenset[str], *, cli: bool) -> Iterator[s
     if cli and name == "table" and call.args:
         yield from (node.value for node in _literals(call.args[0]))
     for keyword in call.keywords:
+        if keyword.arg == "want":
+            yield from (node.value for node in _literals(keyword.value) if " " in node.value)  # prose
         if keyword.arg == "hints" or (cli and keyword.arg in ("help", "epilog")):
             yield from (node.value for node in _literals(keyword.value))
 
 
-def _of_verbs(value: ast.expr) -> Iterator[str]:
+def _of_table(table: ast.Dict) -> Iterator[str]:
+    """A dictionary of templates: all its values are texts, and some have places."""
+    texts = [literal.value for value in table.values for literal in _literals(value)]
+    if len(texts) == len(table.values) and any(re.search(r"\{[a-z]+\}", text) for text in texts):
+        yield from texts
+
+
+def _through_functions(tree: ast.Module, errors: frozenset[str]) -> Iterator[str]:
+    """Literals that reach a Text or an error by way of a function's parameter or a variable in it."""
+    takers: dict[str, tuple[int, str]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+        for name in _reaching(function, errors):
+            if name in parameters:
+                takers[function.name] = (parameters.index(name) - (parameters[0] in ("self", "cls")), name)
+            else:
+                yield from _assigned(function, name)
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and _name(call.func) in takers:
+            index, name = takers[_name(call.func)]
+            given = [*call.args[index : index + 1], *(k.value for k in call.keywords if k.arg == name)]
+            yield from (literal.value for argument in given for literal in _literals(argument))
+
+
+def _reaching(function: ast.FunctionDef, errors: frozenset[str]) -> set[str]:
+    """Names that stand first in a Text or an error of ``function``."""
+    return {
+        node.args[0].id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and _name(node.func) in errors | {"Text"}
+        and node.args
+        and isinstance(node.args[0], ast.Name)
+    }
+
+
+def _assigned(function: ast.FunctionDef, name: str) -> Iterator[str]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and _target(node) == name:
+            yield from (literal.value for literal in _literals(node.value))
+
+
+def _of_verbs(value: ast.Dict) -> Iterator[str]:
     """Section names and the second item of each verb's pair in ``cli/main.py``."""
-    assert isinstance(value, ast.Dict)
     for section, verbs in zip(value.keys, value.values, strict=True):
         if section is not None:
             yield from (node.value for node in _literals(section))
