@@ -76,7 +76,9 @@ def table(
 ) -> list[str]:
     """Columns two spaces apart, wide characters counted as two; columns whose index is in ``right`` end flush."""
     cooked = [[catalogue.text(head) for head in heads]]
-    cooked += [[_value(cell, catalogue) for cell in row] for row in rows]
+    cooked += [
+        [catalogue.text(cell) if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows
+    ]
     widths = [max(cells(row[column]) for row in cooked) for column in range(len(heads))]
     return [
         "  ".join(pad(cell, widths[i], right=i in right) for i, cell in enumerate(row)).rstrip() for row in cooked
