@@ -11,7 +11,7 @@ from trainload.errors import LockError, Place, Problems, Text
 from trainload.limits import DEFAULT, Limits
 
 _BOM = b"\xef\xbb\xbf"
-_DOTTED = re.compile(rb"(?:[^\s.=#\"'\[\]{},]{1,64}[ \t]*\.[ \t]*){%d}" % DEFAULT.nesting)
+_PIECES = re.compile(rb"[\"'=\[\]{},#]")
 
 
 def parse(data: bytes, file: str, limits: Limits = DEFAULT) -> dict[str, object]:
@@ -38,14 +38,18 @@ def parse(data: bytes, file: str, limits: Limits = DEFAULT) -> dict[str, object]
 
 
 def _too_deep(data: bytes, levels: int) -> bool:
-    """A cheap upper bound: brackets in strings count too, but nothing real has a hundred unclosed ones."""
-    if data.count(b"[") + data.count(b"{") > levels:
-        depth = 0
-        for bracket in re.finditer(rb"[\[\]{}]", data):
-            depth = depth + 1 if bracket[0] in b"[{" else max(0, depth - 1)
-            if depth > levels:
-                return True
-    return _DOTTED.search(data) is not None
+    """A cheap upper bound: brackets and dots in strings count too, but nothing real has a hundred in a row."""
+    depth = 0
+    for bracket in re.findall(rb"[\[\]{}]", data):
+        depth = depth + 1 if bracket in b"[{" else max(0, depth - 1)
+        if depth > levels:
+            return True
+    return any(
+        piece.count(b".") >= levels
+        for line in data.split(b"\n")
+        if line.count(b".") >= levels
+        for piece in _PIECES.split(line)
+    )
 
 
 @dataclass(slots=True)
