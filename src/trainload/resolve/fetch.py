@@ -21,6 +21,7 @@ from trainload.errors import FetchError, Problems, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT
 from trainload.lock.model import ArchivePath, File, Found, Url
+from trainload.resolve import interpreter
 from trainload.store.content import Ingest
 from trainload.store.files import FileCache
 from trainload.store.trouble import DamagedError
@@ -40,6 +41,8 @@ class Places:
     """The find-links folders, absolute."""
     mirrors: tuple[str, ...] = ()
     """Mirrors of the package index, ``https://mirror.example/pypi/simple``; asked before the file's own address."""
+    interpreters: tuple[str, ...] = ()
+    """URL patterns of mirrors of python-build-standalone; asked before the file's own address."""
     archive_urls: Callable[[ArchivePath], Sequence[str]] = lambda location: ()
     """Addresses of a distribution's file, the best first."""
     credentials: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
@@ -192,7 +195,11 @@ class Fetcher:
         """Where the bytes may be had: mirrors first, silent hosts last."""
         match file.location:
             case Url(url):
-                found = [*(mirrored(url, mirror) for mirror in self._places.mirrors), url]
+                found = [
+                    *(mirrored(url, mirror) for mirror in self._places.mirrors),
+                    *interpreter.mirrored(file.name, self._places.interpreters),
+                    url,
+                ]
             case ArchivePath():
                 found = list(self._places.archive_urls(file.location))
             case Found():

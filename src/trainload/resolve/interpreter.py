@@ -65,7 +65,7 @@ def mirrored(file_name: str, patterns: Sequence[str]) -> tuple[str, ...]:
 
 def known_builds(python: str, uv: Uv, cwd: Path) -> Mapping[str, Build]:
     """Architecture → the newest build of ``python`` (``3.12`` or ``3.12.8``) that uv knows; asks no network."""
-    arguments = ["--all-platforms", "--only-downloads", "--output-format=json", python]
+    arguments = ["--all-platforms", "--all-arches", "--only-downloads", "--output-format=json", python]
     done = uv.run("python list", arguments, cwd)
     entries = json.loads(done.stdout) if done.exit_code == 0 else []
     found: dict[str, Build] = {}

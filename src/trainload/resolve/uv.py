@@ -27,16 +27,20 @@ class Uv:
     offline: bool = False
     python: str = sys.executable
     """Some Python; uv asks for one even where only another version is resolved for."""
+    program: str | None = None
+    """None: the uv we depend on."""
 
     def run(self, verb: str, arguments: Sequence[str], cwd: Path) -> process.Completed:
         """Run ``uv VERB`` to its end in ``cwd``. Raises :class:`ProcessError` when it cannot be started."""
         from uv import find_uv_bin
 
         flags = ["--offline"] if self.offline else []
+        if verb != "python list":
+            flags.append(f"--python={self.python}")
         # UV_PYTHON would replace the interpreter we name; an active environment is none of the project's business
         environ = {k: v for k, v in self.environ.items() if k not in ("UV_PYTHON", "VIRTUAL_ENV", "UV_OUTPUT_FILE")}
         return process.run(
-            [find_uv_bin(), *verb.split(), *flags, f"--python={self.python}", *arguments],
+            [self.program or find_uv_bin(), *verb.split(), *flags, *arguments],
             env={**environ, **_OURS},
             cwd=cwd,
             timeout=_TIMEOUT,
