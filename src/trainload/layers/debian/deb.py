@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from trainload.errors import LayerError, Place, Text, printable
-from trainload.layers import ar
-from trainload.layers.control import Control, parse_control
+from trainload.layers.debian import ar
+from trainload.layers.debian.control import Control, parse_control
 from trainload.layers.decompress import Decompressed
 from trainload.layers.tarread import MemberKind, TarReader, member_path
 from trainload.limits import DEFAULT, Limits, MiB

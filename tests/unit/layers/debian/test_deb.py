@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from trainload.errors import LayerError, Place
-from trainload.layers.ar import members
-from trainload.layers.control import parse_control
-from trainload.layers.deb import Deb, open_deb
+from trainload.layers.debian.ar import members
+from trainload.layers.debian.control import parse_control
+from trainload.layers.debian.deb import Deb, open_deb
 from trainload.layers.decompress import Decompressed
 from trainload.limits import DEFAULT
 from trainload.testing.debs import Item, MadeDeb, ar, tar

@@ -1,0 +1,96 @@
+"""dpkg's database of the placed packages, so that dpkg, apt and scanners know them (dpkg-query(1) § FILES)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from trainload.layers.debian.index import Indexed, conffiles
+from trainload.layers.debian.root import Root
+
+_FOLDER = "var/lib/dpkg"
+_ORDER = (
+    "Package", "Essential", "Protected", "Status", "Priority", "Section", "Installed-Size", "Origin", "Maintainer",
+    "Bugs", "Architecture", "Multi-Arch", "Source", "Version", "Revision", "Replaces", "Provides", "Depends",
+    "Pre-Depends", "Recommends", "Suggests", "Breaks", "Conflicts", "Enhances", "Conffiles", "Description",
+)  # fmt: skip
+"""Order in which dpkg writes fields (its parse.c, fieldinfos); the others follow as they come."""
+_PATH = re.compile(r"/\S*")
+
+
+def install(root: Root, packages: Sequence[Indexed], lost: Mapping[int, Collection[str]]) -> None:
+    """Write the database into ``root``; ``lost``: paths that another package took over, by package."""
+    interests: dict[str, list[str]] = {}
+    files: list[str] = []
+    stanzas: list[bytes] = []
+    for number, package in enumerate(packages):
+        stanzas.append(stanza(package))
+        _info(root, package, frozenset(lost.get(number, ())))
+        for trigger, wait in _triggers(package):
+            name = _instance(package) + ("" if wait else "/noawait")
+            if _PATH.fullmatch(trigger):
+                files.append(f"{trigger} {name}\n")
+            else:
+                interests.setdefault(trigger, []).append(name)
+    root.write(f"{_FOLDER}/status", b"".join(stanzas))
+    for name in ("available", "diversions", "statoverride", "triggers/Unincorp", "triggers/Lock"):
+        root.write(f"{_FOLDER}/{name}", b"", mode=0o644 if "/" not in name or name.endswith("Unincorp") else 0o600)
+    root.write(f"{_FOLDER}/info/format", b"1\n")
+    root.write(f"{_FOLDER}/triggers/File", "".join(files).encode())
+    for trigger in sorted(interests):
+        root.write(f"{_FOLDER}/triggers/{trigger}", "".join(f"{name}\n" for name in interests[trigger]).encode())
+    for folder in ("updates", "parts", "alternatives"):
+        root.folder(f"{_FOLDER}/{folder}")
+
+
+def stanza(package: Indexed) -> bytes:
+    """The package's entry in ``status``: its control fields, installed, with the configuration files' hashes."""
+    fields = {name.lower(): (name, value) for name, value in package.deb.control.fields.items()}
+    fields["status"] = ("Status", "install ok installed")
+    found = conffiles(package.deb)
+    if found:
+        lines = [f" /{path} {package.md5[path]}" for path in found if path in package.md5]
+        fields["conffiles"] = ("Conffiles", "\n" + "\n".join(lines))
+    first = [name.lower() for name in _ORDER if name.lower() in fields]
+    rest = [name for name in fields if name not in first]
+    lines = []
+    for key in (*first, *rest):
+        name, value = fields[key]
+        spelled = next((known for known in _ORDER if known.lower() == key), name)
+        lines.append(f"{spelled}:{'' if value.startswith(chr(10)) else ' '}{value}\n")
+    return ("".join(lines) + "\n").encode()
+
+
+def _instance(package: Indexed) -> str:
+    """How dpkg names a package in its file names: with the architecture if several may be there."""
+    control = package.deb.control
+    same = control.get("Multi-Arch") == "same"
+    return f"{control.package}:{control.architecture}" if same else control.package
+
+
+def _info(root: Root, package: Indexed, lost: Collection[str]) -> None:
+    start = f"{_FOLDER}/info/{_instance(package)}"
+    paths = ["/." if not path else f"/{path}" for path in package.listed if path not in lost]
+    root.write(f"{start}.list", "".join(f"{path}\n" for path in paths).encode("utf-8", "surrogateescape"))
+    for name, member in package.deb.members.items():
+        if name != "control":
+            root.write(f"{start}.{name}", member.content, mode=member.mode & 0o755)
+    if "md5sums" not in package.deb.members:
+        skip = frozenset(conffiles(package.deb))
+        sums = "".join(f"{digest}  {path}\n" for path, digest in package.md5.items() if path not in skip)
+        root.write(f"{start}.md5sums", sums.encode("utf-8", "surrogateescape"))
+
+
+def _triggers(package: Indexed) -> list[tuple[str, bool]]:
+    """(trigger, whether others wait for it) this package is interested in (deb-triggers(5))."""
+    member = package.deb.members.get("triggers")
+    found = []
+    for line in (member.content if member else b"").decode("utf-8", "replace").splitlines():
+        words = line.partition("#")[0].split()
+        if (
+            len(words) == 2
+            and words[0].startswith("interest")
+            and re.fullmatch(r"/?[A-Za-z0-9][\w./+-]*", words[1])
+        ):
+            found.append((words[1], words[0] != "interest-noawait"))
+    return found

@@ -1,0 +1,124 @@
+"""``/etc/ld.so.cache`` as ldconfig writes it (glibc, elf/cache.c: struct cache_file_new, 1.1)."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cmp_to_key
+
+from trainload.layers.debian.elf import Library
+from trainload.layers.debian.root import Root
+from trainload.layers.tarread import MemberKind
+
+CONFIGURATION = "etc/ld.so.conf"
+_HEADER = struct.Struct("<20sIIB3xI12x")
+_ENTRY = struct.Struct("<iIIIQ")
+_LITTLE_ENDIAN = 2
+_FLAGS = {"amd64": 0x0303, "arm64": 0x0A03}
+"""FLAG_ELF_LIBC6 with FLAG_X8664_LIB64 or FLAG_AARCH64_LIB64 (sysdeps/generic/ldconfig.h)."""
+_SYSTEM = ("/lib", "/usr/lib")
+_NAME = re.compile(r"(lib.*|ld-.*)\.so(\..*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A library the linker finds by its soname."""
+
+    soname: str
+    path: str
+    flags: int
+
+
+def install(root: Root, libraries: Mapping[str, Library], architecture: str) -> None:
+    """Write the cache of the ``libraries``, known by their real paths, into ``root``."""
+    root.write("etc/ld.so.cache", encode(search(root, libraries, architecture)))
+
+
+def search(root: Root, libraries: Mapping[str, Library], architecture: str) -> list[Cached]:
+    """What ldconfig would put into the cache, in its order."""
+    found: dict[str, Cached] = {}
+    seen: set[str] = set()
+    for folder in _folders(root, architecture):
+        real = root.real(folder)
+        if real is None or real in seen:
+            continue
+        seen.add(real)
+        for soname in _sonames(root, real, libraries, architecture):
+            found.setdefault(soname, Cached(soname, posixpath.join(folder, soname), _FLAGS[architecture]))
+    return sorted(found.values(), key=cmp_to_key(_newest_first))
+
+
+def encode(entries: Iterable[Cached]) -> bytes:
+    """The file's bytes; string offsets count from its beginning."""
+    entries = list(entries)
+    start = _HEADER.size + _ENTRY.size * len(entries)
+    strings = bytearray()
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        if text not in places:
+            places[text] = start + len(strings)
+            strings.extend(text.encode("utf-8", "surrogateescape") + b"\0")
+        return places[text]
+
+    rows = b"".join(_ENTRY.pack(entry.flags, place(entry.soname), place(entry.path), 0, 0) for entry in entries)
+    header = _HEADER.pack(b"glibc-ld.so.cache1.1", len(entries), len(strings), _LITTLE_ENDIAN, 0)
+    return header + rows + bytes(strings)
+
+
+def _folders(root: Root, architecture: str) -> list[str]:
+    multiarch = {"amd64": "x86_64", "arm64": "aarch64"}[architecture] + "-linux-gnu"
+    return [*_configured(root, CONFIGURATION, 0), f"/lib/{multiarch}", f"/usr/lib/{multiarch}", *_SYSTEM]
+
+
+def _configured(root: Root, path: str, depth: int) -> Iterator[str]:
+    """Folders of ld.so.conf and what it includes (ldconfig(8))."""
+    text = root.text(path)
+    for line in (text or b"").decode("utf-8", "replace").splitlines():
+        words = line.partition("#")[0].split()
+        if words[:1] == ["include"] and depth < 10:
+            for pattern in words[1:]:
+                whole = posixpath.join("/", posixpath.dirname(path), pattern).lstrip("/")
+                parent = posixpath.dirname(whole)
+                for name, _ in list(root.below(parent)):
+                    if posixpath.dirname(name) == parent and fnmatch.fnmatchcase(name, whole):
+                        yield from _configured(root, name, depth + 1)
+        elif len(words) == 1 and words[0].startswith("/"):
+            yield words[0].rstrip("/")
+
+
+def _sonames(root: Root, folder: str, libraries: Mapping[str, Library], architecture: str) -> Iterator[str]:
+    """Names in ``folder`` that are sonames of what they lead to."""
+    for path, node in root.below(folder):
+        name = posixpath.basename(path)
+        if posixpath.dirname(path) != folder or not _NAME.fullmatch(name):
+            continue
+        library = libraries.get(root.real(path) or "")
+        if library is None or library.architecture != architecture:
+            continue
+        link = node.kind is MemberKind.SYMLINK
+        if library.soname == name or (library.soname is None and (not link or re.search(r"\.so\.\d+$", name))):
+            yield name
+
+
+def _newest_first(one: Cached, other: Cached) -> int:
+    return _order(other.soname, one.soname)
+
+
+def _order(one: str, other: str) -> int:
+    """glibc's _dl_cache_libcmp: digits by their value and after everything else; ld.so searches by it."""
+    left, right = _runs(one), _runs(other)
+    for a, b in zip(left, right, strict=False):
+        if isinstance(a, int) != isinstance(b, int):
+            return 1 if isinstance(a, int) else -1
+        if a != b:
+            return 1 if a > b else -1  # type: ignore[operator]
+    return len(left) - len(right)
+
+
+def _runs(name: str) -> list[int | str]:
+    return [int(run) if run.isdigit() else run for run in re.findall(r"[0-9]+|[^0-9]", name)]
