@@ -127,11 +127,13 @@ def _more_accounts(root: Root, packages: Sequence[Indexed], accounts: Accounts) 
     """Users of other packages, and the one nothing runs as root for."""
     files = {path: root.text(path) or b"" for path, _ in root.below(accounts_of.SYSUSERS) if path.endswith(".conf")}
     accounts = accounts_of.from_sysusers(accounts, files)
-    postinsts = [
-        package.deb.members["postinst"].content for package in packages if "postinst" in package.deb.members
-    ]
-    accounts = accounts_of.from_scripts(accounts, [script.decode("utf-8", "replace") for script in postinsts])
+    accounts = accounts_of.from_scripts(accounts, [_postinst(package) for package in packages])
     return accounts.with_user(accounts_of.default_user(_shell(root)), accounts_of.USER)
+
+
+def _postinst(package: Indexed) -> str:
+    script = package.deb.members.get("postinst")
+    return script.content.decode("utf-8", "replace") if script else ""
 
 
 def _shell(root: Root) -> str:
@@ -141,19 +143,14 @@ def _shell(root: Root) -> str:
 def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], accounts: Accounts) -> None:
     """Add what scripts would have made."""
     root = merged.root
-    effects.install(root, [package.name for package in packages], accounts)
+    postinsts = {package.name: _postinst(package) for package in packages}
+    effects.install(root, postinsts, accounts)
     write_accounts(root, accounts)
     user = Owner(accounts_of.USER_ID, accounts_of.USER_ID)
     root.folder("home")
     root.folder(f"home/{accounts_of.USER}", owner=user)
     certificates.install(root)
-    found = [
-        alternative
-        for package in packages
-        if (script := package.deb.members.get("postinst")) is not None
-        for alternative in alternatives.parse(script.content.decode("utf-8", "replace"))[0]
-    ]
-    alternatives.install(root, found)
+    alternatives.install(root, [each for script in postinsts.values() for each in alternatives.parse(script)[0]])
     libraries = {
         real: library
         for package in packages

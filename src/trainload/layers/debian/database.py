@@ -68,17 +68,25 @@ def _instance(package: Indexed) -> str:
     return f"{control.package}:{control.architecture}" if same else control.package
 
 
-def _info(root: Root, package: Indexed, lost: Collection[str]) -> None:
+def _info(root: Root, package: Indexed, lost: frozenset[str]) -> None:
+    """dpkg's files about a package; what was left out is not listed, so that ``dpkg --verify`` misses nothing."""
     start = f"{_FOLDER}/info/{_instance(package)}"
-    paths = ["/." if not path else f"/{path}" for path in package.listed if path not in lost]
+    gone = lost | package.skipped
+    paths = ["/." if not path else f"/{path}" for path in package.listed if path not in gone]
     root.write(f"{start}.list", "".join(f"{path}\n" for path in paths).encode("utf-8", "surrogateescape"))
     for name, member in package.deb.members.items():
         if name != "control":
-            root.write(f"{start}.{name}", member.content, mode=member.mode & 0o755)
+            content = _without(member.content, gone) if name == "md5sums" else member.content
+            root.write(f"{start}.{name}", content, mode=member.mode & 0o755)
     if "md5sums" not in package.deb.members:
-        skip = frozenset(conffiles(package.deb))
+        skip = gone | frozenset(conffiles(package.deb))
         sums = "".join(f"{digest}  {path}\n" for path, digest in package.md5.items() if path not in skip)
         root.write(f"{start}.md5sums", sums.encode("utf-8", "surrogateescape"))
+
+
+def _without(md5sums: bytes, gone: Collection[str]) -> bytes:
+    names = {path.encode("utf-8", "surrogateescape") for path in gone}
+    return b"".join(line for line in md5sums.splitlines(keepends=True) if line[34:].rstrip(b"\n") not in names)
 
 
 def _triggers(package: Indexed) -> list[tuple[str, bool]]:

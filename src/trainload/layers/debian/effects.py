@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 from trainload.layers.debian.accounts import SYSUSERS, Accounts
 from trainload.layers.debian.certificates import CERTIFICATES
@@ -27,6 +28,7 @@ _COPIES = {
 """Default → where a postinst copies it if nothing is there (base-files, libc-bin, readline-common)."""
 _FOLDERS = ("mnt", "srv", "opt", "etc/opt", "var/opt", "media")
 _LOCAL = ("", "/share", "/share/man", "/bin", "/games", "/lib", "/include", "/sbin", "/src", "/etc")
+_ADD_SHELL = re.compile(r"^\s*add-shell\s+(/[\w./-]+)", re.MULTILINE)
 _NETWORKS = b"default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n"
 _PYTHON_CONFIG = b"[DEFAULT]\nbyte-compile = standard\n"
 
@@ -36,9 +38,12 @@ def wanted(path: str) -> bool:
     return path.startswith(_TEXTS)
 
 
-def install(root: Root, packages: Iterable[str], accounts: Accounts) -> None:
-    """Everything but accounts, certificates, alternatives, the linker's cache and dpkg's database."""
-    names = frozenset(packages)
+def install(root: Root, scripts: Mapping[str, str], accounts: Accounts) -> None:
+    """Everything but accounts, certificates, alternatives, the linker's cache and dpkg's database.
+
+    ``scripts``: the postinst of each package, empty where there is none.
+    """
+    names = frozenset(scripts)
     for source, target in _COPIES.items():
         text = root.text(source)
         if (
@@ -50,7 +55,8 @@ def install(root: Root, packages: Iterable[str], accounts: Accounts) -> None:
     if "base-files" in names:
         _base_files(root, accounts)
     if "debianutils" in names:
-        _shells(root)
+        added = [shell for script in scripts.values() for shell in _ADD_SHELL.findall(script) if root.has(shell)]
+        _shells(root, added)
     if "tzdata" in names:
         root.link("etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
         root.write("etc/timezone", b"Etc/UTC\n")
@@ -87,18 +93,19 @@ def _base_files(root: Root, accounts: Accounts) -> None:
             root.write(f"var/log/{name}", b"", mode=mode, owner=utmp)
 
 
-def _shells(root: Root) -> None:
-    """update-shells(8) of debianutils: what packages declare, each also by its real path."""
+def _shells(root: Root, added: Iterable[str]) -> None:
+    """update-shells(8) of debianutils: what packages declare, each also by its real path, and add-shell(8)."""
     template = root.text("usr/share/debianutils/shells") or b""
     files = [path for path, node in root.below("usr/share/debianutils/shells.d") if node.kind is MemberKind.FILE]
     declared: list[str] = []
-    for text in (template, *(root.text(path) or b"" for path in files)):
+    for text in (template, *(root.text(path) or b"" for path in files), _text(added)):
         for line in text.decode("utf-8", "replace").splitlines():
             shell = line.partition("#")[0]
             folder, _, name = shell.rpartition("/")
             real = root.real(folder)
-            spellings = (shell, f"/{real}/{name}" if real is not None else shell)
-            declared += [each for each in spellings if each and each not in declared]
+            for spelling in (shell, f"/{real}/{name}" if real is not None else shell):
+                if spelling and spelling not in declared:
+                    declared.append(spelling)
     lines = template.decode("utf-8", "replace").splitlines()
     lines += [shell for shell in declared if shell not in lines]
     root.write("etc/shells", _text(lines))

@@ -42,7 +42,9 @@ class Indexed:
     deb: Deb
     entries: tuple[Entry, ...]
     listed: tuple[str, ...]
-    """Every path of the package, also what is left out."""
+    """Every path of the package."""
+    skipped: frozenset[str]
+    """Those that are left out."""
     texts: Mapping[str, bytes]
     libraries: Mapping[str, Library]
     md5: Mapping[str, str]
@@ -135,10 +137,13 @@ class _Indexing:
     def run(self, reader: TarReader) -> Indexed:
         entries: list[Entry] = []
         listed: list[str] = []
+        left_out: set[str] = set()
         for position, member in enumerate(reader):
             path = member_path(member.name, self._deb.name).decode("utf-8", "surrogateescape")
             listed.append(path)
             skipped = self._skip(path, member.kind)
+            if skipped:
+                left_out.add(path)
             sha256 = b""
             if member.kind is MemberKind.FILE and not (skipped and not self._needs_md5(path)):
                 sha256 = self._read(reader, member, path, position, keep=not skipped)
@@ -148,8 +153,8 @@ class _Indexing:
             double = next(path for path in listed if listed.count(path) > 1)
             raise LayerError("a path comes twice in the package", place=Place(self._deb.name, double))
         return Indexed(
-            self._package, self._deb, tuple(entries), tuple(listed), self._texts, self._libraries, self._md5,
-            self._contents.held,
+            self._package, self._deb, tuple(entries), tuple(listed), frozenset(left_out),
+            self._texts, self._libraries, self._md5, self._contents.held,
         )  # fmt: skip
 
     def _needs_md5(self, path: str) -> bool:

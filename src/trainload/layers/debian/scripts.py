@@ -33,6 +33,7 @@ MODELLED: Mapping[str, str] = {
     "libgssapi-krb5-2": "upgrades",
     "libpam-modules": "effects: opasswd",
     "libpam0g": "upgrades: restarts services",
+    "libssl3": "upgrades: restarts services",
     "netbase": "effects: networks; hosts is the engine's",
     "openssl": "a link that the package brings",
     "passwd": "accounts: shadow files",
@@ -73,7 +74,8 @@ _IDLE = re.compile(
     | (export|unset|local|shift|umask)\b.*
     | dpkg-maintscript-helper\b.* | ldconfig\b.* | py3compile\b.* | update-menus\b.* | rm\b.* | rmdir\b.*
     | (deb-systemd-helper|deb-systemd-invoke|systemctl|invoke-rc\.d|update-rc\.d)\b.*
-    | update-alternatives\b.*
+    | update-alternatives\b.* | add-shell\b.*
+    | dpkg-divert\b.*usr-is-merged.*  # keeps upgrades of a system from losing files (Debian DEP 17)
     )""",
     re.VERBOSE,
 )
