@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": set(),
     "lock": {"project"},
     "plan": {"project", "lock"},
-    "layers": {"lock", "plan"},
+    "layers": {"project", "lock", "plan"},
     "image": {"plan", "layers"},
     "store": {"image"},
     "resolve": {"project", "lock", "system", "store"},

@@ -96,10 +96,8 @@ class LayerWriter:
             self._plain(chunk, content=True)
         if done != size:
             raise LayerError(
-                Text("the file changed while it was read"),
+                Text("the file changed while it was read: {got} bytes, listed with {want}", got=done, want=size),
                 place=Place(path),
-                got=Text("more than {size} bytes", size=size) if done > size else Text("{size} bytes", size=done),
-                want=Text("{size} bytes", size=size),
                 retryable=True,
             )
         self._plain(bytes(padding(size)))
