@@ -18,8 +18,8 @@ OUTPUTS = "outputs"
 """The folder below the workdir that a run writes to; it must belong to the user."""
 
 _SYSTEM_FOLDERS = frozenset({
-    "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
-    "sys", "tmp", "usr", "var",
+    "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin",
+    "srv", "sys", "tmp", "usr", "var",
 })  # fmt: skip
 """A directory entry would replace their attributes in the base (layer.md); as a workdir they stay as they are."""
 _CHUNK = 1 << 20
