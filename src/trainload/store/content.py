@@ -189,7 +189,7 @@ class Ingest:
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
         self._hash = hashlib.sha256()
-        self._waiting.clear()
+        self._waiting = bytearray()
         self._size = 0
 
     def commit(self, want: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
@@ -224,7 +224,7 @@ class Ingest:
     def drop(self) -> None:
         """Remove what was not committed; harmless afterwards."""
         self._close()
-        self._waiting.clear()
+        self._waiting = bytearray()
         self._path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
