@@ -13,9 +13,11 @@ from trainload.errors import LockError, Place, Text
 from trainload.limits import DEFAULT
 from trainload.lock import tags
 from trainload.lock.adopt import Adopted, Wanted, adopt
-from trainload.lock.model import Lock
+from trainload.lock.merge import merge
+from trainload.lock.model import Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.lock.toml import dumps
+from trainload.platform import Platform
 from trainload.project.model import (
     Dependencies,
     NoDependencies,
@@ -31,6 +33,9 @@ _FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchda
 """Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""
 
 _NO_BACKEND = frozenset({"auto", "cuda"})  # the package index's own torch carries CUDA
+
+
+_UV_GLIBC = (17, 28, *range(31, 41))  # minor versions of glibc 2 that ``uv --python-platform`` knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,44 +124,65 @@ def _export(request: PythonRequest, lock: UvLock, uv: Uv) -> Adopted:
 
 
 def _compile(request: PythonRequest, uv: Uv) -> Adopted:
-    wanted = _wanted(request)
+    """Every platform in one resolution; one by one when that leaves some platform without a wheel it can take."""
     with scratch.folder("lock") as folder:
         output = folder / "pylock.resolved.toml"
-        preferred = _accelerated(wanted.found, request)
-        index = _local_index(folder / "simple", preferred) if preferred else None
-        backend = None if index is not None else torch_backend(request)
-        done = _ask(request, uv, output, index, backend)
-        if done.exit_code != 0 and is_network_failure(done) and request.mirrors and not request.indexes:
-            for mirror in request.mirrors:
-                done = _ask(replace(request, indexes=(mirror,)), uv, output, index, backend)
-                if done.exit_code == 0:
-                    break
-        if done.exit_code != 0:
-            raise explain(done, backend=backend)
-        return adopt(_read(output), "uv pip compile", wanted)
+        if request.previous is not None and not request.upgrade.everything:
+            output.write_bytes(dumps(request.previous))
+        together = _resolved(request, uv, output)
+        if not together.misfits:
+            return together
+        common = output.read_bytes()
+        parts: dict[Platform, tuple[PythonPackage, ...]] = {}
+        for target in request.targets:
+            output.write_bytes(common)
+            try:
+                part = _resolved(replace(request, targets=(target,)), uv, output, alone=True)
+            except LockError:
+                return together
+            if part.misfits:
+                return together
+            parts[target.platform] = part.packages
+        return Adopted(merge(parts), {})
 
 
-def _ask(request: PythonRequest, uv: Uv, output: Path, index: str | None, backend: str | None) -> process.Completed:
-    """One resolution. What ``output`` holds before is what uv prefers to keep."""
-    output.unlink(missing_ok=True)
-    if request.previous is not None and not request.upgrade.everything:
-        output.write_bytes(dumps(request.previous))
-    return uv.run("pip compile", compile_arguments(request, output, index=index, backend=backend), request.root)
+def _resolved(request: PythonRequest, uv: Uv, output: Path, *, alone: bool = False) -> Adopted:
+    """One question to uv, again with a mirror if need be. What ``output`` holds before is what uv prefers to keep.
+
+    ``alone``: only wheels that the first target takes count; otherwise wheels of any platform do.
+    """
+    wanted = _wanted(request)
+    preferred = _accelerated(wanted.found, request)
+    index = _local_index(output.parent / f"simple{len(list(output.parent.iterdir()))}", preferred)
+    backend = None if index is not None else torch_backend(request)
+
+    def ask(asked: PythonRequest) -> process.Completed:
+        arguments = compile_arguments(asked, output, index=index, backend=backend, alone=alone)
+        return uv.run("pip compile", arguments, asked.root)
+
+    done = ask(request)
+    if done.exit_code != 0 and is_network_failure(done) and not request.indexes:
+        for mirror in request.mirrors:
+            done = ask(replace(request, indexes=(mirror,)))
+            if done.exit_code == 0:
+                break
+    if done.exit_code != 0:
+        raise explain(done, backend=backend)
+    return adopt(_read(output), "uv pip compile", wanted)
 
 
 def compile_arguments(
-    request: PythonRequest, output: Path, *, index: str | None = None, backend: str | None = None
+    request: PythonRequest,
+    output: Path,
+    *,
+    index: str | None = None,
+    backend: str | None = None,
+    alone: bool = False,
 ) -> list[str]:
     """What uv is asked. Wheels only: reading an sdist's requirements would run its code (THREATS D7)."""
-    arguments = [
-        "--universal",
-        "--format",
-        "pylock.toml",
-        "--only-binary",
-        ":all:",
-        "--no-header",
-    ]
-    arguments += ["--python-version", request.targets[0].python, "--output-file", str(output), "--quiet"]
+    place = f"--python-platform={_uv_platform(request.targets[0])}" if alone else "--universal"
+    arguments = [place, "--format=pylock.toml", "--only-binary=:all:", "--no-header", "--quiet"]
+    arguments += [f"--python-version={request.targets[0].python}", f"--output-file={output}"]
     indexes = ([index] if index is not None else []) + list(request.indexes[:-1])
     arguments += [f"--index={address}" for address in indexes]
     arguments += [f"--default-index={address}" for address in request.indexes[-1:]]
@@ -172,6 +198,12 @@ def compile_arguments(
         case _:
             raise AssertionError("other locks are taken over, not compiled")
     return arguments
+
+
+def _uv_platform(target: Target) -> str:
+    """uv's name of the target, for the newest glibc it knows that the base has."""
+    known = [minor for minor in _UV_GLIBC if (2, minor) <= target.glibc]
+    return f"{target.platform.machine}-manylinux_2_{max(known, default=_UV_GLIBC[0])}"
 
 
 def torch_backend(request: PythonRequest) -> str | None:
@@ -200,8 +232,10 @@ def _accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path
     return tuple(chosen)
 
 
-def _local_index(folder: Path, wheels: Sequence[Path]) -> str:
+def _local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
     """A package index (PEP 503) of just these wheels; uv asks the first index that has a project, and no other."""
+    if not wheels:
+        return None
     projects: dict[str, list[Path]] = {}
     for wheel in wheels:
         projects.setdefault(wheel.name.partition("-")[0].lower(), []).append(wheel)

@@ -267,6 +267,39 @@ def test_W30_a_package_without_a_wheel_for_a_platform_is_named(root: Path, index
     assert "no wheel of a 1.0 fits linux/arm64" in str(misfits[ARM64][0])
 
 
+def test_platforms_are_resolved_apart_when_the_newest_version_does_not_fit_one(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    index.add(wheel("a", "1.0", tag="cp311-cp311-manylinux_2_28_aarch64"), wheel("b", "1.0"))
+    index.add(wheel("a", "2.0", tag="cp311-cp311-manylinux_2_28_x86_64"), wheel("b", "2.0"))
+    adopted = resolve_python(request(root, index, "a\nb"), uv)
+    assert adopted.misfits == {}
+    lock = loads(dumps(locked(adopted.packages)), "pylock.trainload.toml")
+    assert [(item.name, item.version) for item in select(lock, AMD64).python] == [("a", "2.0"), ("b", "2.0")]
+    assert [(item.name, item.version) for item in select(lock, ARM64).python] == [("a", "1.0"), ("b", "2.0")]
+
+
+def test_W30_an_older_version_is_taken_when_the_newest_needs_a_newer_glibc(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    index.add(wheel("a", "1.0", tag="cp311-cp311-manylinux_2_28_x86_64"))
+    index.add(wheel("a", "2.0", tag="cp311-cp311-manylinux_2_38_x86_64"))
+    old = resolve_python(request(root, index, "a", platforms=(AMD64,), glibc=(2, 35)), uv)
+    assert (versions(old.packages), old.misfits) == ({"a": "1.0"}, {})
+    new = resolve_python(request(root, index, "a", platforms=(AMD64,), glibc=(2, 39)), uv)
+    assert versions(new.packages) == {"a": "2.0"}
+
+
+def test_a_torch_in_find_links_for_one_architecture_leaves_the_other_to_the_index(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    index.add(wheel("torch", "2.12.0", tag="cp311-cp311-manylinux_2_28_aarch64"))
+    links(root.parent / "wheels", wheel("torch", "2.13.0+cpu", tag="cp311-cp311-manylinux_2_28_x86_64"))
+    asked = replace(request(root, index, "torch"), find_links=("../wheels",), accelerator="auto")
+    lock = locked(resolve_python(asked, uv).packages)
+    assert [select(lock, target).python[0].version for target in (AMD64, ARM64)] == ["2.13.0+cpu", "2.12.0"]
+
+
 def test_contradictions_are_told_in_uvs_words_without_its_own_flags(
     root: Path, index: PackageIndex, uv: Uv
 ) -> None:
