@@ -6,8 +6,8 @@ out, so that the lock reads as a list of what goes in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -29,6 +29,8 @@ class Wanted:
     targets: tuple[Target, ...]
     found: Mapping[str, int] = field(default_factory=dict)
     """Absolute paths of the files in the find-links folders → bytes; a ``file:`` address must be one of them."""
+    sha256: Callable[[str], str] = lambda path: ""
+    """The hash of one of them, asked only for a wheel that stands in for a source."""
     extras: Collection[str] = ()
     groups: Collection[str] | None = None
     """Dependency groups; None: the lock's default ones."""
@@ -67,6 +69,7 @@ def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
                 )
         whole = _Reader(Place(file, f"packages[{index}]"), wanted.found, problems).package(package)
         if whole is not None:
+            whole = _with_built(whole, takers, wanted)
             packages.append(_for_targets(whole, takers, wanted.targets))
             for target in _without_file(whole, takers):
                 misfits[target.platform] = (*misfits.get(target.platform, ()), nothing_fits(whole, target))
@@ -122,6 +125,24 @@ def _for_targets(package: PythonPackage, takers: Sequence[Target], targets: Sequ
         sdist=None if complete else package.sdist,
         marker=marker,
     )
+
+
+def _with_built(package: PythonPackage, takers: Sequence[Target], wanted: Wanted) -> PythonPackage:
+    """A package of which some target has the source only, with the wheels of that version from find-links."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    if package.sdist is None or all(any(_fits(wheel, target) for wheel in package.wheels) for target in takers):
+        return package
+    built = []
+    for path, size in sorted(wanted.found.items()):
+        name = path.rpartition("/")[2]
+        try:
+            project, version, _, _ = parse_wheel_filename(name)
+        except InvalidWheelFilename:
+            continue
+        if (project, str(version)) == (package.name, package.version):
+            built.append(File(name, wanted.sha256(path), size, Found(name)))
+    return replace(package, wheels=tuple(sorted((*package.wheels, *built))))
 
 
 def _without_file(package: PythonPackage, takers: Sequence[Target]) -> list[Target]:

@@ -141,7 +141,12 @@ def nothing_fits(package: PythonPackage, target: Target) -> LockError:
             Text("{name} {version} has no wheel for {platform}, only its source", **values),
             got=package.sdist.name,
             hints=[
-                Text("build a wheel once (uv build --wheel) and name its folder in find-links"),
+                Text(
+                    "nothing is built while an image is made: build a wheel once with "
+                    '`pip wheel --no-deps -w wheels {name}=={version}`, and set find-links = ["wheels"]',
+                    name=package.name,
+                    version=package.version,
+                ),
                 Text("or choose a version of {name} that has one", name=package.name),
             ],
         )

@@ -28,7 +28,6 @@ from trainload.store.trouble import DamagedError
 from trainload.system.http import Http, Retry, StatusError, origin, shown
 
 _AT_ONCE = 4  # small against what a mirror allows per client; more does not fill a link any further
-_BLOCK = 1 << 20
 _QUICK = Retry(tries=2, first=0.2)
 """For an address that has others after it."""
 
@@ -158,10 +157,7 @@ class Fetcher:
                 state = os.fstat(opened.fileno())
                 key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
                 if key not in self._hashed:
-                    digest = hashlib.sha256()
-                    while block := opened.read(_BLOCK):
-                        digest.update(block)
-                    self._hashed[key] = digest.hexdigest()
+                    self._hashed[key] = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
             raise FetchError(Text("{path} cannot be read", path=path), got=error.strerror) from error
         return self._hashed[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,15 @@ def _wanted(request: PythonRequest) -> Wanted:
                 hints=[Text("mend or remove it in find-links")],
             )
         found.update({str(file): file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()})
-    return Wanted(request.targets, found)
+    return Wanted(request.targets, found, sha256=lambda path: _sha256(Path(path)))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise LockError("the wheel cannot be read", place=Place(str(path)), got=error.strerror) from error
 
 
 def _links(request: PythonRequest) -> tuple[str, ...]:

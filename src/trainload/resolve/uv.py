@@ -73,7 +73,10 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
             Text("{packages}: no wheel fits, and nothing is built while locking", packages=", ".join(unbuilt)),
             got=said,
             hints=[
-                Text("build a wheel once (uv build --wheel) and name its folder in find-links"),
+                Text(
+                    'build one with `pip wheel --no-deps -w wheels {name}`, and set find-links = ["wheels"]',
+                    name=unbuilt[0],
+                ),
                 Text("or ask for a version that has a wheel for Linux and this Python"),
             ],
         )

@@ -431,6 +431,27 @@ def test_F06_a_pylock_bomb_is_refused(root: Path, index: PackageIndex) -> None:
         adopted(root, index)
 
 
+SOURCE = 'sdist = { url = "https://files.example/a-1.0.tar.gz", hashes = { sha256 = "' + "b" * 64 + '" } }'
+
+
+def test_a_source_in_a_pylock_is_kept_and_refused_by_name_when_selected(root: Path, index: PackageIndex) -> None:
+    pylock(root, SOURCE)
+    lock = locked(adopted(root, index))
+    with pytest.raises(LockError, match=r"a 1\.0 has no wheel for linux/amd64, only its source") as caught:
+        select(loads(dumps(lock), "pylock.trainload.toml"), AMD64)
+    assert "pip wheel --no-deps -w wheels a==1.0" in str(caught.value)
+
+
+def test_a_wheel_of_that_version_in_find_links_stands_in_for_a_source(root: Path, index: PackageIndex) -> None:
+    pylock(root, SOURCE)
+    name, data = wheel("a", "1.0")
+    links(root / "wheels", (name, data), wheel("a", "1.1"), ("notes.txt", b""))
+    asked = replace(request(root, index, dependencies=PylockFile()), find_links=("wheels",))
+    (package,) = resolve_python(asked, Uv(python="/nonexistent")).packages
+    assert [file.name for file in package.wheels] == [name] and package.sdist is None
+    assert package.wheels[0].sha256 == hashlib.sha256(data).hexdigest()
+
+
 def test_an_archive_reference_to_a_wheel_is_taken(root: Path, index: PackageIndex) -> None:
     url = "https://files.example/a-1.0-py3-none-any.whl"
     pylock(root, f'archive = {{ url = "{url}", hashes = {{ sha256 = "{"a" * 64}" }} }}')
