@@ -53,7 +53,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Runs": {
         "runs": ("runs", "List what was run, with which image, and how it ended."),
-        "rerun": ("runs", "Repeat a run with the same image and command."),
+        "rerun": ("rerun", "Repeat a run with the same image and command."),
     },
     "Reference": {
         "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),

@@ -90,6 +90,11 @@ class Supervision:
         self._outer = os.fork()
         if self._outer == 0:
             try:
+                for number in _ENDING | {signal.SIGPIPE, signal.SIGXFSZ}:
+                    if number not in _ENDING or signal.getsignal(number) is not signal.SIG_IGN:
+                        signal.signal(
+                            number, signal.SIG_DFL
+                        )  # Python ignores two, and a program would inherit that
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 os.close(go_in)
                 if not os.read(go_out, 1):

@@ -1,0 +1,57 @@
+"""``trainload run``: the project in this folder, or an image as Docker runs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.running import Given, for_project, perform, run_options, stored_image, with_code
+from trainload.cli.world import World
+
+_BREAK = "\0--"  # where the user wrote -- ; click forgets it, and no argument can hold a NUL
+
+
+class RunCommand(click.Command):
+    """Keeps apart ``run IMAGE ARGS`` and ``run -- ARGS``, and leaves the program's own options alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args = [*args[: at + 1], _BREAK, *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """``IMAGE ARGS…``, ``IMAGE -- ARGS…`` or ``-- ARGS…``; a later ``--`` is the program's own."""
+    if not words:
+        return None, ()
+    if words[0] == _BREAK:
+        return None, words[1:]
+    image, *rest = words
+    if rest[:2] == ["--", _BREAK]:
+        return image, tuple(rest[2:])
+    return image, tuple(word for word in rest if word != _BREAK)
+
+
+@click.command(cls=RunCommand, context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]})
+@click.argument("words", metavar="[IMAGE] [-- ARGS…]", nargs=-1, type=click.UNPROCESSED)
+@pass_world
+@run_options
+def command(world: World, given: Given, *, words: tuple[str, ...]) -> int:
+    """Run the project in this folder, built first if needed, or an image.
+
+    ARGS are added to the project's command; after an IMAGE they replace its command, as in Docker. What the
+    project writes to ./outputs stays here.
+    """
+    image, arguments = image_and_arguments(words)
+    if image is None:
+        from trainload.cli.project import project_target
+
+        target, defaults = project_target(world)
+        request = for_project(world, given, target, defaults)
+        return perform(world, target, replace(request, arguments=arguments, append=True))
+    target = stored_image(world, image)
+    request = replace(given.request, arguments=arguments)
+    return perform(world, target, with_code(world, request, target) if given.code else request)

@@ -1,0 +1,62 @@
+"""``trainload runs``: what was run, with which image, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.render import table
+from trainload.cli.units import duration, shorten
+from trainload.cli.world import World
+from trainload.errors import Text
+
+if TYPE_CHECKING:
+    from trainload.store.runs import Run
+
+
+@click.command()
+@pass_world
+def command(world: World) -> None:
+    """List what was run, with which image, and how it ended."""
+    from functools import partial
+
+    from trainload.run.rundir import alive
+    from trainload.store.runs import RunRecords
+
+    runs = RunRecords(world.home).all(partial(alive, world.store.rootfs))
+    heads = [Text(head) for head in ("RUN", "IMAGE", "COMMAND", "COMMIT", "STARTED", "TOOK", "END")]
+    rows: list[list[object]] = [_row(world, run) for run in runs]
+    world.result([_document(world, run) for run in runs], table(heads, rows, world.catalogue))
+
+
+def _row(world: World, run: Run) -> list[object]:
+    commit = f"{run.git_commit[:8]}{'+' if run.git_dirty else ''}" if run.git_commit else "-"
+    return [
+        run.id,
+        f"{run.name} ({run.image.short})",
+        shorten(" ".join(run.command), 40),
+        commit,
+        run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
+        duration((run.ended - run.started).total_seconds()) if run.ended else "-",
+        world.translate(run.reason) if run.reason else world.translate(Text("running")),
+    ]
+
+
+def _document(world: World, run: Run) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "image": str(run.image),
+        "name": run.name,
+        "engine": run.engine,
+        "command": list(run.command),
+        "environment": run.request["env"],
+        "folder": run.folder,
+        "git_commit": run.git_commit,
+        "git_dirty": run.git_dirty,
+        "started": run.started.isoformat(),
+        "ended": run.ended.isoformat() if run.ended else None,
+        "exit_code": run.exit_code,
+        "reason": world.translate(run.reason) if run.reason else None,
+    }

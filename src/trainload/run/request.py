@@ -1,0 +1,142 @@
+"""What a user asks for, joined with what an image says, as Docker joins them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trainload.digest import Digest
+from trainload.errors import Text, UsageError
+from trainload.plan.model import RuntimeConfig
+from trainload.run.model import Limits, Mount, RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command line of ``trainload run``."""
+
+    arguments: tuple[str, ...] = ()
+    """After the image: instead of its command. For a project: after its command."""
+    append: bool = False
+    """``arguments`` follow the image's command instead of replacing it."""
+    entrypoint: str | None = None
+    user: str | None = None
+    workdir: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    gpus: str | None = None
+    ports: tuple[str, ...] = ()
+    network: bool = True
+    hostname: str | None = None
+    read_only: bool = False
+    grace: float = 10.0
+
+
+def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str) -> RunSpec:
+    """The run. Raises :class:`UsageError` when there is nothing to run."""
+    command = _command(request, config)
+    if not command:
+        raise UsageError("the image has no command", hints=("give one: trainload run IMAGE COMMAND",))
+    return RunSpec(
+        image=image,
+        id=run_id,
+        command=command,
+        user=request.user or config.user,
+        workdir=request.workdir or config.workdir or "/",
+        env={**config.env, **request.env},
+        mounts=request.mounts,
+        limits=request.limits,
+        gpus=request.gpus,
+        ports=request.ports,
+        network=request.network,
+        hostname=request.hostname,
+        read_only=request.read_only,
+        stop_signal=config.stop_signal or "SIGTERM",
+        grace=request.grace,
+    )
+
+
+def _command(request: Request, config: RuntimeConfig) -> tuple[str, ...]:
+    """Entrypoint and command (moby: an entrypoint given by hand forgets the image's command)."""
+    if request.entrypoint is not None:
+        entrypoint = (request.entrypoint,) if request.entrypoint else ()
+        return (*entrypoint, *request.arguments)
+    if request.append:
+        return (*config.entrypoint, *config.command, *request.arguments)
+    return (*config.entrypoint, *(request.arguments or config.command))
+
+
+def request_document(request: Request) -> dict[str, object]:
+    """For the record: everything but the values of the environment."""
+    limits = request.limits
+    return {
+        "arguments": list(request.arguments),
+        "append": request.append,
+        "entrypoint": request.entrypoint,
+        "user": request.user,
+        "workdir": request.workdir,
+        "env": sorted(request.env),
+        "mounts": [[mount.source, mount.target, mount.read_only] for mount in request.mounts],
+        "limits": [limits.memory, limits.memory_swap, limits.cpus, limits.pids, limits.shm],
+        "gpus": request.gpus,
+        "ports": list(request.ports),
+        "network": request.network,
+        "hostname": request.hostname,
+        "read_only": request.read_only,
+        "grace": request.grace,
+    }
+
+
+def request_from(document: Mapping[str, object], env: Mapping[str, str]) -> Request:
+    """The request of a record, with values for the environment's names from ``env``.
+
+    Raises :class:`UsageError` naming what has no value any more.
+    """
+    missing = [name for name in _texts(document["env"]) if name not in env]
+    if missing:
+        raise UsageError(
+            Text("the run had values for {names}, which are never recorded", names=", ".join(missing)),
+            hints=(Text("give them again: -e {name}=…", name=missing[0]),),
+        )
+    memory, swap, cpus, pids, shm = _list(document["limits"])
+    return Request(
+        arguments=_texts(document["arguments"]),
+        append=bool(document["append"]),
+        entrypoint=_text(document["entrypoint"]),
+        user=_text(document["user"]),
+        workdir=_text(document["workdir"]),
+        env={name: env[name] for name in _texts(document["env"])},
+        mounts=tuple(
+            Mount(str(source), str(target), bool(read_only))
+            for source, target, read_only in (_list(item) for item in _list(document["mounts"]))
+        ),
+        limits=Limits(_whole(memory), _whole(swap), _number(cpus), _whole(pids), _whole(shm)),
+        gpus=_text(document["gpus"]),
+        ports=_texts(document["ports"]),
+        network=bool(document["network"]),
+        hostname=_text(document["hostname"]),
+        read_only=bool(document["read_only"]),
+        grace=_number(document["grace"]) or 0.0,
+    )
+
+
+def _list(value: object) -> list[object]:
+    assert isinstance(value, list)
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in _list(value))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,181 @@
+"""The record of runs: one SQLite file beside the store, safe under ``kill -9`` and several writers at once.
+
+Names of environment variables are recorded, never values. A run that began and never ended although nobody
+runs it any more is *lost*: whoever looks next says so.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trainload.digest import Digest
+from trainload.errors import Place, StoreError, Text
+
+_VERSION = 1
+_BUSY = 10.0  # seconds to wait for another writer; each holds the file for milliseconds
+_TABLE = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, image TEXT NOT NULL, name TEXT NOT NULL, engine TEXT NOT NULL, command TEXT NOT NULL,
+    request TEXT NOT NULL, folder TEXT NOT NULL, git_commit TEXT, git_dirty INTEGER,
+    started TEXT NOT NULL, ended TEXT, exit_code INTEGER, reason TEXT
+) STRICT
+"""
+_COLUMNS = (
+    "id, image, name, engine, command, request, folder, git_commit, git_dirty, started, ended, exit_code, reason"
+)
+LOST = Text("lost: Trainload was killed")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run."""
+
+    id: str
+    image: Digest
+    """Of the manifest."""
+    name: str
+    """What the user called the image, or the project."""
+    engine: str
+    command: tuple[str, ...]
+    """The whole argv."""
+    request: Mapping[str, object]
+    """As ``run.request.request_document`` gives it: what a repetition needs."""
+    folder: str
+    """Where it was called."""
+    started: datetime
+    """UTC."""
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    ended: datetime | None = None
+    exit_code: int | None = None
+    reason: Text | None = field(default=None)
+    """None while it runs."""
+
+
+class RunRecords:
+    """The runs of one store; the file is made by the first :meth:`begin`."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "runs.sqlite"
+
+    def begin(self, run: Run) -> None:
+        """Write a run down before it starts."""
+        with self._open(write=True) as database:
+            places = ", ".join("?" * 13)
+            database.execute(f"INSERT INTO runs ({_COLUMNS}) VALUES ({places})", _row(run))  # noqa: S608 - constants
+
+    def end(self, run_id: str, ended: datetime, exit_code: int | None, reason: Text) -> None:
+        """Write down how a run ended; once is enough, a second time changes nothing."""
+        with self._open(write=True) as database:
+            database.execute(
+                "UPDATE runs SET ended = ?, exit_code = ?, reason = ? WHERE id = ? AND ended IS NULL",
+                (ended.isoformat(), exit_code, _text(reason), run_id),
+            )
+
+    def all(self, alive: Callable[[str], bool]) -> tuple[Run, ...]:
+        """Every run, the latest first; one that began and is not ``alive`` is shown as lost. Writes nothing."""
+        if not self._path.exists():
+            return ()
+        with self._open(write=False) as database:
+            rows = database.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY started DESC, rowid DESC")  # noqa: S608
+            runs = [_run(row) for row in rows]
+        return tuple(replace(run, reason=LOST) if run.reason is None and not alive(run.id) else run for run in runs)
+
+    def mark_lost(self, alive: Callable[[str], bool], now: datetime) -> None:
+        """Write down which runs were lost."""
+        for run in self.all(alive):
+            if run.reason == LOST and run.ended is None:
+                self.end(run.id, now, None, LOST)
+
+    def find(self, prefix: str, alive: Callable[[str], bool]) -> Run:
+        """The run whose id begins with ``prefix``. Raises :class:`StoreError` for none or several."""
+        found = [run for run in self.all(alive) if run.id.startswith(prefix)]
+        if len(found) != 1:
+            many = Text("{id} means several runs", id=prefix)
+            none = Text("there is no run {id}", id=prefix)
+            raise StoreError(many if found else none, hints=("`trainload runs` lists them",))
+        return found[0]
+
+    @contextmanager
+    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        try:
+            if write:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self._path, timeout=_BUSY)
+                # a record is not worth a tenth of a second: kill -9 cannot hurt it, only a power loss can
+                connection.execute("PRAGMA synchronous = OFF")
+            else:
+                connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=_BUSY)
+            with closing(connection), connection:
+                self._check(connection, write=write)
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(
+                Text("the record of runs cannot be used: {reason}", reason=error),
+                place=Place(str(self._path)),
+                hints=("it is only a record: move the file away and a new one is made",),
+            ) from error
+
+    def _check(self, connection: sqlite3.Connection, *, write: bool) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise StoreError(
+                Text("the record of runs was written by a newer Trainload"),
+                place=Place(str(self._path)), got=version, want=_VERSION,
+            )  # fmt: skip
+        if version < _VERSION and write:
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _row(run: Run) -> tuple[object, ...]:
+    return (
+        run.id,
+        str(run.image),
+        run.name,
+        run.engine,
+        json.dumps(run.command),
+        json.dumps(run.request, sort_keys=True),
+        run.folder,
+        run.git_commit,
+        run.git_dirty,
+        run.started.isoformat(),
+        run.ended.isoformat() if run.ended else None,
+        run.exit_code,
+        _text(run.reason) if run.reason else None,
+    )
+
+
+def _run(row: Sequence[Any]) -> Run:
+    run_id, image, name, engine, command, request, folder, commit, dirty, started, ended, code, reason = row
+    return Run(
+        id=run_id,
+        image=Digest.parse(image),
+        name=name,
+        engine=engine,
+        command=tuple(json.loads(command)),
+        request=json.loads(request),
+        folder=folder,
+        started=datetime.fromisoformat(started),
+        git_commit=commit,
+        git_dirty=None if dirty is None else bool(dirty),
+        ended=datetime.fromisoformat(ended) if ended else None,
+        exit_code=None if code is None else int(code),
+        reason=_told(reason) if reason else None,
+    )
+
+
+def _text(text: Text) -> str:
+    return json.dumps([text.template, {key: str(value) for key, value in text.values.items()}])
+
+
+def _told(data: str) -> Text:
+    template, values = json.loads(data)
+    return Text(template, **values)
