@@ -98,7 +98,7 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
         if "/" in rest or is_directory:
             return Refused(Text("the scripts of a wheel lie in one folder, and this is a folder in it"))
         return _checked(f"{ROOT}/bin/{rest}", Role.SCRIPT)
-    if key == "data" and parts[1] == "lib64":
+    if key == "data" and parts[1] == "lib64" and (is_directory or len(parts) > 2):
         rest = "/".join(["lib", *parts[2:]])  # a link to lib in every virtual environment
     return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN)
 
