@@ -14,9 +14,11 @@ from trainload.lock.select import Target
 from trainload.platform import Platform
 from trainload.project.model import Origin, Project, Settings
 from trainload.resolve.distribution import resolve_distribution
+from trainload.resolve.fetch import credentials
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
 from trainload.resolve.python import PythonRequest, Upgrade, resolve_python
+from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
 
@@ -66,6 +68,10 @@ def make_lock(
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         adopted = resolve_python(request, services.uv)
+        known = credentials(settings.indexes.value)
+        packages = adopted.packages
+        if not services.uv.offline:
+            packages = fill_sizes(packages, services.http, previous=previous, credentials=known)
     except BaseException:
         services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
         raise
@@ -74,7 +80,7 @@ def make_lock(
     return Lock(
         inputs=inputs,
         python=".".join(python.split(".")[:2]),
-        packages=adopted.packages,
+        packages=packages,
         base=base,
         platforms=platforms,
         interpreter=interpreter,

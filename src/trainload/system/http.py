@@ -124,6 +124,21 @@ class Http:
         self.download(url, parts.append, limit=limit, headers=headers, restart=parts.clear)
         return b"".join(parts)
 
+    def size(self, url: str, headers: Mapping[str, str] | None = None) -> int | None:
+        """Bytes of the file at ``url`` as its server says (HEAD); None when it does not say. Asks once only.
+
+        A hint, not a fact. Raises :class:`FetchError` when the server cannot be reached or refuses.
+        """
+        try:
+            response = self._open(url, headers or {}, "HEAD")
+        except _Again as cut:
+            raise cut.error(url) from cut
+        response.close()
+        if response.status != 200:
+            raise StatusError(url, response.status, printable(response.reason or ""))
+        length = response.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+
     def download(
         self,
         url: str,
@@ -171,10 +186,10 @@ class Http:
         if transfer.size is not None and transfer.done < transfer.size:
             raise _Again(f"{transfer.done} of {transfer.size} bytes")
 
-    def _open(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> BaseHTTPResponse:
         first = url
         for _ in range(self.limits.redirects + 1):
-            response = self._request(url, headers)
+            response = self._request(method, url, headers)
             if response.status not in _REDIRECTS:
                 return response
             response.close()
@@ -186,13 +201,13 @@ class Http:
             Text("{url} redirects too often", url=shown(first)), want=f"at most {self.limits.redirects}"
         )
 
-    def _request(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _request(self, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         import urllib3
 
         pool = self._pool(url)
         try:
             return pool.request(
-                "GET",
+                method,
                 url,
                 headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity", **headers},
                 redirect=False,
