@@ -62,7 +62,7 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
     said = _essence(done.complaint)
     unbuilt = needs_build(done)
     if is_network_failure(done):
-        hints = [Text("check the network or a proxy; name an index you can reach in indexes of [tool.trainload]")]
+        hints = [Text("check the network or a proxy; name an index you can reach as index in [tool.trainload]")]
         if backend is not None:
             hints.insert(0, _backend_hint(backend))
         return LockError("a package index could not be reached", got=said, hints=hints, retryable=True)

@@ -1,0 +1,214 @@
+"""From a project to its lock: a small signed archive, a package index and the real uv, all on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from trainload.errors import ConfigError, LockError
+from trainload.events import Event, Level, Said
+from trainload.lock.diff import diff, sentences
+from trainload.lock.model import DistributionBase, Lock, ReleaseFile
+from trainload.lock.select import select
+from trainload.lock.toml import dumps, loads
+from trainload.platform import Platform
+from trainload.project.detect import read_project
+from trainload.resolve.archives import Archives, Root
+from trainload.resolve.cache import FolderCache
+from trainload.resolve.indexes import Services as DistributionServices
+from trainload.resolve.lock import Services, make_lock
+from trainload.resolve.python import Upgrade
+from trainload.resolve.uv import Uv
+from trainload.system.http import Http, Retry
+from trainload.system.tree import DiskTree
+from trainload.testing.archive import NOW, Archive, Key, base, stanza
+from trainload.testing.index import PackageIndex, wheel
+from trainload.testing.server import FaultServer
+
+KEY = Key()
+INPUTS = "5" * 64
+
+
+@dataclass
+class Heard:
+    events: list[Event] = field(default_factory=list)
+
+    def report(self, event: Event, /) -> None:
+        self.events.append(event)
+
+    def warnings(self) -> list[str]:
+        return [
+            str(event.text) for event in self.events if isinstance(event, Said) and event.level is Level.WARNING
+        ]
+
+
+@dataclass
+class Yard:
+    """A project folder, and servers that have what it asks for."""
+
+    root: Path
+    server: FaultServer
+    index: PackageIndex
+    scratch: Path
+    heard: Heard = field(default_factory=Heard)
+
+    def publish(self, *more: str) -> None:
+        archive = Archive(KEY)
+        archive.publish_suite("bookworm", base(*more))
+        for path, data in archive.files.items():
+            self.server.serve(f"/{path}", data)
+
+    def services(self) -> Services:
+        http = Http(sleep=lambda seconds: None, retry=Retry(tries=1), proxies={})
+        names = ("debian", "debian-security")
+        archives = Archives({name: (Root(f"{self.server.url}/{name}"),) for name in names})
+
+        def distribution(previous: Sequence[ReleaseFile]) -> DistributionServices:
+            cache = FolderCache(self.scratch / "indexes")
+            return DistributionServices(http, archives, cache, NOW, previous, trust=lambda name: KEY.trust())
+
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
+        uv = Uv({**environ, "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"})
+        return Services(http, distribution, uv, self.heard)
+
+    def write(self, requirements: str, *settings: str) -> None:
+        (self.root / "requirements.txt").write_text(requirements)
+        (self.root / "train.py").write_text("print('hello')\n")
+        lines = [f'index = "{self.index.url}"', *settings]
+        (self.root / "trainload.toml").write_text("\n".join(lines) + "\n")
+
+    def lock(self, previous: Lock | None = None, upgrade: Upgrade | None = None) -> Lock:
+        project = read_project(DiskTree(self.root))
+        made = make_lock(project, self.root, INPUTS, self.services(), previous=previous, upgrade=upgrade)
+        assert loads(dumps(made), "pylock.trainload.toml") == made
+        return made
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    root = tmp_path / "project"
+    root.mkdir()
+    with FaultServer() as server:
+        made = Yard(root, server, PackageIndex(server), tmp_path)
+        made.publish()
+        yield made
+
+
+def python(lock: Lock) -> dict[str, str]:
+    return {package.name: package.version for package in lock.packages}
+
+
+def debs(lock: Lock) -> dict[str, str]:
+    assert isinstance(lock.base, DistributionBase)
+    return {package.name: package.version for package in lock.base.packages["amd64"]}
+
+
+def test_a_lock_has_base_packages_and_python_packages(yard: Yard) -> None:
+    yard.index.add(wheel("a", "1.0", requires=["b"]), wheel("b", "2.0"))
+    yard.write("a\n")
+    lock = yard.lock()
+    assert (lock.inputs, lock.python, python(lock)) == (INPUTS, "3.11", {"a": "1.0", "b": "2.0"})
+    assert isinstance(lock.base, DistributionBase) and lock.base.glibc == (2, 36)
+    assert {"tini", "python3", "libc6"} <= set(debs(lock))
+    files = select(lock, Platform("linux", "amd64")).files
+    assert all(file.size is not None for file in files)
+    assert not (yard.root / "pylock.trainload.toml").exists()
+
+
+def test_locking_again_changes_nothing_although_there_is_newer(yard: Yard) -> None:
+    yard.index.add(wheel("a", "1.0"))
+    yard.write("a\n")
+    first = yard.lock()
+    yard.index.add(wheel("a", "2.0"))
+    yard.publish(stanza("tini", "2.0-1"))
+    again = yard.lock(first)
+    assert dumps(again) == dumps(first)
+    upgraded = yard.lock(first, Upgrade(everything=True))
+    assert python(upgraded) == {"a": "2.0"} and debs(upgraded)["tini"] == "2.0-1"
+    told = [str(line) for line in sentences(diff(first, upgraded))]
+    assert any(line.startswith("a 1.0 → 2.0") for line in told)
+    assert any(line.startswith("tini 1.0-1 → 2.0-1") for line in told)
+
+
+def test_upgrading_one_package_leaves_the_base_as_it_is(yard: Yard) -> None:
+    yard.index.add(wheel("a", "1.0"), wheel("b", "1.0"))
+    yard.write("a\nb\n")
+    first = yard.lock()
+    yard.index.add(wheel("a", "2.0"), wheel("b", "2.0"))
+    yard.publish(stanza("tini", "2.0-1"))
+    upgraded = yard.lock(first, Upgrade(packages=("b",)))
+    assert python(upgraded) == {"a": "1.0", "b": "2.0"} and upgraded.base == first.base
+
+
+def test_another_system_package_resolves_the_base_anew(yard: Yard) -> None:
+    yard.publish(stanza("ffmpeg"))
+    yard.write("")
+    first = yard.lock()
+    yard.write("", 'system = ["ffmpeg"]')
+    second = yard.lock(first)
+    assert "ffmpeg" in debs(second) and "ffmpeg" not in debs(first)
+    yard.write("")
+    assert "ffmpeg" not in debs(yard.lock(second))
+
+
+def test_D12_an_index_older_than_the_last_locks_is_refused(yard: Yard) -> None:
+    yard.write("")
+    first = yard.lock()
+    assert isinstance(first.base, DistributionBase)
+    later = tuple(replace(release, date="2035-01-15T00:00:00Z") for release in first.base.releases)
+    newer = replace(first, base=replace(first.base, releases=later, system=("something",)))
+    with pytest.raises(LockError):
+        yard.lock(newer)
+
+
+def test_W30_a_platform_the_user_asked_for_must_be_possible(yard: Yard) -> None:
+    yard.index.add(wheel("a", "1.0", tag="cp311-cp311-manylinux_2_28_x86_64"))
+    yard.write("a\n", 'platforms = ["linux/amd64", "linux/arm64"]')
+    with pytest.raises(LockError, match=r"no wheel of a 1\.0 fits linux/arm64"):
+        yard.lock()
+
+
+def test_both_platforms_are_locked_at_once(yard: Yard) -> None:
+    tags = ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64")
+    yard.index.add(*[wheel("a", "1.0", tag=f"cp311-cp311-{tag}") for tag in tags])
+    yard.write("a\n", 'platforms = ["linux/arm64", "linux/amd64"]')
+    lock = yard.lock()
+    assert [str(platform) for platform in lock.platforms] == ["linux/amd64", "linux/arm64"]
+    for platform, word in zip(lock.platforms, ("x86_64", "aarch64"), strict=True):
+        selection = select(lock, platform)
+        assert word in selection.python[0].file.name
+        assert {package.architecture for package in selection.base} <= {platform.architecture, "all"}
+
+
+def test_sizes_are_asked_for_when_the_index_has_none(yard: Yard) -> None:
+    plain = PackageIndex(yard.server, sizes=False, prefix="/plain")
+    name, data = wheel("a", "1.0")
+    plain.add((name, data))
+    yard.index = plain
+    yard.write("a\n")
+    first = yard.lock()
+    assert first.packages[0].wheels[0].size == len(data)
+    heads = [request for request in yard.server.requests if request.method == "HEAD" and name in request.path]
+    assert len([request for request in heads if request.headers.get("user-agent") == "trainload"]) == 1
+    again = yard.lock(first)
+    assert again == first
+    heads = [request for request in yard.server.requests if request.method == "HEAD" and name in request.path]
+    assert len([request for request in heads if request.headers.get("user-agent") == "trainload"]) == 1
+
+
+def test_a_base_image_is_not_taken_for_a_distribution(yard: Yard) -> None:
+    yard.write("", 'base = "docker.io/library/python:3.11-slim"')
+    with pytest.raises(ConfigError, match="not supported yet"):
+        yard.lock()
+
+
+def test_a_failed_lock_leaves_nothing_behind(yard: Yard) -> None:
+    yard.write("nowhere-to-be-found\n")
+    before = sorted(path for path in yard.root.rglob("*"))
+    with pytest.raises(LockError):
+        yard.lock()
+    assert sorted(path for path in yard.root.rglob("*")) == before
