@@ -11,6 +11,7 @@ import copy
 import errno
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import signal
@@ -101,11 +102,18 @@ def _there(verb: str) -> bool:
 def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
     """``command`` with the global options and its help in the reader's language."""
     verb = copy.copy(command)
-    verb.context_settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
-    verb.help = catalogue.template(command.help or "")
+    verb.context_settings = {**_settings(catalogue), **command.context_settings}
+    verb.help = catalogue.template(inspect.cleandoc(command.help or ""))
     verb.epilog = catalogue.template("Global options work here too: -C, -q, --json, --lang, --home.")
     verb.params = [_translated(param, catalogue) for param in [*command.params, *everywhere(hidden=True)]]
     return verb
+
+
+def _settings(catalogue: Catalogue) -> dict[str, object]:
+    settings: dict[str, object] = {"help_option_names": ["-h", "--help"]}
+    if catalogue.language == "zh":
+        settings["terminal_width"] = 56  # click counts characters, and a Chinese one takes two cells
+    return settings
 
 
 def _translated(param: click.Parameter, catalogue: Catalogue) -> click.Parameter:
@@ -120,10 +128,10 @@ def _group(start: Start) -> Verbs:
     tr = start.catalogue.template
     return Verbs(
         "trainload",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=_settings(start.catalogue),
         help=tr("Carries an AI project, unchanged and verifiable, to wherever the GPUs are."),
         epilog=tr("Begin in your project's folder with: trainload run"),
-        params=[*(_translated(p, start.catalogue) for p in everywhere(hidden=False)), _version()],
+        params=[_translated(p, start.catalogue) for p in [*everywhere(hidden=False), _version()]],
         no_args_is_help=True,
     )
 

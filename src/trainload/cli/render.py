@@ -20,8 +20,8 @@ def colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def label(word: str, catalogue: Catalogue, *, colour: bool) -> str:
     """``error: ``, ``warning: `` or ``hint: `` in the reader's language, in its colour where there are colours."""
-    text = catalogue.template(word)
-    return f"{_TINTS[word]}{text}{_OFF}: " if colour else f"{text}: "
+    text, colon = catalogue.template(word), "：" if catalogue.language == "zh" else ": "
+    return f"{_TINTS[word]}{text}{_OFF}{colon}" if colour else text + colon
 
 
 def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = False) -> list[str]:
@@ -34,7 +34,8 @@ def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = F
     where = f"{error.place}: " if error.place else ""
     lines = [label("error", catalogue, colour=colour) + where + catalogue.text(error.text)]
     facts = [(catalogue.template("got"), error.got), (catalogue.template("want"), error.want)]
-    lines += [f"  {name}: {_value(value, catalogue)}" for name, value in facts if value is not None]
+    colon = "：" if catalogue.language == "zh" else ": "
+    lines += [f"  {name}{colon}{_value(value, catalogue)}" for name, value in facts if value is not None]
     if error.hints:
         lines.append("")
         lines += [label("hint", catalogue, colour=colour) + catalogue.text(hint) for hint in error.hints]

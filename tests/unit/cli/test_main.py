@@ -63,7 +63,7 @@ def test_an_unknown_verb_suggests() -> None:
 def test_an_unknown_option_suggests_in_chinese() -> None:
     said = trainload("--quite", LANG="zh_CN.UTF-8")
     assert said.code == 2
-    assert "错误: 没有 '--quite' 这个选项" in said.err
+    assert "错误：没有 '--quite' 这个选项" in said.err
     assert "--quiet" in said.err
 
 

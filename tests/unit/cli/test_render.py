@@ -74,4 +74,4 @@ def test_a_table_lines_up_with_wide_characters() -> None:
 
 def test_errors_speak_chinese() -> None:
     zh = Catalogue.load("zh")
-    assert error_lines(LockError(Text("{folder} is not a folder", folder="数据")), zh) == ["错误: 数据 不是目录"]
+    assert error_lines(LockError(Text("{folder} is not a folder", folder="数据")), zh) == ["错误：数据 不是目录"]
