@@ -80,19 +80,21 @@ class Rules:
 
     def find(self, parts: Sequence[str], *, folder: bool) -> Rule | None:
         """The rule that decides about the path, or None."""
+        if not self.rules:
+            return None
         found = self._find(parts, folder=folder)
         return None if found is None else found[1]
 
     def _find(self, parts: Sequence[str], *, folder: bool) -> tuple[int, Rule] | None:
         numbered: Iterable[tuple[int, Rule]] = self._open
-        if self._near(parts[-1]):
+        if self.near(parts[-1]):
             numbered = reversed(tuple(enumerate(self.rules)))
         for number, rule in numbered:
             if rule.matches(parts, folder=folder):
                 return number, rule
         return None
 
-    def _near(self, name: str) -> bool:
+    def near(self, name: str) -> bool:
         """Some rule's last segment matches; for most names none does, and this is all that is asked."""
         return (
             name in self._literal
@@ -102,6 +104,8 @@ class Rules:
 
     def find_within(self, parts: Sequence[str]) -> Rule | None:
         """As :meth:`find`, where a match of a folder holds for everything in it; the last rule still decides."""
+        if not self.rules:
+            return None
         found = [
             hit
             for length in range(1, len(parts) + 1)

@@ -143,6 +143,8 @@ def _hard(listing: _Listing, parts: Sequence[str], *, folder: bool) -> _Out | No
 
 def _secret(listing: _Listing, parts: Sequence[str], *, folder: bool) -> str | None:
     above = listing.secret_folders.get("/".join(parts[:-1])) if listing.secret_folders else None
+    if not listing.secrets.near(parts[-1].lower()):
+        return above
     lowered = [part.lower() for part in parts]
     rule = listing.secrets.find(lowered, folder=folder)
     if above is not None or rule is None or listing.harmless.find(lowered, folder=folder) is not None:
