@@ -172,11 +172,11 @@ def _resources(sources: Sources) -> Chosen[Resources]:
 
 
 def _together(sources: Sources, value: T, prefix: str) -> Chosen[T]:
-    """A value of several keys: the strongest origin, and each key that was set with its own reason."""
-    chosen = [(key, sources.choose(key)) for key in keys.KEYS if key.path.startswith(prefix)]
-    given = [(key, part) for key, part in chosen if part.origin is not Origin.DEFAULT]
+    """A value of several keys: the strongest origin, and the reason of each that was set."""
+    chosen = [sources.choose(key) for key in keys.KEYS if key.path.startswith(prefix)]
+    given = [part for part in chosen if part.origin is not Origin.DEFAULT]
     if not given:
         return Chosen(value, Origin.DEFAULT, Text("the default"))
-    strongest = min((part.origin for _, part in given), key=_STRENGTH.index)
-    reasons = "; ".join(f"{key.path}: {part.reason}" for key, part in given)
+    strongest = min((part.origin for part in given), key=_STRENGTH.index)
+    reasons = "; ".join(dict.fromkeys(str(part.reason) for part in given))
     return Chosen(value, strongest, Text("{reasons}", reasons=reasons))

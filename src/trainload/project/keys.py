@@ -237,3 +237,18 @@ KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
+
+EXAMPLES: Mapping[str, object] = {
+    "name": "digits", "python": "3.11", "base": "apt:bookworm", "system": ["ffmpeg", "libgl1"],
+    "requirements": ["requirements.txt"], "extras": ["gpu"], "groups": ["train"], "find-links": ["../wheels"],
+    "index": "https://packages.example/simple", "extra-index": ["https://packages.example/simple"],
+    "accelerator": "cu128", "command": ["python", "train.py"], "env": {"OMP_NUM_THREADS": "4"},
+    "exclude": ["data/**"], "secrets": ["certs/ca.pem"], "platforms": ["linux/amd64", "linux/arm64"],
+    "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
+    "mirrors.python": ["https://mirror.example/python/{name}"],
+    "mirrors.registry": {"docker.io": ["https://mirror.example"]},
+    "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4, "run.pids": 4096,
+    "run.shm": "2g",
+    "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"],
+}  # fmt: skip
+"""What a value looks like, where the default does not show it."""

@@ -84,7 +84,7 @@ def test_the_environment_sets_lists_as_it_is_used_to() -> None:
     assert found.mirrors.value.pypi == ("https://mirror.example/simple", "https://other.example/simple")
     assert found.command.value == ("python", "my train.py")
     assert found.run.value.memory == 2 * 1024**3
-    assert str(found.run.reason) == "run.memory: TRAINLOAD_RUN_MEMORY in the environment"
+    assert str(found.run.reason) == "TRAINLOAD_RUN_MEMORY in the environment"
     assert found.user.value == 0
     assert found.bytecode.value is True
 
