@@ -59,7 +59,7 @@ class PythonRequest:
     find_links: tuple[str, ...] = ()
     """Folders, relative to ``root`` or absolute, and addresses of pages with links."""
     indexes: tuple[str, ...] = ()
-    """By precedence, the default one last; empty: uv's own default."""
+    """By precedence, the default one last (``""``: uv's own); empty: uv's own only."""
     mirrors: tuple[str, ...] = ()
     """Indexes that are asked only when the others cannot be reached."""
     previous: Lock | None = None
@@ -170,9 +170,9 @@ def _resolved(request: PythonRequest, uv: Uv, output: Path, *, alone: bool = Fal
         return uv.run("pip compile", arguments, asked.root)
 
     done = ask(request)
-    if done.exit_code != 0 and is_network_failure(done) and not request.indexes:
+    if done.exit_code != 0 and is_network_failure(done) and not any(request.indexes[-1:]):
         for mirror in request.mirrors:
-            done = ask(replace(request, indexes=(mirror,)))
+            done = ask(replace(request, indexes=(*request.indexes[:-1], mirror)))
             if done.exit_code == 0:
                 break
     if done.exit_code != 0:
@@ -194,7 +194,7 @@ def compile_arguments(
     arguments += [f"--python-version={request.targets[0].python}", f"--output-file={output}"]
     indexes = ([index] if index is not None else []) + list(request.indexes[:-1])
     arguments += [f"--index={address}" for address in indexes]
-    arguments += [f"--default-index={address}" for address in request.indexes[-1:]]
+    arguments += [f"--default-index={address}" for address in request.indexes[-1:] if address]
     arguments += [f"--find-links={link}" for link in _links(request)]
     arguments += [f"--torch-backend={backend}"] if backend is not None else []
     arguments += [f"--upgrade-package={name}" for name in request.upgrade.packages]

@@ -250,6 +250,8 @@ def test_indexes_are_asked_in_their_order_the_default_one_last(root: Path, index
     asked = replace(request(root, index, "a"), indexes=("https://one.example", "https://two.example"))
     arguments = compile_arguments(asked, root / "out")
     assert "--index=https://one.example" in arguments and "--default-index=https://two.example" in arguments
+    extra = compile_arguments(replace(asked, indexes=("https://one.example", "")), root / "out")
+    assert "--index=https://one.example" in extra and not any("--default-index" in argument for argument in extra)
     assert not any("index=" in argument for argument in compile_arguments(replace(asked, indexes=()), Path("out")))
 
 
