@@ -21,15 +21,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resolve": {"project", "lock", "system", "store"},
     "destinations": {"image", "store", "system"},
     "run": {"plan", "layers", "image", "store", "system"},
+    "workshop": {"project", "lock", "plan", "layers", "image", "store"},
     "pipeline": {
-        "project", "lock", "plan", "layers", "image", "store", "resolve", "destinations", "run", "system",
+        "workshop", "project", "lock", "plan", "layers", "image", "store", "resolve", "destinations", "run",
+        "system",
     },
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "resolve", "destinations", "run", "system",
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "resolve", "destinations", "run", "system",
-        "pipeline",
+        "pipeline", "workshop",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -39,7 +41,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "store", "run", "cli"},
+    "time": {"system", "store", "run", "cli", "workshop"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run"},
     "click": {"cli"},

@@ -19,6 +19,7 @@ from trainload.events import Level, Said
 
 if TYPE_CHECKING:
     from trainload.cli.progress import Lines
+    from trainload.pipeline import Site
     from trainload.store.store import Store
     from trainload.system.http import Http
 
@@ -65,6 +66,13 @@ class World:
         from trainload.store.store import Store
 
         return Store.open(self.home)
+
+    @cached_property
+    def site(self) -> Site:
+        """The project's folder as the pipeline sees it."""
+        from trainload.pipeline import Site
+
+        return Site(self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus)
 
     def say(self, text: Text) -> None:
         """A sentence of talk on stderr; not when quiet."""

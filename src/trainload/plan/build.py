@@ -35,7 +35,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodeFacts:
     """What the plan needs to know of the code listing."""
 
     content: str
@@ -44,7 +44,9 @@ class Code:
     files: int
 
 
-def make_plan(project: Project, lock: Lock, platform: Platform, packages: Sequence[PythonFile], code: Code) -> Plan:
+def make_plan(
+    project: Project, lock: Lock, platform: Platform, packages: Sequence[PythonFile], code: CodeFacts
+) -> Plan:
     """The image of ``project`` on ``platform``.
 
     ``packages`` are the Python files selected for the platform. Raises :class:`PlanError` for a base or platform
@@ -162,7 +164,7 @@ def _user_layer(project: Project, lock: Lock, platform: Platform) -> tuple[Plann
     return (PlannedLayer(Kind.USER, f"user {uid}", recipe, None, project.settings.user.reason),)
 
 
-def _code_layer(project: Project, code: Code) -> PlannedLayer:
+def _code_layer(project: Project, code: CodeFacts) -> PlannedLayer:
     settings = project.settings
     recipe = CodeRecipe(settings.workdir.value, settings.user.value, code.content)
     return PlannedLayer(

@@ -24,6 +24,7 @@ from trainload.reference import Reference
 from trainload.store.check import Verdict, examine
 from trainload.store.collect import Keep, Rubble, survey, sweep
 from trainload.store.content import Content, Ingest, missing, sync_folder
+from trainload.store.facts import Facts
 from trainload.store.files import FileCache
 from trainload.store.index import LIMIT, Entry, Names
 from trainload.store.layout import EMPTY_INDEX, MARKER, OCI_LAYOUT, Layout, check_readable
@@ -65,6 +66,7 @@ class Store:
         self.blobs = Content(layout, layout.blobs, self._session)
         self.files = FileCache(Content(layout, layout.files, self._session), self._is_writing)
         self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
+        self.facts = Facts(layout, self._session)
         self._guard = threading.RLock()
         self._open: Session | None = None
 

@@ -8,7 +8,7 @@ import pytest
 
 from trainload.errors import PlanError
 from trainload.lock.model import ArchivePath, File, Found, ImageBase, StandalonePython, Url
-from trainload.plan.build import Code, make_plan
+from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.diff import BuiltLayer, Change, compare
 from trainload.plan.model import BaseRecipe, Kind, Plan, WheelsRecipe, recipe_key
 from trainload.plan.order import OWN_LAYER, OWN_LAYERS, group
@@ -17,7 +17,7 @@ from trainload.platform import Platform
 from trainload.testing import values
 
 AMD64 = Platform("linux", "amd64")
-CODE = Code("c" * 64, 1_234, 3)
+CODE = CodeFacts("c" * 64, 1_234, 3)
 
 
 def plan(**changed: object) -> Plan:

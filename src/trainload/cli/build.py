@@ -1,0 +1,73 @@
+"""``trainload build``: make the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from trainload.cli import units
+from trainload.cli.options import pass_world
+from trainload.cli.wishes import build_options
+from trainload.cli.world import World
+from trainload.errors import Text
+from trainload.events import How
+
+if TYPE_CHECKING:
+    from trainload.pipeline import Built, Wishes
+
+
+@click.command("build", help="Make the image of the project in this folder; lock it first if it is not.")
+@click.option("-t", "--tag", "references", multiple=True, metavar="NAME[:TAG]", help="Name of the image.")
+@click.option("--offline", is_flag=True, help="Fetch nothing.")
+@pass_world
+@build_options
+def command(world: World, wishes: Wishes, references: tuple[str, ...], *, offline: bool) -> None:
+    from trainload.pipeline import build
+    from trainload.reference import Reference
+
+    names = tuple(str(Reference.parse(reference)) for reference in references)
+    built = build(replace(world.site, offline=offline), replace(wishes, references=names))
+    for warning in built.planned.plan.warnings:
+        world.warn(warning)
+    tell_left_out(world, built)
+    made = [item.layer.descriptor.size for item in built.layers if item.how is How.MADE]
+    there = [item.layer.descriptor.size for item in built.layers if item.how is How.PRESENT]
+    world.say(
+        Text(
+            "{count} layers, {size}; {made} made, {there} already there",
+            count=len(built.layers),
+            size=units.size(sum(made) + sum(there)),
+            made=units.size(sum(made)),
+            there=units.size(sum(there)),
+        )
+    )
+    world.result(_document(built), f"{built.references[0]}  {built.image.digest}")
+
+
+def tell_left_out(world: World, built: Built) -> None:
+    """Files that look like secrets are never left out in silence (THREATS P08)."""
+    from trainload.project.model import Left
+
+    for path, why, rule in built.planned.listing.left_out:
+        if why is Left.SECRET:
+            world.warn(Text("{path} looks like a secret ({rule}) and is left out", path=path, rule=rule))
+
+
+def _document(built: Built) -> dict[str, object]:
+    return {
+        "digest": str(built.image.digest),
+        "references": list(built.references),
+        "platform": str(built.planned.plan.platform),
+        "layers": [
+            {
+                "title": item.planned.title,
+                "digest": str(item.layer.descriptor.digest),
+                "diff_id": str(item.layer.diff_id),
+                "size": item.layer.descriptor.size,
+                "present": item.how is How.PRESENT,
+            }
+            for item in built.layers
+        ],
+    }

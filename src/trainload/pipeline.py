@@ -1,0 +1,223 @@
+"""The sentence: project → lock → plan → layers → image. The only module that puts the stages together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainload.errors import LockError, Place, Text
+from trainload.events import Reporter, Said
+from trainload.image.assemble import assemble, created_at
+from trainload.image.model import Image
+from trainload.layers.code import code_content
+from trainload.lock.model import ArchivePath, Lock, ReleaseFile
+from trainload.lock.select import select
+from trainload.lock.toml import dumps, loads
+from trainload.plan.build import CodeFacts, make_plan
+from trainload.plan.model import Plan
+from trainload.platform import Platform
+from trainload.project.detect import read_project
+from trainload.project.inputs import inputs_digest
+from trainload.project.listing import LOCK, list_code
+from trainload.project.model import CodeListing, Project
+from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.python import Upgrade, link_folders
+from trainload.store.store import Store
+from trainload.system.files import replace
+from trainload.system.http import Http
+from trainload.system.tree import DiskTree
+from trainload.workshop import Code, Compiler, MadeLayer, Workshop
+
+if TYPE_CHECKING:
+    from trainload.resolve.archives import Archives
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a build happens: a folder, the store, and what reaches the world."""
+
+    root: Path
+    """The project's folder, absolute."""
+    store: Store
+    http: Http
+    reporter: Reporter
+    environ: Mapping[str, str]
+    now: datetime
+    """UTC."""
+    cpus: int
+    offline: bool = False
+    compile: Compiler | None = None
+
+    @cached_property
+    def tree(self) -> DiskTree:
+        return DiskTree(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A lock that holds for the project as it is now."""
+
+    project: Project
+    lock: Lock
+    previous: Lock | None
+    """What the lock file held before, if it was written anew."""
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A complete plan, and the code it is for."""
+
+    locked: Locked
+    plan: Plan
+    listing: CodeListing
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image in the store."""
+
+    planned: Planned
+    image: Image
+    layers: tuple[MadeLayer, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says about a build."""
+
+    flags: Mapping[str, object] = field(default_factory=dict)
+    """Key path of the configuration → value."""
+    frozen: bool = False
+    """Refuse to lock."""
+    upgrade: Upgrade | None = None
+    platform: Platform | None = None
+    """None: the first of the project's."""
+    references: Sequence[str] = ()
+
+
+def build(site: Site, wishes: Wishes) -> Built:
+    """The image of the project at ``site``, made and named. Raises :class:`TrainloadError`."""
+    with site.store.writing():
+        planned = plan(site, wishes)
+        code = Code(planned.listing, site.tree.open)
+        layers = _workshop(site, planned.locked).make(planned.plan, code)
+        finished = Plan(
+            planned.plan.name,
+            planned.plan.platform,
+            tuple(made.planned for made in layers),
+            planned.plan.config,
+            planned.plan.warnings,
+        )
+        image = assemble(finished, [made.layer for made in layers], _created(site.environ))
+        references = tuple(wishes.references) or (f"{finished.name}:{image.digest.short}", finished.name)
+        site.store.commit_image(image, references)
+    return Built(planned, image, layers, references)
+
+
+def plan(site: Site, wishes: Wishes) -> Planned:
+    """What :func:`build` would make, complete, with nothing made yet; locks first if it must."""
+    locked = lock(site, wishes)
+    target = wishes.platform or locked.lock.platforms[0]
+    selection = select(locked.lock, target)
+    listing = list_code(site.tree, locked.project)
+    facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
+    return Planned(locked, make_plan(locked.project, locked.lock, target, selection.python, facts), listing)
+
+
+def lock(site: Site, wishes: Wishes) -> Locked:
+    """The project with a lock that holds: the one in its folder, or a new one, which is written and told.
+
+    Raises :class:`LockError` where a new one is needed and ``wishes.frozen``.
+    """
+    project = read_project(site.tree, flags=wishes.flags, environ=site.environ)
+    inputs = inputs_digest(site.tree, project)
+    old = read_lock(site)
+    if old is not None and old.inputs == inputs and wishes.upgrade is None:
+        return Locked(project, old, None, is_new=False)
+    if wishes.frozen:
+        raise LockError(
+            Text("the lock does not hold what the project asks for") if old else Text("there is no lock"),
+            place=Place(LOCK),
+            hints=[Text("run `trainload lock` and keep {file} with the project", file=LOCK)],
+        )
+    _tell(site, old)
+    new = _make_lock(site, project, inputs, old, wishes.upgrade)
+    replace(site.root / LOCK, dumps(new))
+    return Locked(project, new, old, is_new=True)
+
+
+def read_lock(site: Site) -> Lock | None:
+    """The lock in the project's folder, if there is one. Raises :class:`LockError` for one that is broken."""
+    if site.tree.find(LOCK) is None:
+        return None
+    return loads(site.tree.read(LOCK, limit=64 << 20), LOCK)
+
+
+def _tell(site: Site, old: Lock | None) -> None:
+    if old is None:
+        text = Text("{file} is not there yet: locking", file=LOCK)
+    else:
+        text = Text("{file} no longer holds what the project asks for: locking anew", file=LOCK)
+    site.reporter.report(Said(text))
+
+
+def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, upgrade: Upgrade | None) -> Lock:
+    from trainload.resolve import lock as resolve
+    from trainload.resolve.archives import find_archives
+    from trainload.resolve.cache import FolderCache
+    from trainload.resolve.indexes import Services as Distribution
+    from trainload.resolve.uv import Uv
+
+    archives = find_archives(project.settings.mirrors.value.apt)
+    cache = FolderCache(site.store.home / "cache" / "indexes")
+
+    def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
+        return Distribution(site.http, archives, cache, site.now, previous, reporter=site.reporter)
+
+    services = resolve.Services(site.http, distribution, Uv(site.environ, site.offline), site.reporter)
+    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=upgrade)
+
+
+def _workshop(site: Site, locked: Locked) -> Workshop:
+    """Archives are looked for only when a distribution file is to be fetched."""
+    settings = locked.project.settings
+    fetcher = Fetcher(
+        site.store.files,
+        site.http,
+        Places(
+            folders=link_folders(site.root, settings.find_links.value),
+            mirrors=settings.mirrors.value.pypi,
+            archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
+        ),
+        offline=site.offline,
+        reporter=site.reporter,
+    )
+    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.compile)
+
+
+class _ArchiveUrls:
+    """Addresses of distribution files; the machine's configuration is read when the first one is asked for."""
+
+    def __init__(self, mirrors: Sequence[str]) -> None:
+        self._mirrors = mirrors
+
+    @cached_property
+    def _archives(self) -> Archives:
+        from trainload.resolve.archives import find_archives
+
+        return find_archives(self._mirrors)
+
+    def __call__(self, location: ArchivePath) -> Sequence[str]:
+        return self._archives.urls(location)
+
+
+def _created(environ: Mapping[str, str]) -> str | None:
+    """The image's date: SOURCE_DATE_EPOCH (reproducible-builds.org), if it is set and a number."""
+    epoch = environ.get("SOURCE_DATE_EPOCH", "")
+    return created_at(int(epoch)) if epoch.isdigit() else None

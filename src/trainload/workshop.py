@@ -1,0 +1,211 @@
+"""Makes a plan's layers: each recipe is looked up, and what is missing is made, several at once.
+
+A layer is made once per store, whoever asks: its recipe is locked meanwhile, across processes. Makers are imported
+when something is made, so that a build that finds everything is quick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import BinaryIO
+
+from trainload.digest import Digest, canonical_json
+from trainload.errors import PlanError, Text
+from trainload.events import Began, Ended, How, Reporter
+from trainload.image.model import LAYER_GZIP, Descriptor, Layer
+from trainload.layers.model import ByteSink, Sources, Written
+from trainload.lock.model import File
+from trainload.plan.model import (
+    BaseRecipe,
+    BytecodeRecipe,
+    CodeRecipe,
+    EnvironmentRecipe,
+    InterpreterRecipe,
+    Plan,
+    PlannedLayer,
+    Recipe,
+    UserRecipe,
+    WheelsRecipe,
+    recipe_key,
+)
+from trainload.project.model import CodeListing
+from trainload.store.store import Store
+
+Compiler = Callable[[Plan, Sequence[Layer], BytecodeRecipe, ByteSink], Written]
+"""Writes the bytecode of the layers below: needs an engine, so it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The project's files: what to place, and how to read it."""
+
+    listing: CodeListing
+    open: Callable[[str], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeLayer:
+    """A layer of the plan that exists now."""
+
+    planned: PlannedLayer
+    layer: Layer
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where layers are made."""
+
+    store: Store
+    sources: Sources
+    prefetch: Callable[[Sequence[File]], object]
+    """Fetches files that will be needed, several at once."""
+    reporter: Reporter
+    workers: int
+    compile: Compiler | None = None
+
+    def make(self, plan: Plan, code: Code) -> tuple[MadeLayer, ...]:
+        """Every layer of ``plan``, in order. Call it inside ``store.writing()``.
+
+        Raises the first maker's error; what was made before it stays in the store.
+        """
+        found = {layer: self.store.recipes.find(recipe_key(layer.recipe)) for layer in plan.layers}
+        missing = [layer for layer in plan.layers if found[layer] is None]
+        unchecked = self._unchecked_owners(plan)
+        inputs = [file for layer in missing for file in input_files(layer.recipe)]
+        self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
+        self._check_owners(unchecked, plan)
+        plain = [layer for layer in missing if not isinstance(layer.recipe, BytecodeRecipe)]
+        made = self._in_parallel(sorted(plain, key=lambda layer: -(layer.size or 0)), code)
+        result: list[MadeLayer] = []
+        for planned in plan.layers:
+            present = found[planned]
+            if present is not None:
+                self._present(planned, present)
+                result.append(MadeLayer(planned, present, How.PRESENT))
+            elif planned in made:
+                result.append(made[planned])
+            else:
+                result.append(self._bytecode(plan, planned, [item.layer for item in result]))
+        return tuple(result)
+
+    def _in_parallel(self, layers: Sequence[PlannedLayer], code: Code) -> dict[PlannedLayer, MadeLayer]:
+        if not layers:
+            return {}
+        with ThreadPoolExecutor(self.workers, "layer") as pool:
+            futures: dict[PlannedLayer, Future[MadeLayer]] = {
+                layer: pool.submit(self._one, layer, partial(self._write, layer.recipe, code)) for layer in layers
+            }
+            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            if any(future.exception() for future in done):
+                pool.shutdown(cancel_futures=True)
+            return {layer: future.result() for layer, future in futures.items() if not future.cancelled()}
+
+    def _one(self, planned: PlannedLayer, write: Callable[[ByteSink], Written]) -> MadeLayer:
+        """Make one layer, unless another process makes it meanwhile."""
+        key = recipe_key(planned.recipe)
+        with self.store.lock(f"recipe-{key.hex}"):
+            layer = self.store.recipes.find(key)
+            if layer is not None:
+                self._present(planned, layer)
+                return MadeLayer(planned, layer, How.PRESENT)
+            self.reporter.report(Began(str(key), planned.title, planned.size))
+            started = time.monotonic()
+            try:
+                with self.store.ingest() as blob:
+                    written = write(blob)
+                    digest, size = blob.commit()
+            except BaseException:
+                self.reporter.report(Ended(str(key), planned.title, How.FAILED))
+                raise
+            layer = Layer(Descriptor(LAYER_GZIP, digest, size), written.diff_id, written.unpacked)
+            self.store.recipes.record(key, layer)
+        seconds = time.monotonic() - started
+        self.reporter.report(Ended(str(key), planned.title, How.MADE, size, seconds))
+        return MadeLayer(planned, layer, How.MADE)
+
+    def _present(self, planned: PlannedLayer, layer: Layer) -> None:
+        key = str(recipe_key(planned.recipe))
+        self.reporter.report(Ended(key, planned.title, How.PRESENT, layer.descriptor.size))
+
+    def _bytecode(self, plan: Plan, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
+        assert isinstance(planned.recipe, BytecodeRecipe)
+        if self.compile is None:
+            raise PlanError(
+                Text("bytecode needs a sandbox that can run {platform}", platform=plan.platform),
+                hints=[Text("set bytecode = false")],
+            )
+        recipe = replace(planned.recipe, below=tuple(layer.diff_id for layer in below))
+        compiler = self.compile
+        return self._one(replace(planned, recipe=recipe), lambda sink: compiler(plan, below, recipe, sink))
+
+    def _write(self, recipe: Recipe, code: Code, sink: ByteSink) -> Written:
+        match recipe:
+            case WheelsRecipe():
+                from trainload.layers.wheels import write_wheels
+
+                return write_wheels(recipe, self.sources, sink, self.reporter)
+            case BaseRecipe():
+                from trainload.layers.debian.base import write_base
+
+                return write_base(recipe, self.sources, sink, self.reporter)
+            case EnvironmentRecipe():
+                from trainload.layers.environment import write_environment
+
+                return write_environment(recipe, sink)
+            case InterpreterRecipe() | UserRecipe():
+                raise PlanError(Text("layers of kind {kind} cannot be made yet", kind=type(recipe).__name__))
+            case CodeRecipe():
+                from trainload.layers.code import write_code
+
+                return write_code(recipe, code.listing, code.open, sink)
+            case BytecodeRecipe():
+                raise AssertionError("bytecode is made after what it is compiled from")
+
+    def _unchecked_owners(self, plan: Plan) -> Sequence[File]:
+        """The wheels of ``plan``, unless it is known that these get along."""
+        wheels = _wheels(plan)
+        return () if self.store.facts.known(_getting_along(wheels)) else wheels
+
+    def _check_owners(self, wheels: Sequence[File], plan: Plan) -> None:
+        """No two wheels of the image may want different files at one path (THREATS D5, W27)."""
+        if not wheels:
+            return
+        from trainload.layers.ownership import check_ownership, claims
+
+        python = next(layer.recipe.python for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe))
+        owners = {}
+        for wheel in wheels:
+            with self.sources.open(wheel) as stream:
+                owners[wheel.name] = claims(wheel, stream, python)
+        check_ownership(owners)
+        self.store.facts.learn(_getting_along(wheels))
+
+
+def _wheels(plan: Plan) -> list[File]:
+    recipes = [layer.recipe for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe)]
+    return [wheel for recipe in recipes for wheel in recipe.wheels]
+
+
+def _getting_along(wheels: Sequence[File]) -> Digest:
+    """The statement that no path is claimed twice in this set of wheels."""
+    return Digest.sha256(canonical_json({"owners": sorted(wheel.sha256 for wheel in wheels), "version": 1}))
+
+
+def input_files(recipe: Recipe) -> tuple[File, ...]:
+    """The outside files a recipe is made of."""
+    match recipe:
+        case WheelsRecipe():
+            return recipe.wheels
+        case BaseRecipe():
+            return tuple(package.file for package in recipe.packages)
+        case InterpreterRecipe():
+            return (recipe.archive,)
+        case UserRecipe():
+            return input_files(recipe.base)
+        case _:
+            return ()
