@@ -10,7 +10,7 @@ from typing import TypeVar
 from trainload.errors import LockError, Text
 from trainload.lock.distribution import profiles, suites
 from trainload.lock.distribution.choose import choose
-from trainload.lock.distribution.index import Index, Stanza
+from trainload.lock.distribution.index import Index, Records, Stanza
 from trainload.lock.distribution.profiles import Contents
 from trainload.lock.distribution.suites import Pocket, Suite
 from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File
@@ -36,19 +36,11 @@ def resolve_distribution(
     """
     release = suites.suite(suite)
     contents = profiles.profile(profile)
-    pockets = sorted({pocket for a in architectures for pocket in release.pockets_for(a)}, key=str)
-    opened = _open_all(pockets, release, services)
-    try:
-        _warm(opened, release, architectures, services)
-    except Moved:
-        # The archive was renewed between its signed index and the files it names: begin anew, once, with all
-        # indexes, so that no two snapshots of a suite are mixed (THREATS D14).
-        opened = _open_all(pockets, release, services)
-        _warm(opened, release, architectures, services)
+    opened, files = _load(release, architectures, services)
     chosen: dict[str, tuple[Stanza, ...]] = {}
     requested: set[str] = set()
     for architecture in architectures:
-        index = _index(opened, release, architecture, services)
+        index = Index(files.pop(architecture))
         wishes = _wishes(index, contents, system)
         requested.update(wishes)
         chosen[architecture] = choose(index, architecture, wishes, ignored=contents.ignored)
@@ -57,11 +49,34 @@ def resolve_distribution(
         suite=release.name,
         profile=profile,
         requested=tuple(sorted(requested)),
-        releases=tuple(sorted(one.locked for one in opened.values())),
+        releases=tuple(sorted(one.locked for one in opened)),
         packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
         python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),
         glibc=_same({_glibc(stanzas) for stanzas in chosen.values()}, "libc6"),
     )
+
+
+def open_index(suite: str, architecture: str, services: Services) -> Index:
+    """All packages of ``suite`` for one architecture. Raises as :func:`resolve_distribution` does."""
+    _, files = _load(suites.suite(suite), (architecture,), services)
+    return Index(files[architecture])
+
+
+_Files = dict[str, list[Records]]
+
+
+def _load(suite: Suite, architectures: Sequence[str], services: Services) -> tuple[list[Opened], _Files]:
+    """Every index of ``suite``, of one snapshot: the verified ones, and their records by architecture."""
+    pockets = sorted({pocket for a in architectures for pocket in suite.pockets_for(a)}, key=str)
+    opened = _open_all(pockets, suite, services)
+    try:
+        files = _read_all(opened, suite, architectures, services)
+    except Moved:
+        # The archive was renewed between its signed index and the files it names: begin anew, once, with all
+        # indexes, so that no two snapshots of a suite are mixed (THREATS D14).
+        opened = _open_all(pockets, suite, services)
+        files = _read_all(opened, suite, architectures, services)
+    return list(opened.values()), files
 
 
 def _open_all(pockets: Sequence[Pocket], suite: Suite, services: Services) -> dict[Pocket, Opened]:
@@ -71,28 +86,22 @@ def _open_all(pockets: Sequence[Pocket], suite: Suite, services: Services) -> di
         return dict(zip(pockets, opened, strict=True))
 
 
-def _warm(opened: dict[Pocket, Opened], suite: Suite, architectures: Sequence[str], services: Services) -> None:
-    """Fetch every index file into the cache, several at once."""
+def _read_all(
+    opened: dict[Pocket, Opened], suite: Suite, architectures: Sequence[str], services: Services
+) -> _Files:
+    """Records by architecture, in the order of a sources.list; two files at once, since unpacking takes memory."""
     wanted = [
-        (opened[pocket], component, architecture)
+        (architecture, opened[pocket], component)
         for architecture in architectures
-        for component in suite.components
         for pocket in suite.pockets_for(architecture)
+        for component in suite.components
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(lambda one: bool(records(one[0], one[1], one[2], services)), wanted):
-            pass
-
-
-def _index(opened: dict[Pocket, Opened], suite: Suite, architecture: str, services: Services) -> Index:
-    return Index(
-        [
-            file
-            for pocket in suite.pockets_for(architecture)
-            for component in suite.components
-            for file in records(opened[pocket], component, architecture, services)
-        ]
-    )
+    found: _Files = {architecture: [] for architecture in architectures}
+    with ThreadPoolExecutor(2) as pool:
+        read = pool.map(lambda one: records(one[1], one[2], one[0], services), wanted)
+        for (architecture, _, _), files in zip(wanted, read, strict=True):
+            found[architecture].extend(files)
+    return found
 
 
 def _wishes(index: Index, contents: Contents, system: Sequence[str]) -> tuple[str, ...]:

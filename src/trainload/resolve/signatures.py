@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    import pysequoia
+
 _PINNED = {
     "debian": frozenset(
         {
@@ -87,7 +89,7 @@ def signed_part(data: bytes, trust: Trust, file: str, now: datetime | None) -> b
 
     certificates = pysequoia.Cert.split_bytes(trust.certificates)
     pinned = [cert for cert in certificates if cert.fingerprint.upper() in trust.fingerprints]
-    expired = {cert.fingerprint.upper() for cert in pinned if now and cert.expiration and cert.expiration <= now}
+    expired = {cert.fingerprint.upper() for cert in pinned if now and _expired(cert, now)}
     try:
         # returns only if a signature is valid under sequoia's policy, which refuses SHA-1 and MD5
         verified = pysequoia.verify(bytes=data, store=lambda _ids: pinned)
@@ -98,6 +100,14 @@ def signed_part(data: bytes, trust: Trust, file: str, now: datetime | None) -> b
         late = signers & expired
         raise _unverified(file, f"the key {', '.join(sorted(late))} is expired" if late else None, pinned)
     return bytes(verified.bytes)
+
+
+def _expired(certificate: pysequoia.Cert, now: datetime) -> bool:
+    try:
+        expiration: datetime | None = certificate.expiration
+    except RuntimeError:  # its expiry is stated under a hash that does not count
+        return True
+    return expiration is not None and expiration <= now
 
 
 def _unverified(file: str, error: object, pinned: Sequence[object]) -> SignatureError:

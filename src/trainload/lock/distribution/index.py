@@ -80,6 +80,8 @@ class Records:
     data: bytes
 
 
+_LINE = re.compile(rb"([^\t\n]+)\t(?:[^\t\n]*\t){4}([^\t\n]*)\t(?:[^\t\n]*\t){14}([^\t\n]*)\n")
+"""Name, Essential and Provides of a record."""
 _NAMES = re.compile(rb"[a-z0-9][a-z0-9+.-]+(?=[\s,:(]|$)")
 
 
@@ -88,25 +90,21 @@ class Index:
 
     def __init__(self, files: Sequence[Records]) -> None:
         self._files = files
-        self._lines: dict[str, list[tuple[Records, bytes]]] = {}
+        self._lines: dict[str, list[tuple[Records, int, int]]] = {}
         self._providers: dict[str, list[str]] = {}
         self._stanzas: dict[str, tuple[Stanza, ...]] = {}
         self._mentions: dict[str, tuple[int, int]] = {}
         self._essential: list[str] = []
-        essential = re.compile(rb"(?:[^\t\n]*\t){5}yes\t")
         for file in files:
-            for line in file.data.split(b"\n"):
-                if not line:
-                    continue
-                name = line[: line.index(b"\t")].decode()
-                self._lines.setdefault(name, []).append((file, line))
-                if line[-1:] != b"\t":
-                    for provided in _NAMES.findall(line, line.rindex(b"\t") + 1):
-                        owners = self._providers.setdefault(provided.decode(), [])
-                        if name not in owners:
-                            owners.append(name)
-                if essential.match(line):
+            for match in _LINE.finditer(file.data):
+                name = match[1].decode()
+                self._lines.setdefault(name, []).append((file, match.start(), match.end()))
+                if match[2] == b"yes":
                     self._essential.append(name)
+                for provided in _NAMES.findall(match[3]) if match[3] else ():
+                    owners = self._providers.setdefault(provided.decode(), [])
+                    if name not in owners:
+                        owners.append(name)
 
     def names(self) -> Iterable[str]:
         return self._lines.keys()
@@ -119,16 +117,15 @@ class Index:
         """Every listed version, the newest first; of equal ones the one listed first."""
         if name not in self._stanzas:
             found: dict[str, Stanza] = {}
-            for file, line in self._lines.get(name, ()):
-                stanza = Stanza(file.archive, file.suite, tuple(line.decode().split("\t")))
+            for place in self._lines.get(name, ()):
+                stanza = _read(*place)
                 found.setdefault(stanza.version, stanza)
             self._stanzas[name] = tuple(_newest_first(found.values()))
         return self._stanzas[name]
 
     def from_suite(self, name: str, suite: str) -> Stanza | None:
         """The newest version that an index of ``suite`` lists."""
-        lines = [(file, line) for file, line in self._lines.get(name, ()) if file.suite == suite]
-        stanzas = [Stanza(file.archive, file.suite, tuple(line.decode().split("\t"))) for file, line in lines]
+        stanzas = [_read(*place) for place in self._lines.get(name, ()) if place[0].suite == suite]
         return _newest_first(stanzas)[0] if stanzas else None
 
     def candidate(self, name: str) -> Stanza | None:
@@ -147,6 +144,10 @@ class Index:
             found = ((i, m.start()) for i, f in enumerate(self._files) if (m := _first(pattern, name, f.data)))
             self._mentions[name] = next(found, (len(self._files), 0))
         return self._mentions[name]
+
+
+def _read(file: Records, start: int, end: int) -> Stanza:
+    return Stanza(file.archive, file.suite, tuple(file.data[start : end - 1].decode().split("\t")))
 
 
 def _first(pattern: re.Pattern[bytes], name: str, data: bytes) -> re.Match[bytes] | None:

@@ -29,6 +29,7 @@ _CORE = (
     "python3-distutils",  # the standard library's distutils, which a distribution up to Python 3.11 splits off
     "tini",  # reaps and forwards signals as process 1
     "tzdata",
+    "tzdata-legacy",  # names such as US/Pacific, where a distribution splits them off
 )
 _SHELL = (
     "bash", "coreutils", "dash", "findutils", "grep", "gzip", "ncurses-base", "sed", "tar",
@@ -50,7 +51,7 @@ class Contents:
     """A profile's wishes."""
 
     packages: tuple[str, ...]
-    optional: frozenset[str] = frozenset({"python3-distutils"})
+    optional: frozenset[str] = frozenset({"python3-distutils", "tzdata-legacy"})
     """Only where the distribution has them."""
     essential: bool = False
     """Every Essential package too."""
