@@ -38,17 +38,18 @@ def resolve_distribution(
     contents = profiles.profile(profile)
     opened, files = _load(release, architectures, services)
     chosen: dict[str, tuple[Stanza, ...]] = {}
-    requested: set[str] = set()
+    requested: dict[str, None] = {}
     for architecture in architectures:
         index = Index(files.pop(architecture))
         wishes = _wishes(index, contents, system)
-        requested.update(wishes)
+        requested.update(dict.fromkeys(wishes))
         chosen[architecture] = choose(index, architecture, wishes, ignored=contents.ignored)
     return DistributionBase(
         distribution=release.distribution,
         suite=release.name,
         profile=profile,
-        requested=tuple(sorted(requested)),
+        requested=tuple(requested),
+        system=tuple(system),
         releases=tuple(sorted(one.locked for one in opened)),
         packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
         python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),
