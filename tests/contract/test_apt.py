@@ -128,7 +128,8 @@ def test_our_choice_is_apts(suite: str, architecture: str, tmp_path: Path) -> No
     assert {p.name: p.version for p in slim.packages[architecture]} == apt.install(slim.requested)
     index = open_index(suite, architecture, services)
     dev = PROFILES["dev"].wishes(frozenset(index.names()), tuple(index.essential()))
-    for wishes in [dev, *([*slim.requested, *system.split()] for system in SYSTEMS)]:
+    systems = SYSTEMS if architecture == "amd64" else SYSTEMS[::3]  # apt needs a second or two for each
+    for wishes in [dev, *([*slim.requested, *system.split()] for system in systems)]:
         try:
             chosen = {stanza.name: stanza.version for stanza in choose(index, architecture, wishes)}
         except LockError:

@@ -35,11 +35,12 @@ def configured(root: Path) -> tuple[Source, ...]:
     for path in [folder / "sources.list", *_children(folder / "sources.list.d")]:
         text = _text(path)
         entries = _deb822(text) if path.suffix == ".sources" else _one_line(text) if path.suffix == ".list" else ()
-        for url, suite, components, own in entries:
-            archive = _archive(url, suite, components)
-            source = Source(archive, url.rstrip("/"), check if own is None else own) if archive else None
-            if source and source not in found:
-                found.append(source)
+        for entry, suite, components, own in entries:
+            for url in _addresses(entry, root):
+                archive = _archive(url, suite, components)
+                source = Source(archive, url.rstrip("/"), check if own is None else own) if archive else None
+                if source and source not in found:
+                    found.append(source)
     return tuple(found)
 
 
@@ -67,6 +68,15 @@ def _deb822(text: str) -> Iterator[_Entry]:
         for url in fields.get("uris", "").split():
             for suite in fields.get("suites", "").split():
                 yield url, suite, tuple(fields.get("components", "").split()), own
+
+
+def _addresses(url: str, root: Path) -> list[str]:
+    """``url``, or what stands in the file of a ``mirror+file:`` address (apt-transport-mirror(1))."""
+    method, _, path = url.partition(":")
+    if method != "mirror+file":
+        return [url]
+    lines = _text(root / path.lstrip("/")).splitlines()
+    return [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _archive(url: str, suite: str, components: tuple[str, ...]) -> str | None:

@@ -74,6 +74,23 @@ def test_one_line_sources_are_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_list_of_mirrors_is_read_as_debians_cloud_images_have_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "etc/apt/sources.list.d/debian.sources",
+        "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: trixie\nComponents: main\n",
+    )
+    write(
+        tmp_path,
+        "etc/apt/mirrors/debian.list",
+        "# ours\nhttps://a.example/debian\n\nhttp://b.example/debian priority:2\n",
+    )
+    assert [source.url for source in apt.configured(tmp_path)] == [
+        "https://a.example/debian",
+        "http://b.example/debian",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "check"),
     [
