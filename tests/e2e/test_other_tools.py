@@ -115,6 +115,7 @@ def test_what_skopeo_writes_into_the_store_is_ours_too(home: Path, image: Image,
     call("skopeo", "copy", f"oci:{home}:digits", f"oci:{copy}:again:v2")
     store = Store.open(copy)
     assert store.image(store.resolve("again:v2")) == image
+    assert "another tool" in str(store.verify().findings[0].text)
     store.tag("again:v2", "digits")
     store.gc()
     assert images(copy) == {name: str(image.digest) for name in (*NAMES, "again:v2")}

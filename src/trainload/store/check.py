@@ -16,7 +16,8 @@ from trainload.image.model import LAYER, LAYER_ZSTD
 from trainload.store.closure import Closure, reach
 from trainload.store.content import CHUNK, Content
 from trainload.store.index import Names
-from trainload.store.layout import kind_of
+from trainload.store.layout import Layout, kind_of
+from trainload.store.recipes import read_record
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _THREADS = 4
@@ -32,6 +33,8 @@ class Finding:
     """Names or digests of the images that cannot be used because of it."""
     damaged: Digest | None = None
     """A blob that `--repair` puts aside."""
+    cache: bool = False
+    """A file that is only a cache; `--repair` removes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,12 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def examine(blobs: Content, names: Names, *, full: bool, moved: Callable[[int], object]) -> Verdict:
+def examine(layout: Layout, blobs: Content, names: Names, *, full: bool, moved: Callable[[int], object]) -> Verdict:
     """Look at every image and blob; ``moved`` is told the bytes read so far by the full check."""
     findings: list[Finding] = []
+    if not names.untouched and layout.marker.exists():
+        text = Text("the list of images was written by another tool, or is damaged: check the names")
+        findings.append(Finding(text, layout.index))
     users: dict[Digest, list[str]] = {}
     whole = Closure()
     for entry in names.entries:
@@ -66,8 +72,33 @@ def examine(blobs: Content, names: Names, *, full: bool, moved: Callable[[int], 
     findings += _absent(blobs, whole, users)
     present = sorted(blobs.folder.iterdir()) if blobs.folder.is_dir() else []
     findings += _each(blobs, present, whole, users, full=full, moved=moved)
+    findings += _caches(layout, full=full)
     size = sum(path.lstat().st_size for path in present)
     return Verdict(len({e.digest for e in names.entries}), len(present), size, full, tuple(findings))
+
+
+def repair_what_can_be(blobs: Content, verdict: Verdict) -> None:
+    """Put damaged blobs aside and remove damaged caches: both are made or fetched again when needed."""
+    for finding in verdict.findings:
+        if finding.cache:
+            finding.path.unlink(missing_ok=True)
+    for digest in {finding.damaged for finding in verdict.findings if finding.damaged}:
+        blobs.put_aside(digest)
+
+
+def _caches(layout: Layout, *, full: bool) -> Iterator[Finding]:
+    for path in sorted(layout.recipes.iterdir()) if layout.recipes.is_dir() else ():
+        hex_key = path.name.removesuffix(".json")
+        if not _HEX.fullmatch(hex_key) or read_record(path, Digest("sha256", hex_key)) is None:
+            yield Finding(Text("a recipe is damaged"), path, cache=True)
+    for path in sorted(layout.files.iterdir()) if full and layout.files.is_dir() else ():
+        if not path.is_file() or path.is_symlink() or _file_digest(path) != path.name:
+            yield Finding(Text("a fetched file is damaged"), path, cache=True)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _absent(blobs: Content, whole: Closure, users: dict[Digest, list[str]]) -> Iterator[Finding]:
@@ -130,29 +161,30 @@ def _tar_digest(blobs: Content, digest: Digest, media_type: str) -> Digest | Non
     """The digest of a layer's tar stream; None for a compression we do not know; zeros when it is broken."""
     state = hashlib.sha256()
     with blobs.open(digest) as blob:
+        read, broken = _reader(blob, media_type)
+        if read is None:
+            return None
         try:
-            read = _reader(blob, media_type)
-            if read is None:
-                return None
             while chunk := read(CHUNK):
                 state.update(chunk)
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, broken):
             return Digest("sha256", "0" * 64)
     return Digest("sha256", state.hexdigest())
 
 
-def _reader(blob: BinaryIO, media_type: str) -> Callable[[int], bytes] | None:
+def _reader(blob: BinaryIO, media_type: str) -> tuple[Callable[[int], bytes] | None, type[Exception]]:
+    """Reads the tar stream, and the error that says that it is broken."""
     if media_type.endswith("gzip"):
-        from isal import igzip
+        from isal import igzip, isal_zlib
 
-        gzip: Callable[[int], bytes] = igzip.IGzipFile(fileobj=blob).read  # type: ignore[no-untyped-call]
-        return gzip
+        broken: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says it is an instance
+        return igzip.IGzipFile(fileobj=blob).read, broken  # type: ignore[no-untyped-call]
     if media_type == LAYER_ZSTD:
         import sys
 
         if sys.version_info >= (3, 14):
-            from compression.zstd import ZstdFile
+            from compression.zstd import ZstdError, ZstdFile
         else:
-            from backports.zstd import ZstdFile
-        return ZstdFile(blob).read
-    return blob.read if media_type == LAYER else None
+            from backports.zstd import ZstdError, ZstdFile
+        return ZstdFile(blob).read, ZstdError
+    return (blob.read if media_type == LAYER else None), OSError

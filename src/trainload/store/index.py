@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError, Place, StoreError, Text
-from trainload.image.model import Descriptor
+from trainload.image.model import INDEX, Descriptor
 from trainload.image.parse import Node, parse_descriptor
 from trainload.image.strict_json import parse_object
 from trainload.limits import MiB
@@ -18,6 +18,8 @@ from trainload.limits import MiB
 REF_NAME = "org.opencontainers.image.ref.name"
 LIMIT = 64 * MiB
 """Some 200,000 images."""
+SUM = "dev.trainload.sum"
+"""Annotation of the whole index: the digest of all the rest, so that a flipped bit in a name is seen (fault 16)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Names:
 
     document: Mapping[str, object]
     entries: tuple[Entry, ...]
+    untouched: bool = True
+    """It is as we wrote it; False: another tool wrote it since (its own form of JSON), or it is damaged."""
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Names:
@@ -64,6 +68,10 @@ class Names:
             if not isinstance(root.get("manifests").value, list):
                 raise root.get("manifests").refuse("a list")
             entries = tuple(Entry(parse_descriptor(item), item.object()) for item in root.get("manifests").items())
+            document = root.object()
+            untouched = root.get("annotations").strings().get(SUM) == _sum(document)
+            if not untouched and SUM in root.get("annotations").strings() and canonical_json(document) == data:
+                raise root.refuse("the sum that is written in it")
         except ImageError as error:
             raise StoreError(
                 Text("the list of images in the store cannot be read"),
@@ -74,12 +82,13 @@ class Names:
                     Text("or move {file} away and build again; what is there is not made twice", file=where),
                 ],
             ) from error
-        return cls(root.object(), entries)
+        return cls(document, entries, untouched)
 
     def to_bytes(self) -> bytes:
         """Sorted, so that the order of two builds does not show."""
         ordered = sorted(self.entries, key=lambda entry: (entry.name or "", str(entry.digest)))
-        return canonical_json({**self.document, "manifests": [entry.raw for entry in ordered]})
+        document = {**self.document, "manifests": [entry.raw for entry in ordered]}
+        return canonical_json({**document, "annotations": {**_annotations(document), SUM: _sum(document)}})
 
     def find(self, name: str) -> Entry | None:
         return next((entry for entry in self.entries if entry.name == name), None)
@@ -110,3 +119,19 @@ class Names:
         named = {digest for digest, name in unique if name is not None}
         kept = tuple(entry for (digest, name), entry in unique.items() if name is not None or digest not in named)
         return Names(self.document, kept)
+
+
+def _sum(document: Mapping[str, object]) -> str:
+    rest = {key: value for key, value in document.items() if key != "annotations"}
+    kept = {key: value for key, value in _annotations(document).items() if key != SUM}
+    return str(Digest.sha256(canonical_json({**rest, "annotations": kept})))
+
+
+def _annotations(document: Mapping[str, object]) -> Mapping[str, object]:
+    found = document.get("annotations")
+    return found if isinstance(found, dict) else {}
+
+
+EMPTY = Names.parse(
+    canonical_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}), "index.json"
+).to_bytes()

@@ -19,9 +19,6 @@ VERSION = 1
 """Of our own folders; a store written by a newer Trainload is refused (fault 17)."""
 
 OCI_LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})
-EMPTY_INDEX = canonical_json(
-    {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
-)
 MARKER = canonical_json({"version": VERSION})
 _SMALL = 64 * 1024
 

@@ -7,7 +7,7 @@ power cut or changed since is no record.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainload.digest import Digest, canonical_json
@@ -68,7 +68,7 @@ def read_record(path: Path, key: Digest) -> Layer | None:
         return None
     try:
         root = Node(parse_object(data, str(path)), str(path))
-        if root.get("version").value != 1 or root.get("recipe").digest() != key:
+        if root.get("sum").text() != _sum(root.object()) or root.get("recipe").digest() != key:
             return None
         return Layer(
             parse_descriptor(root.get("layer")), root.get("diff_id").digest(), root.get("unpacked").integer()
@@ -78,13 +78,19 @@ def read_record(path: Path, key: Digest) -> Layer | None:
 
 
 def _to_json(key: Digest, layer: Layer) -> dict[str, object]:
-    return {
+    record: dict[str, object] = {
         "version": 1,
         "recipe": str(key),
         "layer": _descriptor(layer.descriptor),
         "diff_id": str(layer.diff_id),
         "unpacked": layer.unpacked,
     }
+    return {**record, "sum": _sum(record)}
+
+
+def _sum(record: Mapping[str, object]) -> str:
+    """One flipped bit in a record must not become a wrong diff_id in an image (fault 16)."""
+    return str(Digest.sha256(canonical_json({key: value for key, value in record.items() if key != "sum"})))
 
 
 def _descriptor(descriptor: Descriptor) -> dict[str, object]:

@@ -21,13 +21,13 @@ from trainload.image.parse import make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
-from trainload.store.check import Verdict, examine
+from trainload.store.check import Verdict, examine, repair_what_can_be
 from trainload.store.collect import Keep, Rubble, survey, sweep
 from trainload.store.content import Content, Ingest, missing, sync_folder
 from trainload.store.facts import Facts
 from trainload.store.files import FileCache
-from trainload.store.index import LIMIT, Entry, Names
-from trainload.store.layout import EMPTY_INDEX, MARKER, OCI_LAYOUT, Layout, check_readable
+from trainload.store.index import EMPTY, LIMIT, Entry, Names
+from trainload.store.layout import MARKER, OCI_LAYOUT, Layout, check_readable
 from trainload.store.locks import against_gc, for_gc, index_lock, named_lock
 from trainload.store.lookup import find_name, look_up
 from trainload.store.recipes import Recipes
@@ -148,7 +148,7 @@ class Store:
         path = self.layout.index
         try:
             with told(self.home):
-                data = path.read_bytes() if path.exists() or check_readable(self.layout) else EMPTY_INDEX
+                data = path.read_bytes() if path.exists() or check_readable(self.layout) else EMPTY
         except FileNotFoundError:  # pragma: no cover  # removed between the two looks
             data = b""
         if len(data) > LIMIT:
@@ -262,11 +262,11 @@ class Store:
         self, *, full: bool = False, repair: bool = False, moved: Callable[[int], object] = lambda _: None
     ) -> Verdict:
         """Check all images: names and sizes, with ``full`` every byte; ``repair`` puts damaged blobs aside."""
-        verdict = examine(self.blobs, self.names(), full=full, moved=moved)
-        if repair and any(finding.damaged for finding in verdict.findings):
+        verdict = examine(self.layout, self.blobs, self.names(), full=full, moved=moved)
+        if repair and verdict.findings:
             with self.writing():
-                for digest in {finding.damaged for finding in verdict.findings if finding.damaged}:
-                    self.blobs.put_aside(digest)
+                repair_what_can_be(self.blobs, verdict)
+                self.change_names(lambda old: old)
         return verdict
 
     def change_names(self, change: Callable[[Names], Names]) -> Names:
@@ -318,7 +318,7 @@ class Store:
             return
         with index_lock(layout):
             for path, content in (
-                (layout.oci_layout, OCI_LAYOUT), (layout.index, EMPTY_INDEX), (layout.marker, MARKER)
+                (layout.oci_layout, OCI_LAYOUT), (layout.index, EMPTY), (layout.marker, MARKER)
             ):  # fmt: skip
                 if not path.exists():
                     self._replace(session, path, content)

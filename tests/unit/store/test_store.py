@@ -11,12 +11,16 @@ import pytest
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError, StoreError
-from trainload.image.assemble import make_index
+from trainload.image.assemble import assemble, make_index
+from trainload.image.assemble import document as document_of
+from trainload.image.model import INDEX, LAYER_GZIP, LAYER_ZSTD, Descriptor, ImageIndex, Layer
+from trainload.image.parse import parse_manifest
+from trainload.platform import Platform
 from trainload.store.collect import Keep, Rubbish
 from trainload.store.layout import VERSION
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError, MissingError
-from trainload.testing.images import layer_bytes, make, put_layer
+from trainload.testing.images import layer_bytes, make, plan_of, put_layer
 from trainload.testing.verifier import images, snapshot, violations
 
 KEY = Digest.sha256(b"key")
@@ -318,7 +322,7 @@ def test_a_layout_of_another_tool_is_read_and_its_fields_are_kept(store: Store, 
     assert other.image(other.resolve("digits")) == image
     other.tag("digits", "digits:v2")
     found = json.loads((foreign / "index.json").read_bytes())
-    assert found["annotations"] == {"tool": "x"}
+    assert found["annotations"]["tool"] == "x"
     assert [entry["annotations"]["other"] for entry in found["manifests"]] == ["kept", "kept"]
 
 
@@ -360,11 +364,76 @@ def test_I11_every_flipped_bit_is_found(store: Store) -> None:
     assert store.image(image.digest) == image
 
 
+def test_fault16_every_flipped_bit_outside_the_blobs_is_found_too(store: Store) -> None:
+    make(store, "digits", {"a": b"1"})
+    store.recipes.record(KEY, put_layer(store, *layer_bytes({"a": b"1"})))
+    with store.files.ingest() as ingest:
+        ingest.write(b"a wheel")
+        ingest.commit()
+    store.close()
+    paths = [store.home / name for name in ("index.json", "oci-layout", "trainload.json")]
+    paths += [store.recipes.path(KEY), *(store.home / "files" / "sha256").iterdir()]
+    for path in paths:
+        good = path.read_bytes()
+        path.chmod(0o644)
+        for position in range(0, len(good) * 8, 5):
+            flipped = bytearray(good)
+            flipped[position // 8] ^= 1 << position % 8
+            path.write_bytes(flipped)
+            try:
+                found = bool(Store.open(store.home).verify(full=True).findings)
+            except StoreError:
+                found = True
+            assert found, (path, position)
+        path.write_bytes(good)
+    assert store.verify(full=True).findings == ()
+
+
+def test_repair_removes_damaged_caches_and_signs_the_index_again(store: Store) -> None:
+    make(store, "digits", {"a": b"1"})
+    store.recipes.record(KEY, put_layer(store, *layer_bytes({"a": b"1"})))
+    store.close()
+    store.recipes.path(KEY).write_bytes(b"x")
+    index = json.loads((store.home / "index.json").read_bytes())
+    (store.home / "index.json").write_text(json.dumps(index | {"annotations": {}}, indent=1))
+    assert [str(finding.text) for finding in store.verify(repair=True).findings] == [
+        "the list of images was written by another tool, or is damaged: check the names",
+        "a recipe is damaged",
+    ]
+    assert store.verify(full=True).findings == ()
+
+
+@pytest.mark.parametrize("kind", [LAYER_GZIP, LAYER_ZSTD])
+def test_L14_a_layer_whose_compression_is_broken_is_found(store: Store, kind: str) -> None:
+    layer = put_layer(store, *layer_bytes({"a": b"1"}))
+    broken = store.put(b"\x1f\x8b broken")
+    descriptor = Descriptor(kind, broken, len(b"\x1f\x8b broken"))
+    wrong = assemble(plan_of("digits", ("x",)), [Layer(descriptor, layer.diff_id, 10)])
+    store.commit_image(wrong, ["digits"])
+    assert "does not unpack" in str(store.verify(full=True).findings[0].text)
+
+
+def test_R09_an_index_nested_too_deep_is_refused(store: Store) -> None:
+    inner = make(store, "digits", {"a": b"1"}, names=())
+    index = make_index([inner])
+    for _ in range(4):
+        store.commit_index(index, ["deep"])
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [{**document_of(index.descriptor)}],
+        }
+        document["manifests"][0]["platform"] = {"os": "linux", "architecture": Platform.host().architecture}
+        outer = parse_manifest(canonical_json(document), "x")
+        assert isinstance(outer, ImageIndex)
+        index = outer
+    with pytest.raises(ImageError, match="nests too deep"):
+        store.image(store.resolve("deep"))
+    assert "nests too deep" in str(store.verify().findings[0].text)
+
+
 def test_L14_a_layer_that_does_not_unpack_to_its_diff_id_is_found(store: Store) -> None:
     blob, _ = layer_bytes({"a": b"1"})
-    from trainload.image.assemble import assemble
-    from trainload.testing.images import plan_of
-
     wrong = assemble(plan_of("digits", ("x",)), [put_layer(store, blob, Digest.sha256(b"another tar"))])
     store.commit_image(wrong, ["digits"])
     assert store.verify().findings == ()
