@@ -8,19 +8,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from trainload.cli.render import colours, label
 from trainload.cli.texts import Catalogue
 from trainload.cli.units import cells, duration, pad, rate, shorten, size
-from trainload.errors import printable
+from trainload.errors import Text, printable
 from trainload.events import Began, Ended, Event, How, Level, Moved, Said
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_LABEL = 44  # cells; longer labels push the numbers to the right
+_LABEL = 44  # cells
+_SMALL = 1_000_000  # bytes; a base has seventy packages below it, and their names tell nobody anything
 _LOG_EVERY = 10.0  # seconds between two lines about one long task in a log
 _PATIENCE = 0.3  # seconds before a bar is drawn: what is over sooner needs none, and rich takes 70 ms to import
 
@@ -45,12 +46,15 @@ class Lines:
         self._colour = colour
         self._clock = clock
         self._tasks: dict[str, _Task] = {}
+        self._small: list[int] = []
+        """Sizes of the small files fetched since the last line."""
         self._lock = threading.RLock()
 
     def report(self, event: Event, /) -> None:
         with self._lock:
             match event:
                 case Said(text, level):
+                    self._tell_small()
                     self._said(self._catalogue.text(text), level)
                 case Began(task, name, total):
                     now = self._clock()
@@ -60,13 +64,29 @@ class Lines:
                     self._tasks[task].done = done
                     self._moved(task)
                 case Ended():
-                    self._ended(event)
+                    self._ended(self._timed(event))
                     self._tasks.pop(event.task, None)
                 case _:
                     pass
 
     def close(self) -> None:
-        """Nothing is left on the terminal."""
+        """Tells what is untold; nothing that moves is left on the terminal."""
+        with self._lock:
+            self._tell_small()
+
+    def _timed(self, event: Ended) -> Ended:
+        """``event`` with the time it took, where only we know it."""
+        began = self._tasks.get(event.task)
+        if event.seconds is not None or began is None:
+            return event
+        return replace(event, seconds=self._clock() - began.began)
+
+    def _tell_small(self) -> None:
+        if self._small:
+            text = Text("{count} smaller files", count=len(self._small))
+            event = Ended("", self._catalogue.text(text), How.FETCHED, sum(self._small))
+            self._small = []
+            self._write(ended_line(event, self._catalogue))
 
     def _said(self, sentence: str, level: Level) -> None:
         mark = label("warning", self._catalogue, colour=self._colour) if level is Level.WARNING else ""
@@ -82,6 +102,11 @@ class Lines:
             self._write(f"  {known.label}: {amount(known.done, known.total)}")
 
     def _ended(self, event: Ended) -> None:
+        if event.how is How.FETCHED and event.size is not None and event.size < _SMALL:
+            self._small.append(event.size)
+            return
+        if event.how is not How.FETCHED and self._tasks.keys() <= {event.task}:
+            self._tell_small()
         self._write(ended_line(event, self._catalogue))
 
     def _write(self, line: str) -> None:
@@ -103,6 +128,7 @@ class Bars(Lines):
         with self._lock:
             self._tasks.clear()
             self._hide()
+        super().close()
 
     def _began(self, task: str) -> None:
         if self._progress is not None:
@@ -129,9 +155,9 @@ class Bars(Lines):
         if self._progress is None:
             super()._write(line)
         else:
-            from rich.text import Text
+            from rich.text import Text as Line
 
-            self._progress.console.print(Text.from_ansi(line), soft_wrap=True)
+            self._progress.console.print(Line.from_ansi(line), soft_wrap=True)
 
     def _show(self) -> None:
         """Called by the timer: draws a bar for each task that still runs."""
@@ -192,7 +218,7 @@ def amount(done: int, total: int | None) -> str:
 def ended_line(event: Ended, catalogue: Catalogue) -> str:
     """``  fetched        torch 2.13.0+cpu    192 MB  2.1 s  91 MB/s``."""
     how = pad(catalogue.template(event.how.value), max(cells(catalogue.template(h.value)) for h in How))
-    parts = [how, pad(printable(catalogue.template(event.label)), _LABEL)]
+    parts = [how, pad(shorten(printable(catalogue.template(event.label)), _LABEL), _LABEL)]
     parts.append(pad(size(event.size) if event.size is not None else "", 8, right=True))
     if event.seconds is not None and event.how is not How.PRESENT:
         parts.append(pad(duration(event.seconds), 6, right=True))

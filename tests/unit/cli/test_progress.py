@@ -44,6 +44,30 @@ def test_a_log_tells_every_ten_seconds_how_far_a_long_task_is() -> None:
     assert out.getvalue().splitlines() == ["  torch: 10 MB / 200 MB", "  torch: 20 MB / 200 MB"]
 
 
+def test_small_files_are_told_together() -> None:
+    out = io.StringIO()
+    lines = Lines(out, ENGLISH, colour=False)
+    for name in ("libc6.deb", "tini.deb"):
+        lines.report(Began(name, name, 500_000))
+        lines.report(Ended(name, name, How.FETCHED, 500_000))
+    assert out.getvalue() == ""
+    lines.report(Said(Text("done")))
+    first, second = out.getvalue().splitlines()
+    assert first.split() == ["fetched", "2", "smaller", "files", "1.0", "MB"]
+    assert second == "done"
+    lines.close()
+    assert len(out.getvalue().splitlines()) == 2, "once"
+
+
+def test_a_rate_is_told_also_when_the_worker_kept_no_time() -> None:
+    out, clock = io.StringIO(), Clock()
+    lines = Lines(out, ENGLISH, colour=False, clock=clock)
+    lines.report(Began("a", "torch", 192_000_000))
+    clock.now = 2.0
+    lines.report(Ended("a", "torch", How.FETCHED, 192_000_000))
+    assert out.getvalue().split() == ["fetched", "torch", "192", "MB", "2.0", "s", "96", "MB/s"]
+
+
 def test_quiet_leaves_warnings_only() -> None:
     out = io.StringIO()
     quiet = Warnings(out, ENGLISH, colour=False)
