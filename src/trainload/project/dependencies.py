@@ -10,10 +10,10 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.project.config import PYPROJECT, Sources
-from trainload.project.imports import Scan, scan
 from trainload.project.keys import ALLOW_INDEX_OPTIONS, EXTRAS, GROUPS, REQUIREMENTS
 from trainload.project.metadata import Metadata, check_names
 from trainload.project.model import (
@@ -28,6 +28,9 @@ from trainload.project.model import (
 )
 from trainload.project.requirements import read_requirements
 from trainload.tree import EntryKind, Tree
+
+if TYPE_CHECKING:
+    from trainload.project.imports import Scan
 
 _LATER = {
     "environment.yml": "conda environments", "environment.yaml": "conda environments",
@@ -158,6 +161,8 @@ def _nothing(asked: _Asked, present: set[str]) -> Chosen[Dependencies]:
     if asked.metadata.poetry:
         hints.insert(0, Text("write Poetry's dependencies down: poetry export -o requirements.txt"))
     hints += [_later(name) for name in _LATER if name in present]
+    from trainload.project.imports import scan
+
     found = scan(asked.tree)
     if found.imports:
         raise _imports(found, hints)

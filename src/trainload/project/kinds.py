@@ -68,10 +68,10 @@ def wrong(value: object, want: str, inside: str = "") -> Wrong:
 
 def text(want: str = "a string", pattern: str | None = None) -> Kind[str]:
     """A string; ``pattern`` is matched against the whole of it and told to editors (ECMA 262 subset)."""
-    compiled = re.compile(pattern, re.ASCII) if pattern else None
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or "\0" in value or (compiled and not compiled.fullmatch(value)):
+        # compiled when first asked: most keys of the table are not set
+        if not isinstance(value, str) or "\0" in value or (pattern and not re.fullmatch(pattern, value, re.ASCII)):
             raise wrong(value, want)
         return value
 
@@ -213,7 +213,6 @@ SHELL = _shell
 
 def table(item: Kind[T], want: str, key: str, *, hide: bool = False) -> Kind[Mapping[str, T]]:
     """A table with keys matching ``key``. ``hide``: values are never told, they may be secrets (THREATS F12)."""
-    compiled = re.compile(key, re.ASCII)
 
     def read(value: object) -> Mapping[str, T]:
         if not isinstance(value, Mapping):
@@ -222,7 +221,7 @@ def table(item: Kind[T], want: str, key: str, *, hide: bool = False) -> Kind[Map
         faults: list[Fault] = []
         for name, element in value.items():
             at = f".{printable(name)}"
-            if not compiled.fullmatch(name):
+            if not re.fullmatch(key, name, re.ASCII):
                 faults.append(Fault(at, f"the key {shown(name)}", want))
                 continue
             try:
