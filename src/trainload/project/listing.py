@@ -8,11 +8,12 @@ first and a second build make the same image.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Problems, Text
-from trainload.limits import KiB, MiB
+from trainload.limits import DEFAULT, KiB, MiB
 from trainload.project.content import scan_secrets, scan_weights
 from trainload.project.document import decode
 from trainload.project.ignore import Rules, parse
@@ -24,6 +25,7 @@ from trainload.tree import Entry, EntryKind, Tree
 LOCK = "pylock.trainload.toml"
 _IGNORE_LIMIT = 256 * KiB
 _LARGE = 100 * MiB
+_MOST_SEEN = 1_000_000
 _GENERATED = (
     ".git", ".hg", ".svn", ".bzr", "__pycache__", "*.py[co]", ".venv", "node_modules", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".tox", ".nox", ".cache", "*.egg-info/", ".eggs/",
@@ -66,8 +68,10 @@ class _Listing:
 def list_code(tree: Tree, project: Project) -> CodeListing:
     """The files that go in, sorted. Raises :class:`ConfigError` for what cannot be carried, all of it at once."""
     listing = _prepare(tree, project.settings)
-    for entry in tree.walk(lambda folder: _enter(listing, folder)):
+    for seen, entry in enumerate(tree.walk(lambda folder: _enter(listing, folder))):
         _decide(listing, entry)
+        if len(listing.files) > DEFAULT.archive_members or seen > _MOST_SEEN:
+            raise _too_many(listing)
     listing.problems.check()
     found = scan_secrets(tree, listing.files, listing.wanted_secrets)
     listing.out.extend((path, Left.SECRET, kind) for path, kind in found.secrets)
@@ -76,6 +80,21 @@ def list_code(tree: Tree, project: Project) -> CodeListing:
     files = list(_without_loose_links(files, listing.out))
     warnings = (*found.warnings, *_sizes(files), *scan_weights(tree, files))
     return CodeListing(tuple(sorted(files)), tuple(sorted(listing.out)), warnings)
+
+
+def _too_many(listing: _Listing) -> ConfigError:
+    """THREATS P09: a data set is not code, and a list of it must not fill the memory."""
+    folders = Counter(file.path.partition("/")[0] for file in listing.files if "/" in file.path)
+    largest = folders.most_common(1)[0][0] if folders else "data"
+    return ConfigError(
+        Text("the project has too many files for a code layer"),
+        got=f"more than {len(listing.files) - 1}",
+        want=f"at most {DEFAULT.archive_members}",
+        hints=[
+            Text('leave data out: exclude = ["{folder}"]', folder=largest),
+            Text('and mount it: run.volumes = ["./{folder}:/{folder}:ro"]', folder=largest),
+        ],
+    )
 
 
 def _prepare(tree: Tree, settings: Settings) -> _Listing:
@@ -111,7 +130,8 @@ def _decide(listing: _Listing, entry: Entry) -> None:
     hard = _hard(listing, parts, folder=folder)
     soft = None if hard else _soft(listing, level, parts, folder=folder)
     if folder:
-        shut = hard or (soft if not _reaches_inside(listing, level, parts) else None)
+        whole = soft if not _reaches_inside(listing, level, parts) else None
+        shut = hard or whole or _all_of(listing, parts)
         if shut:
             listing.out.append((entry.path + "/", *shut))
         else:
@@ -122,6 +142,14 @@ def _decide(listing: _Listing, entry: Entry) -> None:
         listing.out.append((entry.path, *out))
     else:
         _take(listing, entry)
+
+
+def _all_of(listing: _Listing, parts: Sequence[str]) -> _Out | None:
+    """``data/**`` leaves out all there is in ``data``: no need to look at a million files."""
+    rule = listing.exclude.find([*parts, "\0"], folder=False)
+    if rule is None or rule.negated or listing.exclude.negation_below(parts):
+        return None
+    return Left.EXCLUDED, rule.text
 
 
 def _hard(listing: _Listing, parts: Sequence[str], *, folder: bool) -> _Out | None:

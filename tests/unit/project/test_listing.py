@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from trainload.project.listing import list_code
 from trainload.project.model import CodeListing, Left
 from trainload.system.tree import DiskTree
 from trainload.testing.tree import Fifo, Link, MemoryTree, Node, Sparse
+from trainload.tree import Entry, EntryKind
 
 BARE: dict[str, Node] = {"train.py": "print()"}
 TOKEN = "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ2cF4hJ6l"  # made up: no real token has these letters
@@ -216,6 +219,35 @@ def test_P09_a_huge_sparse_file_costs_nothing_but_a_warning(tmp_path: Path) -> N
     assert time.perf_counter() - start < 1
     assert found.size == 500 * 1024**3
     assert "data.npy (536871 MB) goes into the code layer" in str(found.warnings[0])
+
+
+class Endless(MemoryTree):
+    """A data set whose files are made while one looks."""
+
+    def walk(self, enter: Callable[[Entry], bool]) -> Iterator[Entry]:
+        yield from super().walk(enter)
+        folder = Entry("data", EntryKind.FOLDER)
+        yield folder
+        if enter(folder):
+            for number in count():
+                yield Entry(f"data/{number:09}.png", EntryKind.FILE, 1)
+
+
+def test_P09_a_data_set_is_refused_as_code_and_told_how_to_mount() -> None:
+    tree = Endless(BARE)
+    with pytest.raises(ConfigError) as caught:
+        list_code(tree, read_project(tree))
+    assert str(caught.value) == (
+        "the project has too many files for a code layer; got more than 200000; want at most 200000\n"
+        'hint: leave data out: exclude = ["data"]\n'
+        'hint: and mount it: run.volumes = ["./data:/data:ro"]'
+    )
+
+
+@pytest.mark.parametrize("pattern", ["data", "data/**", "/data/*", "**/data/**"])
+def test_P09_an_excluded_data_set_is_not_looked_into(pattern: str) -> None:
+    tree = Endless({**BARE, "trainload.toml": f'exclude = ["{pattern}"]'})
+    assert list_code(tree, read_project(tree)).left_out == (("data/", Left.EXCLUDED, pattern),)
 
 
 def test_P10_only_the_executable_bit_of_the_owner_counts() -> None:

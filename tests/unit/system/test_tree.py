@@ -106,6 +106,14 @@ def test_P03_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
         MemoryTree({"pipe": Fifo()}).open("pipe")
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_P04_a_file_whose_size_is_not_what_was_read_is_refused() -> None:
+    # the kernel says 0 bytes and gives more: the same as a file that grows between the two looks
+    with pytest.raises(ConfigError, match="status: the file changed while it was read") as caught:
+        DiskTree("/proc/self").read("status", limit=10**6)
+    assert caught.value.retryable
+
+
 def test_P05_a_folder_swapped_for_a_link_during_the_walk_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p/a").mkdir(parents=True)
     (tmp_path / "p/a/x").write_text("x")
