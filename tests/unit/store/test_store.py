@@ -418,12 +418,9 @@ def test_R09_an_index_nested_too_deep_is_refused(store: Store) -> None:
     index = make_index([inner])
     for _ in range(4):
         store.commit_index(index, ["deep"])
-        document: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": INDEX,
-            "manifests": [{**document_of(index.descriptor)}],
-        }
-        document["manifests"][0]["platform"] = {"os": "linux", "architecture": Platform.host().architecture}
+        child = document_of(index.descriptor)
+        child["platform"] = {"os": "linux", "architecture": Platform.host().architecture}
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]}
         outer = parse_manifest(canonical_json(document), "x")
         assert isinstance(outer, ImageIndex)
         index = outer
