@@ -1,0 +1,119 @@
+"""A run that shares a real terminal: Ctrl-C, window size, job control, and the terminal given back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from trainload.run.unpack import LayerBlob
+from trainload.testing.rootfs import programs_layer
+from trainload.testing.tars import blob
+
+SCRIPT = textwrap.dedent("""
+    import os, sys
+    from pathlib import Path
+    from trainload.digest import Digest
+    from trainload.run.embedded import EmbeddedEngine
+    from trainload.run.model import RunSpec
+    from trainload.run.unpack import LayerBlob
+    blob, diff_id, home, *command = sys.argv[1:]
+    engine = EmbeddedEngine(Path(home), lambda _: [LayerBlob(Path(blob), Digest.parse(diff_id), 1)])
+    outcome = engine.run(RunSpec(image=Digest.parse(diff_id), id="term", command=tuple(command), user="1000",
+                                 workdir="/", env={}, grace=2.0))
+    print(f"<{outcome.exit_code} {outcome.reason} {os.tcgetpgrp(0) == os.getpgrp()}>", flush=True)
+""")
+
+
+class Terminal:
+    """A run on a terminal of its own; ``read_until`` collects what it shows."""
+
+    def __init__(self, layer: LayerBlob, rootfs: Path, *command: str) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            words = [str(layer.path), str(layer.diff_id), str(rootfs), *command]
+            os.execv(sys.executable, [sys.executable, "-c", SCRIPT, *words])
+        self.shown = ""
+
+    def read_until(self, text: str, seconds: float = 20) -> str:
+        """Everything shown up to and with ``text``, which is then forgotten."""
+        end = time.monotonic() + seconds
+        while text not in self.shown:
+            if not select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no {text!r} in {self.shown!r}")
+            try:
+                self.shown += os.read(self.fd, 4096).decode()
+            except OSError as error:
+                raise AssertionError(f"no {text!r} in {self.shown!r}") from error
+        before, found, self.shown = self.shown.partition(text)
+        return before + found
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def end(self) -> str:
+        told = self.read_until(">\r\n").rpartition("<")[2].removesuffix(">\r\n")
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return told
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> LayerBlob:
+    return blob(tmp_path_factory.mktemp("layer") / "blob", programs_layer())
+
+
+def test_ctrl_c_reaches_the_program_once(layer: LayerBlob, tmp_path: Path) -> None:
+    script = "n=0; trap 'n=$((n+1))' INT; echo ready; for i in 1 2 3 4 5; do sleep 0.2; done; exit $((40+n))"
+    terminal = Terminal(layer, tmp_path, "sh", "-c", script)
+    terminal.read_until("ready")
+    terminal.type("\x03")
+    assert terminal.end() == "41 exit code 41 True"
+
+
+def test_ctrl_c_ends_a_program_that_does_not_care(layer: LayerBlob, tmp_path: Path) -> None:
+    terminal = Terminal(layer, tmp_path, "sh", "-c", "echo ready; exec sleep 30")
+    terminal.read_until("ready")
+    time.sleep(0.2)
+    terminal.type("\x03")
+    assert terminal.end() == "130 ended by SIGINT True"
+
+
+def test_a_program_may_outlive_many_ctrl_c(layer: LayerBlob, tmp_path: Path) -> None:
+    terminal = Terminal(layer, tmp_path, "sh", "-c", "trap '' INT; echo ready; sleep 3.5; exit 9")
+    terminal.read_until("ready")
+    for _ in range(4):
+        terminal.type("\x03")
+        time.sleep(0.1)
+    assert terminal.end() == "9 exit code 9 True"
+
+
+def test_sigterm_to_us_is_forwarded(layer: LayerBlob, tmp_path: Path) -> None:
+    terminal = Terminal(layer, tmp_path, "sh", "-c", "trap 'exit 5' TERM; echo ready; sleep 30 & wait")
+    terminal.read_until("ready")
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.end() == "5 exit code 5 True"
+
+
+def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerBlob, tmp_path: Path) -> None:
+    terminal = Terminal(layer, tmp_path, "sh", "-i")
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+    terminal.read_until("$ ")
+    terminal.type("sleep 30\n")
+    time.sleep(0.5)
+    terminal.type("\x1a")
+    terminal.read_until("Stopped")
+    terminal.type("kill -9 %1; wait %1; echo still $((40+2))\n")
+    terminal.read_until("still 42")
+    terminal.type("exit 3\nexit 3\n")  # dash warns once about stopped jobs
+    assert terminal.end().endswith(" True")
