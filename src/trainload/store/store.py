@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, StoreError, Text, TrainloadError
@@ -21,8 +21,6 @@ from trainload.image.parse import make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
-from trainload.store.check import Verdict, examine, repair_what_can_be
-from trainload.store.collect import Keep, Rubble, survey, sweep
 from trainload.store.content import Content, Ingest, missing, sync_folder
 from trainload.store.facts import Facts
 from trainload.store.files import FileCache
@@ -33,6 +31,10 @@ from trainload.store.lookup import find_name, look_up
 from trainload.store.recipes import Recipes
 from trainload.store.session import Session, remove_dead, remove_tree
 from trainload.store.trouble import MissingError, told
+
+if TYPE_CHECKING:  # gc and verify are loaded when called
+    from trainload.store.check import Verdict
+    from trainload.store.collect import Keep, Rubble
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +241,20 @@ class Store:
         """Whether the blob is here and sound; from now on gc leaves it, and what it needs as a manifest, alone."""
         return self.blobs.held(digest)
 
-    def gc(self, keep: Keep = Keep(), *, dry_run: bool = False) -> Rubble:  # noqa: B008  # frozen
+    def gc(self, keep: Keep | None = None, *, dry_run: bool = False) -> Rubble:
         """Remove what no named image and no live process needs; with ``dry_run`` only say what that is.
 
         Raises :class:`StoreError` when an image cannot be read, and removes nothing then.
         """
+        from trainload.store.collect import Keep, survey, sweep
+
+        kept = keep or Keep()
         if dry_run:
-            return survey(self.layout, self.blobs, self.names(), keep)
+            return survey(self.layout, self.blobs, self.names(), kept)
         with self.writing():
             session = self._session()
             with for_gc(self.layout):
-                rubble = survey(self.layout, self.blobs, self.names(), keep)
+                rubble = survey(self.layout, self.blobs, self.names(), kept)
                 if rubble.images:
                     self.change_names(lambda old: old.drop_images(rubble.images))
                 remove_dead(self.layout)
@@ -262,6 +267,8 @@ class Store:
         self, *, full: bool = False, repair: bool = False, moved: Callable[[int], object] = lambda _: None
     ) -> Verdict:
         """Check all images: names and sizes, with ``full`` every byte; ``repair`` puts damaged blobs aside."""
+        from trainload.store.check import examine, repair_what_can_be
+
         verdict = examine(self.layout, self.blobs, self.names(), full=full, moved=moved)
         if repair and verdict.findings:
             with self.writing():
