@@ -20,6 +20,8 @@ _INTERPRETERS = re.compile(r"python(w|\d+(\.\d+)?)?")
 _SHELLS = frozenset({"sh", "bash", "dash", "env"})
 """The environment's ``bin`` comes first on PATH: what is called so would stand in for the system's."""
 
+_NOT_NAMES = frozenset({"", ".", ".."})
+
 
 class Role(Enum):
     """What a member becomes."""
@@ -70,7 +72,7 @@ def site_packages(python: str) -> str:
 def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
     """The place of the member ``name``, whose parts are neither empty nor dots (``zip.member_name``)."""
     parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
+    if not _NOT_NAMES.isdisjoint(parts) or "\\" in name or "\0" in name:
         return Refused(Text("its name leads out of the archive's own folder"))
     if parts[0] != scheme.data:
         return _checked(f"{scheme.site_packages}/{name}", Role.PLAIN)
@@ -110,13 +112,15 @@ def _checked(path: str, role: Role) -> Placed | Refused:
     folder, _, name = path.rpartition("/")
     if folder == f"{ROOT}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
         return Refused(Text("a command called {name} would stand in for the interpreter or a shell", name=name))
-    if any(part.startswith(".wh.") for part in path.split("/")):
+    if "/.wh." in path:
         return Refused(Text("a name that begins with .wh. means a deletion in an image layer"))
     return Placed(path, role)
 
 
 def relative(path: str, folder: str) -> str:
     """``path`` as seen from ``folder``, both plain and without the first slash: what RECORD says."""
+    if path.startswith(f"{folder}/"):
+        return path[len(folder) + 1 :]
     here, there = folder.split("/"), path.split("/")
     common = 0
     while common < min(len(here), len(there) - 1) and here[common] == there[common]:

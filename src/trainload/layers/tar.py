@@ -11,6 +11,7 @@ BLOCK = 512
 _LARGEST_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1
 _LARGEST_ID = 8**7 - 1
 _NAME, _PREFIX, _LINK = 100, 155, 100
+_NOT_NAMES = frozenset({"", ".", ".."})
 
 
 class Type(Enum):
@@ -43,18 +44,17 @@ def entry_name(path: str) -> str:
     delete instead of add (layer.md § Whiteouts; THREATS P07).
     """
     name = path.removeprefix("/")
-    for part in name.split("/"):
-        if part in ("", ".", "..") or "\0" in part:
-            raise LayerError(
-                Text("a layer cannot hold the path {path}", path=path[:300]),
-                want="a path inside the image, without empty parts, . and ..",
-            )
-        if part.startswith(".wh."):
-            raise LayerError(
-                Text("the name {name} means a deletion in an image layer", name=part[:300]),
-                place=Place(path),
-                hints=[Text("rename the file, or leave it out")],
-            )
+    if not _NOT_NAMES.isdisjoint(name.split("/")) or "\0" in name:
+        raise LayerError(
+            Text("a layer cannot hold the path {path}", path=path[:300]),
+            want="a path inside the image, without empty parts, . and ..",
+        )
+    if "/.wh." in f"/{name}":
+        raise LayerError(
+            Text("a name that begins with .wh. means a deletion in an image layer"),
+            place=Place(path),
+            hints=[Text("rename the file, or leave it out")],
+        )
     return name
 
 

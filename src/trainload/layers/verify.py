@@ -19,11 +19,12 @@ from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text
 
 _DAMAGED: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # isal's stub says it is an instance
-_BATCH = 1 << 20
+_BATCH = 1 << 18
 """Bytes that go to a thread at once: handing over costs more than hashing a small file."""
-_QUEUED = 4
-_PIECE = 1 << 20
-"""At most so much of a member is inflated at once."""
+_QUEUED = 8
+_PIECE = 1 << 17
+"""At most so much of a member is inflated at once: it is hashed twice while a core's cache has it."""
+_SMALL = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +172,34 @@ class _Hashing:
     def __init__(self, digest: hashlib._Hash) -> None:
         self._digest = digest
         self._member = hashlib.sha256()
+        self._fresh = True
 
     def __call__(self, batch: list[_Piece]) -> Iterable[list[_Piece]]:
-        self._digest.update(b"".join([data for _, data, _ in batch]))
+        self._hash_tar([data for _, data, _ in batch])
         for promise, data, last in batch:
             if promise is None or promise.sha256 is None:
                 continue
+            if last and self._fresh:
+                check_sha256(promise, hashlib.sha256(data).digest())
+                continue
             self._member.update(data)
+            self._fresh = last
             if last:
-                if self._member.digest() != promise.sha256:
-                    check_sha256(promise, self._member.digest())
+                check_sha256(promise, self._member.digest())
                 self._member = hashlib.sha256()
         return ()
+
+    def _hash_tar(self, pieces: list[bytes]) -> None:
+        """Small pieces joined: a call for each costs more than copying them."""
+        small: list[bytes] = []
+        for piece in pieces:
+            if len(piece) < _SMALL:
+                small.append(piece)
+                continue
+            self._digest.update(b"".join(small))
+            self._digest.update(piece)
+            small.clear()
+        self._digest.update(b"".join(small))
 
 
 class _Stage:

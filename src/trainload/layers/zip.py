@@ -44,6 +44,9 @@ _CENTRAL = struct.Struct("<4sBBHHHHHIIIHHHHHII")
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_PLAIN_LENGTH = 200
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}/)*[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}/?")
+"""Nearly all names: nothing in them can lead elsewhere."""
 _CHUNK = 1 << 18
 _PIECE = 1 << 20
 _DIRECTORY_LIMIT = 64 << 20
@@ -183,7 +186,7 @@ def _entry(archive: str, fields: tuple[int, ...], tail: bytes, limits: Limits) -
     system, flags, method, crc = fields[2], fields[4], fields[5], fields[8]
     raw, extra = tail[: fields[11]], tail[fields[11] : fields[11] + fields[12]]
     name = member_name(archive, raw, flags, limits)
-    extras = extra_fields(archive, name, extra)
+    extras = extra_fields(archive, name, extra) if extra else {}
     _check_unicode_path(archive, name, raw, extras)
     size, packed, header = zip64_values(archive, name, extras, (fields[10], fields[9], fields[17]))
     if flags & (_ENCRYPTED | _PATCH):
@@ -215,6 +218,8 @@ def member_name(archive: str, raw: bytes, flags: int, limits: Limits) -> str:
     except UnicodeDecodeError:
         shown = raw.decode("utf-8", "backslashreplace")
         refuse(archive, shown, Text("its name is not in the character set the archive declares"))
+    if _PLAIN.fullmatch(name) and limits.component_length >= _PLAIN_LENGTH:
+        return name
     parts = name.removesuffix("/").split("/")
     if _CONTROL.search(name):
         refuse(archive, name, Text("its name has control characters"))
@@ -291,26 +296,27 @@ def _local(file: BinaryIO, name: str, entry: _Entry, following: int) -> Member:
     if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
         refuse(name, member.name, Text("there is no local header where the central directory says"))
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(head)
-    if file.read(name_length) != entry.raw:
+    rest = file.read(name_length + extra_length)
+    if rest[:name_length] != entry.raw:
         refuse(name, member.name, Text("its local header gives it another name"))
     if method != member.method or (flags ^ entry.flags) & _SAME_FLAGS:
         refuse(name, member.name, Text("its local header gives another compression or other flags"))
-    extras = extra_fields(name, member.name, file.read(extra_length))
+    extras = extra_fields(name, member.name, rest[name_length:]) if extra_length else {}
     _check_unicode_path(name, member.name, entry.raw, extras)
     if ZIP64_EXTRA in extras:
         size, packed = zip64_values(name, member.name, extras, (size, packed))
     stated, real = (crc, packed, size), (member.crc32, member.packed, member.size)
     offset = entry.header + _LOCAL.size + name_length + extra_length
-    rest = following - offset - member.packed
+    gap = following - offset - member.packed
     if flags & _DESCRIPTOR:
         if any(value not in (0, truth) for value, truth in zip(stated, real, strict=True)):
             refuse(name, member.name, Text("its local header gives other sizes or another CRC-32"))
         file.seek(offset + member.packed)
-        if not _is_descriptor(file.read(rest) if 12 <= rest <= 24 else b"", member):
+        if not _is_descriptor(file.read(gap) if 12 <= gap <= 24 else b"", member):
             refuse(name, member.name, Text("what follows its data is not its data descriptor"))
     elif stated != real:
         refuse(name, member.name, Text("its local header gives other sizes or another CRC-32"))
-    elif rest:
+    elif gap:
         refuse(name, member.name, Text("its data does not end where the next member begins"))
     return Member(
         member.name,
