@@ -157,8 +157,14 @@ class Workshop:
                 from trainload.layers.environment import write_environment
 
                 return write_environment(recipe, sink)
-            case InterpreterRecipe() | UserRecipe():
-                raise PlanError(Text("layers of kind {kind} cannot be made yet", kind=type(recipe).__name__))
+            case InterpreterRecipe():
+                from trainload.layers.interpreter import write_interpreter
+
+                return write_interpreter(recipe, self.sources, sink)
+            case UserRecipe():
+                from trainload.layers.user import write_user
+
+                return write_user(recipe, self.sources, sink)
             case CodeRecipe():
                 from trainload.layers.code import write_code
 

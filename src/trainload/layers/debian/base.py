@@ -41,7 +41,7 @@ from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import MiB
 from trainload.plan.model import BaseRecipe
 
-_HELD = 96 * MiB
+HELD = 96 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
 _WORKERS = 4
 
@@ -57,13 +57,17 @@ class Base:
     """Packages whose scripts would do more than what was modelled."""
 
 
-def write_base(recipe: BaseRecipe, sources: Sources, sink: ByteSink, reporter: Reporter = SILENT) -> Written:
+def write_base(
+    recipe: BaseRecipe, sources: Sources, sink: ByteSink, reporter: Reporter = SILENT, *, held: int = HELD
+) -> Written:
     """The layer of ``recipe``; scripts that are not modelled are told to ``reporter``.
+
+    ``held``: unpacked bytes kept in memory; what does not fit is decompressed twice.
 
     Raises :class:`LayerError` for a broken or hostile package, for paths with two owners, and with
     ``configure = "error"`` for scripts that are not modelled.
     """
-    base = compose(recipe, sources, reporter)
+    base = compose(recipe, sources, reporter, held=held)
     for each in base.unmodelled:
         reporter.report(
             Said(
@@ -79,9 +83,9 @@ def write_base(recipe: BaseRecipe, sources: Sources, sink: ByteSink, reporter: R
         return writer.close()
 
 
-def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT) -> Base:
+def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, *, held: int = HELD) -> Base:
     """Everything about the base that is known before its bytes are written."""
-    packages = tuple(_index_all(recipe, sources, reporter))
+    packages = tuple(_index_all(recipe, sources, reporter, Budget(held)))
     accounts = _accounts(packages)
     merged = merge(packages, accounts)
     accounts = _more_accounts(merged.root, packages, accounts)
@@ -90,8 +94,7 @@ def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT) -
     return Base(merged.root, packages, accounts, tuple(reported))
 
 
-def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter) -> Iterator[Indexed]:
-    budget = Budget(_HELD)
+def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, budget: Budget) -> Iterator[Indexed]:
     chosen = exclude.rules(recipe.profile)
 
     def one(number: int) -> Indexed:
@@ -128,7 +131,7 @@ def _more_accounts(root: Root, packages: Sequence[Indexed], accounts: Accounts) 
     files = {path: root.text(path) or b"" for path, _ in root.below(accounts_of.SYSUSERS) if path.endswith(".conf")}
     accounts = accounts_of.from_sysusers(accounts, files)
     accounts = accounts_of.from_scripts(accounts, [_postinst(package) for package in packages])
-    return accounts.with_user(accounts_of.default_user(_shell(root)), accounts_of.USER)
+    return accounts.with_user(accounts_of.default_user(shell_of(root)), accounts_of.USER)
 
 
 def _postinst(package: Indexed) -> str:
@@ -136,7 +139,8 @@ def _postinst(package: Indexed) -> str:
     return script.content.decode("utf-8", "replace") if script else ""
 
 
-def _shell(root: Root) -> str:
+def shell_of(root: Root) -> str:
+    """The login shell of the users we add."""
     return next((f"/{path}" for path in ("bin/bash", "bin/sh") if root.has(path)), "/usr/sbin/nologin")
 
 
