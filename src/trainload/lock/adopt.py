@@ -51,6 +51,7 @@ def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
     """
     pylock = _parse(data, file)
     problems = Problems()
+    _check_targets(pylock, file, wanted, problems)
     packages: list[PythonPackage] = []
     misfits: dict[Platform, tuple[LockError, ...]] = {}
     chosen: dict[tuple[str, Platform], str] = {}
@@ -96,6 +97,27 @@ def _parse(data: bytes, file: str) -> Pylock:
             want="1.0 (PEP 751)",
         )
     return pylock
+
+
+def _check_targets(pylock: Pylock, file: str, wanted: Wanted, problems: Problems) -> None:
+    """The lock must be made for our targets at all (PEP 751 § requires-python, § environments)."""
+    for target in wanted.targets:
+        environment = target.environment()
+        full = environment["python_full_version"]
+        if pylock.requires_python is not None and not pylock.requires_python.contains(full, prereleases=True):
+            problems.add(
+                LockError(
+                    "the lock is for another Python",
+                    place=Place(file, "requires-python"),
+                    got=pylock.requires_python,
+                    want=f"one that includes {full}, the image's Python",
+                    hints=[Text("set python or base in [tool.trainload], or make the lock for this Python")],
+                )
+            )
+            return
+        if pylock.environments and not any(marker.evaluate(dict(environment)) for marker in pylock.environments):
+            text = Text("the lock is not for {platform}", platform=target.platform)
+            problems.add(LockError(text, place=Place(file, "environments")))
 
 
 def _applies(package: Package, target: Target, pylock: Pylock, wanted: Wanted) -> bool:

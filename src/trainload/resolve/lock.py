@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,7 +54,7 @@ def make_lock(
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
     base = _base(settings, platforms, previous if not upgrade.everything else None, services)
     interpreter = _interpreter(settings, base, platforms, root, services)
-    python = interpreter.version if interpreter is not None else base.python
+    python = interpreter.version if interpreter is not None else _full_version(base)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -116,6 +117,15 @@ def _base(
         services=services.distribution(releases),
     )
     return replace(base, system=system)
+
+
+def _full_version(base: DistributionBase) -> str:
+    """``3.11.2``: markers may ask for the patch version; the minor one when the base does not tell it."""
+    for package in next(iter(base.packages.values()), ()):
+        match = re.match(rf"(?:\d+:)?({re.escape(base.python)}\.\d+)", package.version)
+        if package.name == f"python{base.python}" and match is not None:
+            return match[1]
+    return base.python
 
 
 def _interpreter(

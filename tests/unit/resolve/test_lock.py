@@ -200,6 +200,14 @@ def test_sizes_are_asked_for_when_the_index_has_none(yard: Yard) -> None:
     assert len([request for request in heads if request.headers.get("user-agent") == "trainload"]) == 1
 
 
+def test_markers_are_judged_by_the_bases_full_python(yard: Yard) -> None:
+    yard.publish(stanza("python3.11", "3.11.9-1"))
+    yard.index.add(wheel("old", "1.0"), wheel("new", "1.0"))
+    yard.write("old; python_full_version < '3.11.5'\nnew; python_full_version >= '3.11.5'\n")
+    lock = yard.lock()
+    assert python(lock) == {"new": "1.0"} and lock.python == "3.11"
+
+
 def test_a_base_image_is_not_taken_for_a_distribution(yard: Yard) -> None:
     yard.write("", 'base = "docker.io/library/python:3.11-slim"')
     with pytest.raises(ConfigError, match="not supported yet"):

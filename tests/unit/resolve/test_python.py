@@ -433,6 +433,19 @@ def test_F06_a_pylock_bomb_is_refused(root: Path, index: PackageIndex) -> None:
         adopted(root, index)
 
 
+def test_a_pylock_for_another_python_is_refused(root: Path, index: PackageIndex) -> None:
+    pylock(root, one_wheel(), 'requires-python = ">=3.12"')
+    with pytest.raises(LockError, match="the lock is for another Python") as caught:
+        adopted(root, index)
+    assert "3.11" in str(caught.value) and "requires-python" in str(caught.value)
+
+
+def test_a_pylock_for_another_platform_is_refused(root: Path, index: PackageIndex) -> None:
+    pylock(root, one_wheel(), "environments = [\"platform_machine == 'x86_64'\"]")
+    with pytest.raises(LockError, match="the lock is not for linux/arm64"):
+        adopted(root, index)
+
+
 SOURCE = 'sdist = { url = "https://files.example/a-1.0.tar.gz", hashes = { sha256 = "' + "b" * 64 + '" } }'
 
 
