@@ -24,7 +24,7 @@ from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
 from trainload.project.model import CodeListing, Project
-from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.fetch import Fetcher, Places, credentials
 from trainload.resolve.python import Upgrade, link_folders
 from trainload.store.store import Store
 from trainload.system.files import replace
@@ -146,7 +146,8 @@ def lock(site: Site, wishes: Wishes) -> Locked:
             place=Place(LOCK),
             hints=[Text("run `trainload lock` and keep {file} with the project", file=LOCK)],
         )
-    _tell(site, old)
+    if wishes.upgrade is None:
+        _tell(site, old)
     new = _make_lock(site, project, inputs, old, wishes.upgrade)
     replace(site.root / LOCK, dumps(new))
     return Locked(project, new, old, is_new=True)
@@ -193,6 +194,8 @@ def _workshop(site: Site, locked: Locked) -> Workshop:
         Places(
             folders=link_folders(site.root, settings.find_links.value),
             mirrors=settings.mirrors.value.pypi,
+            interpreters=settings.mirrors.value.python,
+            credentials=credentials(settings.indexes.value),
             archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
         ),
         offline=site.offline,

@@ -1,0 +1,84 @@
+"""``trainload lock``: pin the exact bytes of everything that goes in, and tell what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.wishes import build_options
+from trainload.cli.world import World
+from trainload.errors import Text, UsageError
+
+if TYPE_CHECKING:
+    from trainload.lock.diff import Change, Changes, Package
+    from trainload.lock.model import Lock
+    from trainload.pipeline import Wishes
+
+
+@click.command("lock", help="Pin the exact bytes of everything that goes in; tell what changed.")
+@click.option("-U", "--upgrade", is_flag=True, help="Take the newest of PACKAGE…, or of everything.")
+@click.option("--check", is_flag=True, help="Change nothing; fail when the lock does not hold.")
+@click.argument("packages", nargs=-1, metavar="[PACKAGE]...")
+@pass_world
+@build_options
+def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade: bool, check: bool) -> None:
+    from trainload.lock.diff import diff, sentences
+    from trainload.pipeline import lock
+    from trainload.project.listing import LOCK
+    from trainload.resolve.python import Upgrade
+
+    if packages and not upgrade:
+        raise UsageError(
+            "packages are named with --upgrade only",
+            got=" ".join(packages),
+            hints=[Text("trainload lock --upgrade {packages}", packages=" ".join(packages))],
+        )
+    if upgrade and (check or wishes.frozen):
+        raise UsageError("--upgrade changes the lock, --check and --frozen refuse to")
+    wanted = Upgrade(everything=not packages, packages=packages) if upgrade else None
+    locked = lock(world.site, replace(wishes, frozen=wishes.frozen or check, upgrade=wanted))
+    if not locked.is_new:
+        world.say(Text("{file} holds what the project asks for", file=LOCK))
+        world.result({"file": LOCK, "changed": False, **_sizes(locked.lock)})
+        return
+    changes = diff(locked.previous, locked.lock)
+    for sentence in sentences(changes):
+        world.say(sentence)
+    world.result({"file": LOCK, "changed": bool(changes), **_sizes(locked.lock), "changes": _document(changes)})
+
+
+def _sizes(lock: Lock) -> dict[str, object]:
+    """What each platform takes; bytes are null where an index does not tell them."""
+    from trainload.errors import TrainloadError
+    from trainload.lock.select import select
+
+    platforms: dict[str, object] = {}
+    for platform in lock.platforms:
+        try:
+            files = select(lock, platform, sdists=True).files
+        except TrainloadError:  # told while locking: no image can be made for it
+            continue
+        sizes = [file.size for file in files]
+        whole = None if None in sizes else sum(size for size in sizes if size is not None)
+        platforms[str(platform)] = {"files": len(files), "bytes": whole}
+    return {"inputs": lock.inputs, "python": lock.python, "platforms": platforms}
+
+
+def _document(changes: Changes) -> dict[str, object]:
+    return {
+        "settings": [{"name": name, "old": old, "new": new} for name, old, new in changes.settings],
+        "packages": [dict(_change(change)) for change in changes.changes],
+    }
+
+
+def _change(change: Change) -> Iterator[tuple[str, object]]:
+    yield from (("part", change.package.part.value), ("name", change.package.name))
+    yield from (("old", _version(change.old)), ("new", _version(change.new)), ("bytes", change.growth))
+
+
+def _version(package: Package | None) -> str | None:
+    return package.version if package is not None else None
