@@ -188,11 +188,11 @@ def test_P03_a_fifo_is_refused_and_named() -> None:
 
 
 def test_P06_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
     (tmp_path / "train.py").write_text("")
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "a.txt").chmod(0)
+    if os.access(tmp_path / "a.txt", os.R_OK):
+        pytest.skip("this user reads everything")
     tree = DiskTree(tmp_path)
     with pytest.raises(ConfigError, match="a.txt: this cannot be read"):
         list_code(tree, read_project(tree))

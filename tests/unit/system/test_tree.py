@@ -128,9 +128,10 @@ def test_P05_a_folder_swapped_for_a_link_during_the_walk_is_refused(tmp_path: Pa
         list(DiskTree(tmp_path / "p").walk(swap))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_P06_an_unreadable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0)
+    if os.access(tmp_path / "shut", os.R_OK):
+        pytest.skip("this user reads everything")
     with pytest.raises(ConfigError, match="shut: this cannot be read: Permission denied"):
         list(DiskTree(tmp_path).walk(lambda _: True))
 
