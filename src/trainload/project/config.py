@@ -104,10 +104,11 @@ def _flags(flags: Mapping[str, object], problems: Problems) -> dict[str, tuple[o
 def _variables(environ: Mapping[str, str], problems: Problems) -> dict[str, tuple[object, Text]]:
     found: dict[str, tuple[object, Text]] = {}
     for key in KEYS:
-        value = environ.get(key.variable)
+        name = key.variable
+        value = environ.get(name) if name else None
         if value and key.kind.split is not None:
-            reason = Text("{variable} in the environment", variable=key.variable)
-            _parse(key, key.kind.split(value), (Place("environment", key.variable), reason), found, problems)
+            reason = Text("{variable} in the environment", variable=name)
+            _parse(key, key.kind.split(value), (Place("environment", name), reason), found, problems)
     return found
 
 

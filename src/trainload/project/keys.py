@@ -56,8 +56,10 @@ class Key(Generic[T]):
     """The default is only what is left when nothing was found in the project."""
 
     @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
+    def variable(self) -> str | None:
+        """The environment variable that sets it; None for tables, which do not fit into one."""
+        if self.kind.split is None:
+            return None
         name = {"index": "index-url", "extra-index": "extra-index-url"}.get(self.path, self.path)
         return "TRAINLOAD_" + re.sub(r"[.-]", "_", name).upper()
 

@@ -56,7 +56,8 @@ def configuration() -> str:
     lines = ["| Key | Value | Default | |", "|---|---|---|---|"]
     for key in KEYS:
         default = "found" if key.detected else "" if key.default is None else f"`{_default(key.default)}`"
-        cells = [f"`{key.path}`", key.kind.want, default, f"{key.meaning} `{key.variable}`"]
+        variable = f" `{key.variable}`" if key.variable else ""
+        cells = [f"`{key.path}`", key.kind.want, default, key.meaning + variable]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
