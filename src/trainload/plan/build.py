@@ -181,7 +181,7 @@ def _runtime(project: Project, lock: Lock, platform: Platform) -> RuntimeConfig:
         command=settings.command.value,
         entrypoint=("/usr/bin/tini", "--") if has_init else (),
         env=environment(lock, settings.env.value),
-        labels={"org.opencontainers.image.title": settings.name.value},
+        labels={},  # not the name: it may be the folder's, and another checkout is the same image
     )
 
 
