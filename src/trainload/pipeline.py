@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +128,8 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     selection = select(locked.lock, target)
     listing = list_code(site.tree, locked.project)
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
-    return Planned(locked, make_plan(locked.project, locked.lock, target, selection.python, facts), listing)
+    made = make_plan(locked.project, locked.lock, target, selection.python, facts)
+    return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 
 
 def lock(site: Site, wishes: Wishes) -> Locked:
@@ -136,7 +138,7 @@ def lock(site: Site, wishes: Wishes) -> Locked:
     Raises :class:`LockError` where a new one is needed and ``wishes.frozen``.
     """
     project = read_project(site.tree, flags=wishes.flags, environ=site.environ)
-    inputs = inputs_digest(site.tree, project)
+    inputs = inputs_digest(site.tree, project, environ=site.environ)
     old = read_lock(site)
     if old is not None and old.inputs == inputs and wishes.upgrade is None:
         return Locked(project, old, None, is_new=False)

@@ -110,7 +110,14 @@ class _Reader:
         return iter(())
 
     def expanded(self, line: Line) -> str:
-        missing = [name for name in _VARIABLE.findall(line.text) if name not in self.environ]
+        names: list[str] = _VARIABLE.findall(line.text)
+        if names and not line.text.startswith("-") and "://" not in line.text:
+            raise ConfigError(
+                Text("variables are filled in only in URLs and options, as uv does it"),
+                place=Place(line.file, line=line.number),
+                got=f"${{{names[0]}}}",
+            )
+        missing = [name for name in names if name not in self.environ]
         if missing:
             raise ConfigError(
                 Text("the environment variable {name} is not set", name=missing[0]),

@@ -50,8 +50,8 @@ def test_requirements_includes_and_constraints_change_the_inputs() -> None:
         digest({"requirements.txt": "numpy\n-r more.txt", "more.txt": "scipy"}),
         digest({"requirements.txt": "numpy\n-r more.txt", "more.txt": "scipy>1"}),
         digest({"requirements.txt": "numpy\n-c more.txt", "more.txt": "scipy>1"}),
-        digest({"requirements.txt": "numpy==${V}"}, {"V": "1"}),
-        digest({"requirements.txt": "numpy==${V}"}, {"V": "2"}),
+        digest({"requirements.txt": "x @ https://${V}/x.whl"}, {"V": "a.example"}),
+        digest({"requirements.txt": "x @ https://${V}/x.whl"}, {"V": "b.example"}),
     }
     assert len(seen) == 7
 

@@ -69,10 +69,15 @@ def test_find_links_are_relative_to_their_file() -> None:
     assert found.find_links == ["wheels", "../wheels", "w x"]
 
 
-def test_variables_are_filled_in_or_named() -> None:
-    assert [line.text for line in read("torch==${TORCH}", TORCH="2.1").lines] == ["torch==2.1"]
-    with pytest.raises(ConfigError, match="requirements.txt:1: the environment variable TORCH is not set"):
-        read("torch==${TORCH}")
+def test_variables_are_filled_in_where_uv_does_or_named() -> None:
+    line = "x @ https://${HOST}/x-1-py3-none-any.whl"
+    assert [found.text for found in read(line, HOST="files.example").lines] == [
+        line.replace("${HOST}", "files.example")
+    ]
+    with pytest.raises(ConfigError, match="requirements.txt:1: the environment variable HOST is not set"):
+        read(line)
+    with pytest.raises(ConfigError, match=r"only in URLs and options, as uv does it; got \$\{TORCH\}"):
+        read("torch==${TORCH}", TORCH="2.1")
 
 
 @pytest.mark.parametrize(
