@@ -96,6 +96,8 @@ class Wishes:
     """Key path of the configuration → value."""
     frozen: bool = False
     """Refuse to lock."""
+    allow_stale: bool = False
+    """Accept a distribution's index that is past its date (THREATS D12)."""
     upgrade: Upgrade | None = None
     platform: Platform | None = None
     """None: the first of the project's."""
@@ -150,7 +152,7 @@ def lock(site: Site, wishes: Wishes) -> Locked:
         )
     if wishes.upgrade is None:
         _tell(site, old)
-    new = _make_lock(site, project, inputs, old, wishes.upgrade)
+    new = _make_lock(site, project, inputs, old, wishes)
     replace(site.root / LOCK, dumps(new))
     return Locked(project, new, old, is_new=True)
 
@@ -170,7 +172,7 @@ def _tell(site: Site, old: Lock | None) -> None:
     site.reporter.report(Said(text))
 
 
-def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, upgrade: Upgrade | None) -> Lock:
+def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wishes: Wishes) -> Lock:
     from trainload.resolve import lock as resolve
     from trainload.resolve.archives import find_archives
     from trainload.resolve.cache import FolderCache
@@ -181,10 +183,12 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, upgr
     cache = FolderCache(site.store.home / "cache" / "indexes")
 
     def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
-        return Distribution(site.http, archives, cache, site.now, previous, reporter=site.reporter)
+        return Distribution(
+            site.http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter
+        )
 
     services = resolve.Services(site.http, distribution, Uv(site.environ, site.offline), site.reporter)
-    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=upgrade)
+    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
 
 
 def _workshop(site: Site, locked: Locked) -> Workshop:

@@ -39,6 +39,7 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
         wishes = Wishes(
             flags={key: value for key, value in flags.items() if value not in (None, ())},
             frozen=bool(kwargs.pop("frozen")),
+            allow_stale=bool(kwargs.pop("allow_stale")),
             platform=Platform.parse(str(platform)) if platform else None,
         )
         return verb(world, wishes, *args, **kwargs)
@@ -46,4 +47,7 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
     for option, (_, many, text) in reversed(_FLAGS.items()):
         called = click.option(f"--{option}", multiple=many, help=text)(called)
     called = click.option("--platform", metavar="OS/ARCH", help="linux/amd64 or linux/arm64.")(called)
+    called = click.option("--allow-stale", is_flag=True, help="Accept distribution indexes past their date.")(
+        called
+    )
     return click.option("--frozen", is_flag=True, help="Refuse to change the lock.")(called)
