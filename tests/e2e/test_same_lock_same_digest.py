@@ -79,7 +79,7 @@ def build(area: Path, project: Path, how: Circumstances, home: Path, *, frozen: 
         chosen = Path(tempfile.mkdtemp(prefix="home-", dir=area))
         if how.downloads:
             shutil.copytree(home / "files", chosen / "files", copy_function=os.link)
-    if how.prefix:
+    if how.user is not None:
         for path in (folder, *folder.rglob("*"), chosen, *chosen.rglob("*")):
             if path.is_dir() or path.parent == folder:
                 os.chown(path, how.user, how.user)
