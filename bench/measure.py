@@ -1,0 +1,74 @@
+"""What is measured, and how a measurement reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value beside its target."""
+
+    what: str
+    value: float
+    unit: str
+    target: float | None = None
+    at_least: bool = False
+    """The target is a lower bound; else an upper one."""
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+    def line(self) -> str:
+        sign = {None: " ", True: "✓", False: "✗"}[self.met]
+        bound = "" if self.target is None else f"{'≥' if self.at_least else '≤'} {self.target:g}"
+        return f"{sign} {self.what:<58} {self.value:>8.2f} {self.unit:<3} {bound:<8} {self.note}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that was measured."""
+
+    seconds: float
+    peak: int
+    """Bytes: the largest resident size of the process itself."""
+    first_output: float
+    """Seconds until its first byte on stdout; equal to ``seconds`` when there was none."""
+
+
+def process(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> Ended:
+    """Runs ``argv``; raises CalledProcessError, with what it said, when it fails."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        argv, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+    ) as child:
+        assert child.stdout is not None
+        first = child.stdout.read(1)
+        first_output = time.perf_counter() - began
+        said = first + child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, argv, said.decode("utf-8", "replace"))
+    return Ended(seconds, usage.ru_maxrss * 1024, first_output if first else seconds)
+
+
+def best(times: int, work: Callable[[], float]) -> float:
+    """The shortest of several times: what the machine can do when nothing disturbs it."""
+    return min(work() for _ in range(times))
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

@@ -1,0 +1,119 @@
+"""A wheel becomes a layer: against the floor (inflate and hash) and against pip install, tar and gzip."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from isal import isal_zlib
+
+from bench.measure import Figure, best, process, timed
+from trainload.layers.wheels import write_wheels
+from trainload.lock.model import File, Found
+from trainload.plan.model import WheelsRecipe
+
+_PIECE = 1 << 20
+
+
+class OneWheel:
+    """Sources that hold one wheel on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, file: File, /) -> BinaryIO:
+        return self._path.open("rb")
+
+
+class Hashed:
+    """Writes and hashes, as the store does."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes, /) -> None:
+        self.sha256.update(data)
+        self._out.write(data)
+        self.size += len(data)
+
+
+def splice(wheel: Path, scratch: Path) -> int:
+    """Writes the layer; its size in bytes."""
+    file = File(wheel.name, "0" * 64, wheel.stat().st_size, Found(wheel.name))
+    python = "3.11"
+    with (scratch / "layer").open("wb", buffering=1 << 20) as out:
+        sink = Hashed(out)
+        write_wheels(WheelsRecipe((file,), python), OneWheel(wheel), sink)
+    return sink.size
+
+
+def floor(wheel: Path) -> None:
+    """What cannot be left away: inflate every member, hash both sides; one thread."""
+    packed, plain = hashlib.sha256(), hashlib.sha256()
+    for stream in _streams(wheel):
+        inflater = isal_zlib.decompressobj(wbits=-15)
+        for piece in stream:
+            packed.update(piece)
+            plain.update(inflater.decompress(piece))
+        plain.update(inflater.flush())
+
+
+def _streams(wheel: Path) -> Iterator[Iterator[bytes]]:
+    with zipfile.ZipFile(wheel) as archive, wheel.open("rb") as file:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_DEFLATED or not member.file_size:
+                continue
+            file.seek(member.header_offset + 26)
+            lengths = file.read(4)
+            file.seek(int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little"), 1)
+            yield _pieces(file, member.compress_size)
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0:
+        piece = file.read(min(size, _PIECE))
+        size -= len(piece)
+        yield piece
+
+
+def pip_tar_gzip(wheel: Path, scratch: Path) -> float:
+    """Seconds of what a Dockerfile does with the same wheel."""
+    target = scratch / "pip"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(target)]
+    seconds = timed(lambda: subprocess.run([*install, str(wheel)], check=True, stderr=subprocess.DEVNULL))
+    seconds += timed(lambda: subprocess.run(["tar", "cf", scratch / "pip.tar", "-C", target, "."], check=True))
+    seconds += timed(lambda: subprocess.run(["gzip", "-6", scratch / "pip.tar"], check=True))
+    shutil.rmtree(target)
+    (scratch / "pip.tar.gz").unlink()
+    return seconds
+
+
+def figures(wheel: Path, scratch: Path) -> Iterator[Figure]:
+    name = wheel.name.split("-")[0]
+    lowest = best(3, lambda: timed(lambda: floor(wheel)))
+    ours = best(3, lambda: timed(lambda: splice(wheel, scratch)))
+    size = splice(wheel, scratch)
+    alone = process(
+        [sys.executable, "-m", "bench.splice", str(wheel), str(scratch)],
+        cwd=Path.cwd(),
+        environ={"PATH": "/bin:/usr/bin"},
+    )
+    yield Figure(f"{name}: inflate and hash, the floor", lowest, "s")
+    yield Figure(f"{name}: wheel to layer", ours, "s", note=f"{size / wheel.stat().st_size - 1:+.2%} in size")
+    yield Figure(f"{name}: times the floor", ours / lowest, "×", 1.5)
+    yield Figure(f"{name}: peak memory of it", alone.peak / 2**20, "MiB", 250)
+    theirs = pip_tar_gzip(wheel, scratch)
+    yield Figure(f"{name}: pip install + tar + gzip -6", theirs, "s")
+    yield Figure(f"{name}: times faster than that", theirs / ours, "×", 10, at_least=True)
+
+
+if __name__ == "__main__":
+    splice(Path(sys.argv[1]), Path(sys.argv[2]))
