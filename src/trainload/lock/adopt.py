@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock import document, tags
 from trainload.lock.model import File, Found, Location, PythonPackage, Url
-from trainload.lock.read import HEX, refusal
+from trainload.lock.read import FILE_NAME, HEX, refusal
 from trainload.lock.select import MACHINE_MARKERS, Target, nothing_fits
 from trainload.platform import Platform
 
@@ -224,6 +224,9 @@ class _Reader:
         if location is None:
             return None
         name = location.name if isinstance(location, Found) else _name(location)
+        if not FILE_NAME.fullmatch(name):
+            self.wrong(Text("{file} is no file name", file=name))
+            return None
         if not HEX.fullmatch(sha256):
             text = Text("{file} has no sha256, so its bytes are not known", file=name)
             self.wrong(text, got=", ".join(file.hashes) or "no hash")

@@ -31,7 +31,7 @@ VERSION = 1
 
 HEX = re.compile("[0-9a-f]{64}")
 _NAME = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")  # PEP 503, normalised
-_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")  # NAME_MAX; THREATS F04
+FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")  # NAME_MAX; THREATS F04
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _PYTHON = re.compile(r"3\.[0-9]{1,3}")
 _FULL_PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}(?:[a-z]+[0-9]+)?")
@@ -139,10 +139,10 @@ def _check_unique(packages: Iterable[PythonPackage], top: Table) -> None:
 def _file(table: Table) -> File:
     """A wheel, an sdist or an archive (PEP 751 § packages.wheels)."""
     location = _location(table)
-    name = table.optional_text("name", _FILE_NAME, want="a file name")
+    name = table.optional_text("name", FILE_NAME, want="a file name")
     if name is None:
         name = location.name if isinstance(location, Found) else _url_name(location)
-    if not _FILE_NAME.fullmatch(name):
+    if not FILE_NAME.fullmatch(name):
         table.wrong("name", "has a wrong value", got=repr(name)[:200], want="a file name")
     hashes = table.table("hashes", required=False)
     if "sha256" not in hashes.values:
@@ -157,7 +157,7 @@ def _file(table: Table) -> File:
 def _location(table: Table) -> Location:
     path = table.values.get("path")
     if path is not None:
-        return Found(table.text("path", _FILE_NAME, want="a bare file name, looked up in the find-links folders"))
+        return Found(table.text("path", FILE_NAME, want="a bare file name, looked up in the find-links folders"))
     url = table.text("url", want="an https address")
     reason = refusal(url) if "url" in table.values else None
     if reason is not None:
@@ -241,7 +241,7 @@ def _distribution_package(table: Table) -> DistributionPackage:
     table.only(("name", "version", "architecture", "archive", "path", "size", "sha256", "installed-size"))
     path = table.text("path")
     parts = path.split("/")
-    if path and not all(_FILE_NAME.fullmatch(part) for part in parts):
+    if path and not all(FILE_NAME.fullmatch(part) for part in parts):
         table.wrong("path", "has a wrong value", got=repr(path)[:200], want="a path inside the archive")
     sha256 = table.text("sha256", HEX, want="64 hexadecimal digits")
     location = ArchivePath(table.text("archive", _WORD), path)

@@ -418,6 +418,13 @@ def test_F03_what_has_no_locked_public_bytes_is_refused_by_name(
         adopted(root, index)
 
 
+@pytest.mark.parametrize("name", ["a%00.tar.gz", "..", "a%0A-1.0.tar.gz", "a%5Cb.tar.gz"])
+def test_F04_a_file_name_that_is_none_is_refused(root: Path, index: PackageIndex, name: str) -> None:
+    pylock(root, f'archive = {{ url = "https://files.example/{name}", hashes = {{ sha256 = "{"a" * 64}" }} }}')
+    with pytest.raises(LockError, match="is no file name"):
+        adopted(root, index)
+
+
 @pytest.mark.parametrize("version", ["2.0", "1.1", "0.9"])
 def test_F05_a_pylock_of_another_version_is_refused(root: Path, index: PackageIndex, version: str) -> None:
     pylock(root, one_wheel())

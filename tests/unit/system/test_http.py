@@ -361,6 +361,20 @@ def test_C09_no_address_is_shown_with_its_secrets(server: FaultServer) -> None:
     assert "sesame" not in str(caught.value)
 
 
+def test_a_size_is_asked_without_the_body(server: FaultServer) -> None:
+    url = server.serve("/f", Reply(BODY))
+    assert http().size(url) == len(BODY)
+    assert [request.method for request in server.requests] == ["HEAD"]
+    server.serve("/g", Reply(status=302, headers={"Location": "/f"}))
+    assert http().size(f"{server.url}/g") == len(BODY)
+    assert http().size(server.serve("/c", Reply(BODY, chunked=True))) is None
+    assert http().size(server.serve("/e", Reply(BODY, headers={"Content-Encoding": "gzip"}))) is None
+    with pytest.raises(StatusError):
+        http().size(f"{server.url}/nowhere")
+    with pytest.raises(FetchError):
+        http().size("http://127.0.0.1:9/f")
+
+
 def test_many_threads_share_one_client(server: FaultServer) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
