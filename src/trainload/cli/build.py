@@ -31,7 +31,6 @@ def command(world: World, wishes: Wishes, references: tuple[str, ...], *, offlin
     built = build(replace(world.site, offline=offline), replace(wishes, references=names))
     for warning in built.planned.plan.warnings:
         world.warn(warning)
-    tell_left_out(world, built)
     made = [item.layer.descriptor.size for item in built.layers if item.how is How.MADE]
     there = [item.layer.descriptor.size for item in built.layers if item.how is How.PRESENT]
     world.say(
@@ -44,15 +43,6 @@ def command(world: World, wishes: Wishes, references: tuple[str, ...], *, offlin
         )
     )
     world.result(_document(built), f"{built.references[0]}  {built.image.digest}")
-
-
-def tell_left_out(world: World, built: Built) -> None:
-    """Files that look like secrets are never left out in silence (THREATS P08)."""
-    from trainload.project.model import Left
-
-    for path, why, rule in built.planned.listing.left_out:
-        if why is Left.SECRET:
-            world.warn(Text("{path} looks like a secret ({rule}) and is left out", path=path, rule=rule))
 
 
 def _document(built: Built) -> dict[str, object]:

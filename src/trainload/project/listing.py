@@ -26,6 +26,7 @@ LOCK = "pylock.trainload.toml"
 _IGNORE_LIMIT = 256 * KiB
 _LARGE = 100 * MiB
 _MOST_SEEN = 1_000_000
+_MOST_TOLD = 20
 _GENERATED = (
     ".git", ".hg", ".svn", ".bzr", "__pycache__", "*.py[co]", ".venv", "node_modules", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".tox", ".nox", ".cache", "*.egg-info/", ".eggs/",
@@ -78,7 +79,7 @@ def list_code(tree: Tree, project: Project) -> CodeListing:
     gone = {path for path, _ in found.secrets}
     files = [file for file in listing.files if file.path not in gone]
     files = list(_without_loose_links(files, listing.out))
-    warnings = (*found.warnings, *_sizes(files), *scan_weights(tree, files))
+    warnings = (*_secrets(listing.out), *found.warnings, *_sizes(files), *scan_weights(tree, files))
     return CodeListing(tuple(sorted(files)), tuple(sorted(listing.out)), warnings)
 
 
@@ -273,6 +274,15 @@ def _without_loose_links(files: list[CodeFile], out: list[tuple[str, Left, str]]
             yield file
         else:
             out.append((file.path, Left.EXCLUDED, "what it points at stays out"))
+
+
+def _secrets(out: list[tuple[str, Left, str]]) -> Iterator[Text]:
+    """Never left out in silence (THREATS P08)."""
+    secrets = sorted((path, kind) for path, why, kind in out if why is Left.SECRET)
+    for path, kind in secrets[:_MOST_TOLD]:
+        yield Text("{path} looks like a secret ({rule}) and is left out", path=path, rule=kind)
+    if len(secrets) > _MOST_TOLD:
+        yield Text("{count} more files look like secrets and are left out", count=len(secrets) - _MOST_TOLD)
 
 
 def _sizes(files: list[CodeFile]) -> Iterator[Text]:

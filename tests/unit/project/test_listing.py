@@ -109,6 +109,14 @@ def test_P08_a_file_that_is_a_secret_by_its_name_stays_out(path: str) -> None:
     ((at, why, _),) = found.left_out
     assert path.startswith(at.rstrip("/"))
     assert why is Left.SECRET or path.startswith(".cache/")
+    if why is Left.SECRET:
+        assert f"{at} looks like a secret" in str(found.warnings[0])
+
+
+def test_P08_many_secrets_are_told_shortly() -> None:
+    found = listing({f"{n:02}.pem": "x" for n in range(30)})
+    assert len(found.warnings) == 21
+    assert str(found.warnings[-1]) == "10 more files look like secrets and are left out"
 
 
 def test_P08_a_template_of_a_secret_goes_in() -> None:
