@@ -15,14 +15,15 @@ from trainload.errors import Text
 
 @click.command()
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
-@click.option("--keep-cache", is_flag=True, help="Keep layers that a build can use again, and fetched files.")
+@click.option("--keep-cache", is_flag=True, help="Keep layers that a build can use again.")
 @click.option("--keep-unnamed", is_flag=True, help="Keep images that lost their name to a newer one.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Remove fetched files too: wheels, packages.")
 @pass_world
-def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool) -> None:
+def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool, everything: bool) -> None:
     """Remove what no image needs.
 
-    Named images stay, and so does everything that a build or run now going on needs. Cached layers and fetched
-    files go: they are made or fetched again when needed.
+    Named images stay, and so does everything that a build or run now going on needs. Layers of no image go, and
+    images that lost their name. Fetched files stay, unless --all: the next change of a lock needs them.
     """
     from trainload.store.collect import Keep, Rubbish
 
@@ -36,7 +37,7 @@ def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool
         Rubbish.DAMAGED: Text("damaged blobs"),
         Rubbish.LOCK: Text("locks"),
     }
-    done = world.store.gc(Keep(cache=keep_cache, unnamed=keep_unnamed), dry_run=dry_run)
+    done = world.store.gc(Keep(cache=keep_cache, unnamed=keep_unnamed, files=not everything), dry_run=dry_run)
     counts = Counter(piece.kind for piece in done.pieces) + Counter({Rubbish.IMAGE: len(done.images)})
     sizes: Counter[Rubbish] = Counter()
     for piece in done.pieces:

@@ -15,6 +15,7 @@ from trainload.errors import StoreError, Text, TrainloadError
 from trainload.image.model import LAYER, LAYER_ZSTD
 from trainload.store.closure import Closure, reach
 from trainload.store.content import CHUNK, Content
+from trainload.store.facts import SUFFIX as FACT
 from trainload.store.index import Names
 from trainload.store.layout import Layout, kind_of
 from trainload.store.recipes import read_record
@@ -88,6 +89,8 @@ def repair_what_can_be(blobs: Content, verdict: Verdict) -> None:
 
 def _caches(layout: Layout, *, full: bool) -> Iterator[Finding]:
     for path in sorted(layout.recipes.iterdir()) if layout.recipes.is_dir() else ():
+        if path.suffix == FACT:
+            continue
         hex_key = path.name.removesuffix(".json")
         if not _HEX.fullmatch(hex_key) or read_record(path, Digest("sha256", hex_key)) is None:
             yield Finding(Text("a recipe is damaged"), path, cache=True)

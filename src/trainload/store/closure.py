@@ -23,6 +23,8 @@ class Closure:
     """Digest → size in bytes, as their descriptors say."""
     diff_ids: dict[Digest, tuple[Digest, str]] = field(default_factory=dict)
     """Layer blob → digest of its tar stream, and media type."""
+    stacks: set[tuple[Digest, ...]] = field(default_factory=set)
+    """The diff_ids of each image, base first."""
 
 
 def reach(blobs: Content, roots: Iterable[Descriptor]) -> Closure:
@@ -64,6 +66,7 @@ def _children(blobs: Content, descriptor: Descriptor, found: Closure) -> tuple[D
         return manifest.manifests
     if is_image_config(manifest.config.media_type):
         config = parse_config(blobs.read(manifest.config.digest, DEFAULT.config), where)
+        found.stacks.add(config.diff_ids)
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
             found.diff_ids[layer.digest] = (diff_id, layer.media_type)
     return (manifest.config, *manifest.layers)

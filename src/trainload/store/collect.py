@@ -1,7 +1,7 @@
 """What nobody needs any more (I5): decided while nothing can start to need it, removed in one sweep.
 
-Kept: named images, what live processes hold, and nothing else; layers of recipes and fetched files are caches
-that go too, unless asked to stay. Nothing is decided by a clock.
+Kept: named images and what live processes hold. Layers that only a recipe knows go too, unless asked to stay;
+fetched files stay, unless asked to go: the next change of a lock needs them. Nothing is decided by a clock.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from trainload.image.parse import parse_manifest
 from trainload.limits import DEFAULT
 from trainload.store.closure import Closure, reach
 from trainload.store.content import Content
+from trainload.store.facts import SUFFIX as FACT
 from trainload.store.index import Names
 from trainload.store.layout import Layout
 from trainload.store.locks import is_free
@@ -28,6 +29,7 @@ from trainload.store.recipes import read_record
 from trainload.store.session import live_leases, remove_tree
 from trainload.store.trouble import DamagedError, MissingError, told
 
+_UNPACKED_NAME = re.compile(r"([0-9a-f]{64})-([0-9]+)")  # digest and uid of who unpacked it
 _HEX_NAME = re.compile(r"([0-9a-f]{64})(?![0-9a-f])")
 
 
@@ -58,7 +60,9 @@ class Keep:
     """What the user wants kept beyond named images."""
 
     cache: bool = False
-    """Layers of recipes and fetched input files."""
+    """Layers that only a recipe knows."""
+    files: bool = True
+    """Fetched input files, and facts found out about them."""
     unnamed: bool = False
     """Images that lost their name to a newer one."""
 
@@ -99,8 +103,9 @@ def survey(layout: Layout, blobs: Content, names: Names, keep: Keep) -> Rubble:
             for path, layer in recipes.items()
             if layer is None or layer.descriptor.digest not in needed
         ),
-        *(() if keep.cache else _in_folder(Rubbish.FILE, layout.files, held)),
-        *_unpacked(layout, {diff_id for diff_id, _ in closure.diff_ids.values()} | needed),
+        *(() if keep.files else _facts(layout)),
+        *(() if keep.files else _in_folder(Rubbish.FILE, layout.files, held)),
+        *_unpacked(layout, closure),
         *_unfinished(layout, leases),
         *(Piece(Rubbish.DAMAGED, path, _size(path)) for path in _listed(layout.damaged)),
         *(Piece(Rubbish.LOCK, path, 0) for path in _listed(layout.locks) if path.name.startswith("work-")),
@@ -140,6 +145,7 @@ def _add_held(blobs: Content, held: Iterable[Digest], closure: Closure) -> None:
                 more = reach(blobs, [Descriptor(kind, digest, len(data))])
                 closure.blobs.update(more.blobs)
                 closure.diff_ids.update(more.diff_ids)
+                closure.stacks.update(more.stacks)
 
 
 def _in_folder(kind: Rubbish, folder: Path, needed: Iterable[Digest]) -> Iterator[Piece]:
@@ -149,19 +155,23 @@ def _in_folder(kind: Rubbish, folder: Path, needed: Iterable[Digest]) -> Iterato
             yield Piece(kind, path, _size(path))
 
 
-def _unpacked(layout: Layout, needed: Iterable[Digest]) -> Iterator[Piece]:
-    """Folders under ``rootfs/KIND/`` named after a digest nobody needs, unless somebody is at work on them."""
-    names = {digest.hex for digest in needed}
-    for kind in _listed(layout.rootfs):
-        if not kind.is_dir() or kind.is_symlink():
+def _unpacked(layout: Layout, closure: Closure) -> Iterator[Piece]:
+    """What lies under ``rootfs/layers`` and ``rootfs/flat`` for no image, unless somebody is at work on it."""
+    for path in [*_listed(layout.rootfs / "layers"), *_listed(layout.rootfs / "flat")]:
+        match = _UNPACKED_NAME.match(path.name)
+        if match is None:
             continue
-        for path in _listed(kind):
-            match = _HEX_NAME.match(path.name)
-            if match is None or match[1] in names:
-                continue
-            lock = path if path.suffix == ".lock" else path.with_suffix(".lock")
-            if is_free(lock):
-                yield Piece(Rubbish.UNPACKED, path, tree_size(path))
+        if path.parent.name == "layers":
+            needed = {diff_id.hex for stack in closure.stacks for diff_id in stack}
+        else:
+            needed = {_stack_name(stack, match[2]) for stack in closure.stacks}
+        if match[1] not in needed and is_free(path.parent / f"{match[0]}.lock"):
+            yield Piece(Rubbish.UNPACKED, path, tree_size(path))
+
+
+def _stack_name(stack: Iterable[Digest], uid: str) -> str:
+    """What ``run.flatten`` calls the joined layers of an image: the hash of their folders' names."""
+    return Digest.sha256("\n".join(f"{diff_id.hex}-{uid}" for diff_id in stack).encode()).hex
 
 
 def _unfinished(layout: Layout, leases: Iterable[str]) -> Iterator[Piece]:
@@ -174,7 +184,12 @@ def _unfinished(layout: Layout, leases: Iterable[str]) -> Iterator[Piece]:
 def _records(layout: Layout) -> Iterator[tuple[Digest, Path]]:
     for path in _listed(layout.recipes):
         match = _HEX_NAME.match(path.name)
-        yield Digest("sha256", match[1] if match else "0" * 64), path
+        if path.suffix != FACT:
+            yield Digest("sha256", match[1] if match else "0" * 64), path
+
+
+def _facts(layout: Layout) -> Iterator[Piece]:
+    return (Piece(Rubbish.RECIPE, path, 0) for path in _listed(layout.recipes) if path.suffix == FACT)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -14,6 +14,8 @@ from trainload.store.layout import Layout
 from trainload.store.session import Session
 from trainload.store.trouble import told
 
+SUFFIX = ".fact"
+
 
 class Facts:
     """Which digests of statements are known to hold."""
@@ -23,7 +25,7 @@ class Facts:
         self._session = session
 
     def path(self, statement: Digest) -> Path:
-        return self._layout.recipes / f"{statement.hex}.fact"
+        return self._layout.recipes / f"{statement.hex}{SUFFIX}"
 
     def known(self, statement: Digest) -> bool:
         return self.path(statement).exists()

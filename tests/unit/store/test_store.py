@@ -166,7 +166,7 @@ def test_a_recipe_under_another_name_is_no_recipe(store: Store) -> None:
     assert store.recipes.find(other) is None
 
 
-def test_gc_keeps_named_images_and_nothing_else(store: Store) -> None:
+def test_gc_of_everything_keeps_named_images_only(store: Store) -> None:
     kept = make(store, "digits", {"a": b"1"}, {"b": b"2"})
     store.recipes.record(KEY, put_layer(store, *layer_bytes({"b": b"2"})))
     store.close()
@@ -179,18 +179,24 @@ def test_gc_keeps_named_images_and_nothing_else(store: Store) -> None:
     (store.rootfs / "layers").mkdir()
     for diff_id in (kept.config.diff_ids[0].hex, "0" * 64):
         (store.rootfs / "layers" / f"{diff_id}-0" / "fs").mkdir(parents=True)
+    (store.rootfs / "flat" / f"{'0' * 64}-0").mkdir(parents=True)
+    (store.rootfs / "runs" / "abc").mkdir(parents=True)
+    store.facts.learn(KEY)
     (store.home / "tmp" / "dead-1").write_bytes(b"left over")
     (store.home / "locks" / "work-x").touch()
     store.close()
     before = snapshot(store.home)
-    planned = store.gc(dry_run=True)
+    everything = Keep(files=False)
+    planned = store.gc(everything, dry_run=True)
     assert snapshot(store.home) == before
-    done = store.gc()
+    done = store.gc(everything)
     assert {piece.path for piece in planned.pieces} == {piece.path for piece in done.pieces}
     assert planned.images == done.images != ()
     assert {piece.kind for piece in done.pieces} == set(Rubbish) - {Rubbish.IMAGE, Rubbish.DAMAGED}
     assert snapshot(store.home) == clean
     assert [path.name for path in (store.rootfs / "layers").iterdir()] == [f"{kept.config.diff_ids[0].hex}-0"]
+    assert list((store.rootfs / "flat").iterdir()) == []
+    assert (store.rootfs / "runs" / "abc").exists()
     assert violations(store.home, clean=True) == []
     assert store.gc().pieces == ()
 
@@ -202,7 +208,9 @@ def test_gc_can_keep_the_cache_and_unnamed_images(store: Store) -> None:
         ingest.write(b"a wheel")
         digest, _ = ingest.commit()
     store.close()
+    store.facts.learn(KEY)
     store.gc(Keep(cache=True, unnamed=True))
+    assert store.facts.known(KEY)
     assert store.image(old.digest) == old
     assert store.recipes.find(KEY) is not None
     assert store.files.find(digest.hex) is not None
