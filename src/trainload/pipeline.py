@@ -118,7 +118,7 @@ def build(site: Site, wishes: Wishes) -> Built:
             planned.plan.warnings,
         )
         image = assemble(finished, [made.layer for made in layers], _created(site.environ))
-        references = tuple(wishes.references) or (f"{finished.name}:{image.digest.short}", finished.name)
+        references = tuple(wishes.references) or (finished.name,)
         site.store.commit_image(image, references)
     return Built(planned, image, layers, references)
 

@@ -218,6 +218,7 @@ def perform(world: World, target: Target, request: Request) -> int:
 
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     with world.store.writing():
+        world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
         engine = engine_of(world)
         for text in engine.not_in_force(spec):
             world.warn(text)
