@@ -220,3 +220,20 @@ def test_the_fixed_encoder_is_read_by_zlib(zeros: int) -> None:
 def test_source_date_epoch_is_every_entrys_time() -> None:
     blob, _ = layer(lambda out: out.file("a/b", b""), mtime=1_700_000_000)
     assert {info.mtime for info, _ in read(blob).values()} == {1_700_000_000}
+
+
+def test_the_bytes_of_a_layer_are_pinned() -> None:
+    """A change here changes every digest there is: raise the ``version`` of the recipes, and say so."""
+    body = b"".join(b"%d\n" % number for number in range(300_000))
+    spliced = b"\x01\x05\x00\xfa\xffhello"  # one stored block
+
+    def fill(out: LayerWriter) -> None:
+        out.directory("/opt/venv")
+        out.splice("/opt/venv/a", Deflated(PLACE, 5, zlib.crc32(b"hello")), [spliced])
+        out.file("/opt/venv/b", body, mode=0o755)
+        out.splice("/opt/venv/" + "c" * 120, Deflated(PLACE, 5, zlib.crc32(b"hello")), [spliced])
+        out.symlink("/opt/venv/名", "a", owner=Owner(1000, 1000))
+
+    blob, written = layer(fill)
+    assert hashlib.sha256(blob).hexdigest() == "2c6985855c47702cf58a744b8a924a3b9f97c5013dc5fb15daac254121ffe936"
+    assert written.diff_id.hex == "2c8ffa913b8fd34f6efd4cbda98366d3b7804439fcce9cf03b72e6b13c655779"
