@@ -5,7 +5,8 @@ Every system has its Essential packages (Debian policy 3.8), and other packages 
 ``distroless`` leave most of them out: what uses them is maintainer scripts, which are not run there.
 
 * dpkg, init-system-helpers, sysvinit-utils, util-linux, mount, login, passwd: installing, booting, logging in.
-* perl-base, debconf: maintainer scripts (both come with ``slim``, since ca-certificates and tzdata name them).
+* perl-base, debconf: maintainer scripts (debconf comes with ``slim`` all the same, since ca-certificates and
+  tzdata depend on it; so does dpkg, and mawk for base-files).
 * bsdutils, diffutils, ncurses-base, ncurses-bin, hostname: for people at a terminal; Python's curses has the
   terminals it needs from ncurses-base, which ``slim`` therefore holds.
 """
@@ -22,8 +23,8 @@ _CORE = (
     "base-passwd",  # the masters of /etc/passwd and /etc/group
     "ca-certificates",
     "libc-bin",  # ldconfig, getent, the C.UTF-8 locale
-    "libgomp1",  # OpenMP for what is built against the system's; torch's and scikit-learn's wheels bring theirs
-    "libstdc++6",  # manylinux policy: wheels may expect it and do not bring it (PEP 599)
+    "libgomp1",  # lightgbm's wheel expects it; those of torch and scikit-learn bring their own
+    "libstdc++6",  # manylinux wheels expect it and libgcc (PEP 599): 11 of 12 large ones we looked into
     "netbase",  # /etc/protocols and /etc/services, for getaddrinfo and torch's rendezvous
     "python3",
     "python3-distutils",  # the standard library's distutils, which a distribution up to Python 3.11 splits off
@@ -34,14 +35,15 @@ _CORE = (
 _SHELL = (
     "bash", "coreutils", "dash", "findutils", "grep", "gzip", "ncurses-base", "sed", "tar",
 )  # fmt: skip
-_DEV = ("apt", "ca-certificates", "curl", "git", "less", "procps", "vim-tiny")
+_DEV = ("apt", "curl", "git", "less", "procps", "vim-tiny")
 
 _FOR_SCRIPTS_ONLY = frozenset(
     {
         ("*", "debconf"),  # asks questions in maintainer scripts
         ("base-files", "awk"),  # its postinst
         ("ca-certificates", "openssl"),  # update-ca-certificates; we write the bundle
-        ("*", "dpkg"),  # versioned needs of helpers in maintainer scripts
+        ("python3-minimal", "dpkg"),  # its postinst
+        ("readline-common", "dpkg"),  # install-info's trigger
     }
 )
 
