@@ -32,10 +32,11 @@ from trainload.plan.model import (
     WheelsRecipe,
     recipe_key,
 )
+from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.store.store import Store
 
-Compiler = Callable[[Plan, Sequence[Layer], BytecodeRecipe, ByteSink], Written]
+Compiler = Callable[[BytecodeRecipe, Sequence[Layer], ByteSink], Written]
 """Writes the bytecode of the layers below: needs an engine, so it is given."""
 
 
@@ -134,14 +135,14 @@ class Workshop:
 
     def _bytecode(self, plan: Plan, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
         assert isinstance(planned.recipe, BytecodeRecipe)
-        if self.compile is None:
+        if self.compile is None or plan.platform != Platform.host():
             raise PlanError(
                 Text("bytecode needs a sandbox that can run {platform}", platform=plan.platform),
                 hints=[Text("set bytecode = false")],
             )
         recipe = replace(planned.recipe, below=tuple(layer.diff_id for layer in below))
         compiler = self.compile
-        return self._one(replace(planned, recipe=recipe), lambda sink: compiler(plan, below, recipe, sink))
+        return self._one(replace(planned, recipe=recipe), lambda sink: compiler(recipe, below, sink))
 
     def _write(self, recipe: Recipe, code: Code, sink: ByteSink) -> Written:
         match recipe:

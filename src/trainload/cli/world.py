@@ -19,7 +19,10 @@ from trainload.events import Level, Said
 
 if TYPE_CHECKING:
     from trainload.cli.progress import Lines
+    from trainload.image.model import Layer
+    from trainload.layers.model import ByteSink, Written
     from trainload.pipeline import Site
+    from trainload.plan.model import BytecodeRecipe
     from trainload.store.store import Store
     from trainload.system.http import Http
 
@@ -72,7 +75,14 @@ class World:
         """The project's folder as the pipeline sees it."""
         from trainload.pipeline import Site
 
-        return Site(self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus)
+        return Site(
+            self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus, compile=self._compile
+        )
+
+    def _compile(self, recipe: BytecodeRecipe, below: Sequence[Layer], sink: ByteSink) -> Written:
+        from trainload.run.bytecode import write_bytecode
+
+        return write_bytecode(recipe, below, self.store.rootfs, self.store.path, sink)
 
     def say(self, text: Text) -> None:
         """A sentence of talk on stderr; not when quiet."""
