@@ -38,7 +38,7 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Uv:
 def lock(uv: Uv, root: Path, requirements: str, python: str = "3.11") -> Lock:
     (root / "requirements.txt").write_text(requirements)
     targets = tuple(Target(platform, python, GLIBC) for platform in (AMD64, ARM64))
-    request = PythonRequest(root, RequirementFiles(("requirements.txt",)), targets, accelerator="auto")
+    request = PythonRequest(root, RequirementFiles(("requirements.txt",)), targets, accelerator="cuda")
     adopted = resolve_python(request, uv)
     assert adopted.misfits == {}
     base = DistributionBase("debian", "bookworm", "slim", (), (), {"amd64": (), "arm64": ()}, python, GLIBC)

@@ -33,7 +33,11 @@ from trainload.system import process, scratch
 _FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata", "torchcodec"})
 """Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""
 
-_NO_BACKEND = frozenset({"auto", "cuda"})  # the package index's own torch carries CUDA
+_OF_THE_INDEX = "cuda"
+"""The package index's own torch carries CUDA; every other accelerator is one of uv's torch backends."""
+
+_BUILDS = {"cuda": r"\+cu[0-9]+", "auto": r"\+(cpu|cu[0-9]+|rocm[0-9.]+|xpu)"}
+"""Local version labels that are builds for an accelerator; one that is not here has its own name as label."""
 
 
 _UV_GLIBC = (17, 28, *range(31, 41))  # minor versions of glibc 2 that ``uv --python-platform`` knows
@@ -55,7 +59,7 @@ class PythonRequest:
     """The project's folder."""
     dependencies: Dependencies
     targets: tuple[Target, ...]
-    accelerator: str = "auto"
+    accelerator: str = _OF_THE_INDEX
     find_links: tuple[str, ...] = ()
     """Folders, relative to ``root`` or absolute, and addresses of pages with links."""
     indexes: tuple[str, ...] = ()
@@ -217,7 +221,7 @@ def _uv_platform(target: Target) -> str:
 
 def torch_backend(request: PythonRequest) -> str | None:
     """uv's torch backend; none when an index of the user's is already one for that accelerator."""
-    if request.accelerator in _NO_BACKEND:
+    if request.accelerator == _OF_THE_INDEX:
         return None
     ends = {urlsplit(address).path.rstrip("/").rpartition("/")[2] for address in request.indexes}
     return None if request.accelerator in ends else request.accelerator
@@ -228,10 +232,7 @@ def _accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path
 
     They win over any index: a higher version there is another build, and not what was put into the folder.
     """
-    if request.accelerator in _NO_BACKEND:
-        label = re.compile(r"\+cu[0-9]+" if request.accelerator == "cuda" else r"\+(cpu|cu[0-9]+|rocm[0-9.]+|xpu)")
-    else:
-        label = re.compile(re.escape(f"+{request.accelerator}"))
+    label = re.compile(_BUILDS.get(request.accelerator, re.escape(f"+{request.accelerator}")))
     chosen = []
     for path in sorted(map(Path, found)):
         name, _, rest = path.name.partition("-")

@@ -88,7 +88,7 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
 def _backend_hint(backend: str) -> Text:
     return Text(
         'accelerator = "{backend}" takes torch from PyTorch\'s own index; put a torch wheel into a find-links '
-        'folder, or set accelerator = "auto" to take what the package index has',
+        'folder, or set accelerator = "cuda" to take the build the package index has',
         backend=backend,
     )
 

@@ -243,7 +243,8 @@ def test_the_accelerator_chooses_the_backend_unless_an_index_is_one(root: Path, 
     assert backend("cpu") == ["--torch-backend=cpu"]
     assert backend("cu128", "https://i.example/simple") == ["--torch-backend=cu128"]
     assert backend("cpu", "https://mirror.example/whl/cpu/", "https://i.example/simple") == []
-    assert backend("auto") == backend("cuda") == []
+    assert backend("auto") == ["--torch-backend=auto"]
+    assert backend("cuda") == []
 
 
 def test_indexes_are_asked_in_their_order_the_default_one_last(root: Path, index: PackageIndex) -> None:
@@ -296,10 +297,10 @@ def test_a_torch_in_find_links_for_one_architecture_leaves_the_other_to_the_inde
     root: Path, index: PackageIndex, uv: Uv
 ) -> None:
     index.add(wheel("torch", "2.12.0", tag="cp311-cp311-manylinux_2_28_aarch64"))
-    links(root.parent / "wheels", wheel("torch", "2.13.0+cpu", tag="cp311-cp311-manylinux_2_28_x86_64"))
-    asked = replace(request(root, index, "torch"), find_links=("../wheels",), accelerator="auto")
+    links(root.parent / "wheels", wheel("torch", "2.13.0+cu128", tag="cp311-cp311-manylinux_2_28_x86_64"))
+    asked = replace(request(root, index, "torch"), find_links=("../wheels",), accelerator="cuda")
     lock = locked(resolve_python(asked, uv).packages)
-    assert [select(lock, target).python[0].version for target in (AMD64, ARM64)] == ["2.13.0+cpu", "2.12.0"]
+    assert [select(lock, target).python[0].version for target in (AMD64, ARM64)] == ["2.13.0+cu128", "2.12.0"]
 
 
 def test_contradictions_are_told_in_uvs_words_without_its_own_flags(
