@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import errno
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -32,8 +31,7 @@ from trainload.errors import Place, Text, TrainloadError, UsageError
 
 BUG = 70  # sysexits.h: EX_SOFTWARE
 
-# section → verb → (module under trainload.cli, what `trainload --help` says); a module's verb is its `command`,
-# or `command_VERB` where a module holds several
+# section → verb → (module under trainload.cli whose `command` it is, what `trainload --help` says)
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Your project": {
         "init": ("init", "Write a commented configuration and explain what was found."),
@@ -67,13 +65,12 @@ class Verbs(click.Group):
     """A group that imports a verb's module only when the verb is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb for verb in _TABLE if _there(verb)]
+        return list(_TABLE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _TABLE or not _there(cmd_name):
+        if cmd_name not in _TABLE:
             return None
-        module = importlib.import_module(f"trainload.cli.{_TABLE[cmd_name][0]}")
-        command = getattr(module, f"command_{cmd_name}", None) or module.command
+        command = importlib.import_module(f"trainload.cli.{_TABLE[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         return adopted(command, started(ctx).catalogue)
 
@@ -87,16 +84,9 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         tr = started(ctx).catalogue.template
-        known = self.list_commands(ctx)
         for section, verbs in VERBS.items():
-            rows = [(verb, tr(text)) for verb, (_, text) in verbs.items() if verb in known]
-            if rows:
-                with formatter.section(tr(section)):
-                    formatter.write_dl(rows, col_max=12)
-
-
-def _there(verb: str) -> bool:
-    return importlib.util.find_spec(f"trainload.cli.{_TABLE[verb][0]}") is not None
+            with formatter.section(tr(section)):
+                formatter.write_dl([(verb, tr(text)) for verb, (_, text) in verbs.items()], col_max=12)
 
 
 def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
