@@ -59,7 +59,7 @@ class Scan:
 def scan(tree: Tree) -> Scan:
     """All Python files of ``tree``, without running them; modules of the project itself are left out."""
     files = list(_files(tree))
-    local = {_module(part) for file in files for part in file.split("/")}
+    modules = _modules(files)
     first: dict[str, Import] = {}
     unread: list[str] = []
     for file in files:
@@ -68,14 +68,29 @@ def scan(tree: Tree) -> Scan:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             unread.append(file)
             continue
+        local = _reachable(file, modules)
         for item in found:
             if item.module not in sys.stdlib_module_names and item.module not in local:
                 first.setdefault(item.module, item)
     return Scan(tuple(sorted(first.values())), len(files), tuple(unread))
 
 
-def _module(part: str) -> str:
-    return part.removesuffix(".py")
+def _modules(files: list[str]) -> dict[str, set[str]]:
+    """Folder → the modules and packages in it."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        parts = file.removesuffix(".py").split("/")
+        for depth, part in enumerate(parts):
+            found.setdefault("/".join(parts[:depth]), set()).add(part)
+    return found
+
+
+def _reachable(file: str, modules: dict[str, set[str]]) -> set[str]:
+    """What ``file`` can mean by a plain import: its neighbours, those of the folders above, and of ``src``."""
+    folders = ["src", ""]
+    for part in file.split("/")[:-1]:
+        folders.append(f"{folders[-1]}/{part}".lstrip("/"))
+    return set().union(*(modules.get(folder, set()) for folder in folders))
 
 
 def _files(tree: Tree) -> Iterator[str]:

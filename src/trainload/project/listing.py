@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.limits import DEFAULT, KiB, MiB
 from trainload.project.content import scan_secrets, scan_weights
-from trainload.project.document import decode
 from trainload.project.ignore import Rules, parse
 from trainload.project.links import check_link
 from trainload.project.model import CodeFile, CodeListing, Left, Project, Settings
@@ -121,7 +120,9 @@ def _lines(tree: Tree, path: str) -> list[str]:
     entry = tree.find(path)
     if entry is None or entry.kind is not EntryKind.FILE:
         return []
-    return decode(tree.read(path, limit=_IGNORE_LIMIT), path).split("\n")
+    # bytes that are no UTF-8 stand for themselves, as in the names they are compared with (P07)
+    text = tree.read(path, limit=_IGNORE_LIMIT).decode("utf-8", "surrogateescape")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
 
 
 def _decide(listing: _Listing, entry: Entry) -> None:

@@ -148,6 +148,12 @@ def test_no_dependency_file_names_the_imports_and_what_to_write() -> None:
     )
 
 
+def test_only_a_module_that_can_be_reached_is_the_projects_own() -> None:
+    with pytest.raises(ConfigError, match=r"import torch \(lib/net\.py:1\); want"):
+        dependencies({"train.py": "import lib, core", "lib/net.py": "import torch, near, core", "lib/near.py": "",
+                      "src/core.py": "", "old/torch/x.py": ""})  # fmt: skip
+
+
 def test_what_comes_later_is_said_clearly() -> None:
     found = project({**BARE, "requirements.txt": "x", "Dockerfile": "FROM x", "environment.yml": ""})
     assert [str(w) for w in found.warnings] == [

@@ -73,6 +73,12 @@ def test_gitignore_is_obeyed_nested_and_negated() -> None:
     assert left(nodes)["data/"] == (Left.IGNORED, "/data/")
 
 
+def test_F07_an_ignore_file_may_have_any_line_ends_and_any_bytes() -> None:
+    strange = os.fsdecode(b"\xff")
+    nodes: dict[str, Node] = {".gitignore": b"\xef\xbb\xbfa\r\n\xff\r\n", "a": "", "b": "", strange: ""}
+    assert names(nodes) == {".gitignore", "b"}
+
+
 def test_dockerignore_is_obeyed_in_dockers_way() -> None:
     nodes: dict[str, Node] = {
         ".dockerignore": "*\n!src\n!train.py\nsrc/*.log\n",
