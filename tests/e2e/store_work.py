@@ -43,6 +43,8 @@ def work(home: str, verb: str, args: list[str]) -> None:
     elif verb == "many":
         for number in range(int(args[1])):
             build(store, f"{args[0]}:{number}", f"{args[0]} {number}")
+            sys.stdout.write(f"done {args[0]}:{number}\n")
+            sys.stdout.flush()
     elif verb == "gc":
         store.gc()
     elif verb == "tag":

@@ -29,7 +29,7 @@ def command(world: World, *, digests: bool) -> None:
     if listed:
         total = size(sum(blobs.values()))
         world.say(
-            Text("{count} images of {size} together; shared layers are kept once", count=len(listed), size=total)
+            Text("images: {count}, together {size}; shared layers are kept once", count=len(listed), size=total)
         )
 
 

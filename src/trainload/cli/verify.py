@@ -48,14 +48,14 @@ def command(world: World, *, full: bool, repair: bool) -> int:
     world.result(document, table(heads, rows, world.catalogue) if rows else ())
     if not verdict.findings:
         told = Text(
-            "{images} images, {blobs} blobs, {size}: all as it should be",
+            "images: {images}, blobs: {blobs}, together {size}: all as it should be",
             images=verdict.images,
             blobs=verdict.blobs,
             size=size(verdict.size),
         )
         world.say(told)
         return 0
-    world.warn(Text("{count} problems found", count=len(verdict.findings)))
+    world.warn(Text("problems found: {count}", count=len(verdict.findings)))
     if repair:
         world.say(Text("damaged blobs were put aside; build or pull the images again"))
     else:

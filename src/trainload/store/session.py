@@ -87,6 +87,9 @@ def remove_dead(layout: Layout) -> list[str]:
         remove_temporary(layout, name)
         with told(layout.home):
             (layout.leases / name).unlink(missing_ok=True)
+    if dead:
+        for lock in layout.locks.glob("work-*"):
+            is_free(lock, remove=True)
     return dead
 
 

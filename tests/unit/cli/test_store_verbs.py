@@ -55,7 +55,7 @@ def test_images_lists_names_as_docker_does(shell: Shell, image: Image) -> None:
         ["digits", "<none>", image.digest.short],
         ["team/digits", "v1", image.digest.short],
     ]
-    assert "1 images" in shell.err
+    assert "images: 1, together" in shell.err
     found = shell.json("images")
     assert [(one["digest"], one["names"]) for one in found] == [(str(image.digest), ["digits", "team/digits:v1"])]
 
