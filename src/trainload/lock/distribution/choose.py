@@ -32,7 +32,11 @@ def choose(
     """
     stanzas = list({(s := wish(index, architecture, text)).name: s for text in wishes}.values())
     solver = Solver(index, architecture, ignored=ignored, bounds=bounds)
-    chosen = solver.solve(stanzas)
+    pinned = {stanza.name: stanza for stanza in stanzas}
+    for text in wishes:
+        if "/" in text:
+            _switch(solver, wish(index, architecture, text), text.rpartition("/")[2], pinned)
+    chosen = solver.solve(stanzas, pinned)
     _check(solver, stanzas, chosen)
     return tuple(chosen.values())
 
@@ -61,6 +65,25 @@ def wish(index: Index, architecture: str, text: str) -> Stanza:
         found = index.from_suite(name, suite)
         return _pick(text, [found] if found else [], index.versions(name))
     return index.versions(name)[0]
+
+
+def _switch(solver: Solver, stanza: Stanza, suite: str, pinned: dict[str, Stanza]) -> None:
+    """``name/suite`` takes along, from that suite, what the newest versions do not satisfy (``(= version)``)."""
+
+    def pool(name: str) -> Stanza | None:
+        return pinned[name] if name in pinned else solver.index.candidate(name)
+
+    waiting = [stanza]
+    for current in waiting:  # grows while it is walked
+        for group in solver.needs(current):
+            if solver.rules.satisfied(group, pool):
+                continue
+            for relation in group:
+                found = solver.index.from_suite(relation.name, suite)
+                if found is not None and relation.holds_for(found.version) and found.name not in pinned:
+                    pinned[found.name] = found
+                    waiting.append(found)
+                    break
 
 
 def _pick(text: str, found: Sequence[Stanza], there: Sequence[Stanza]) -> Stanza:
@@ -121,12 +144,13 @@ def _check(solver: Solver, wishes: Sequence[Stanza], chosen: dict[str, Stanza]) 
 def _explained(solver: Solver, wishes: Sequence[Stanza]) -> TrainloadError:
     """The shortest chain from a wish to a dependency that nothing satisfies."""
     pinned = {stanza.name: stanza for stanza in wishes}
+    pinned |= {name: stanza for name, stanza in solver.pinned.items() if name not in pinned}
 
     def pool(name: str) -> Stanza | None:
         return pinned[name] if name in pinned else solver.index.candidate(name)
 
     waiting: list[tuple[Stanza, ...]] = [(stanza,) for stanza in wishes]
-    seen = set(pinned)
+    seen = {stanza.name for stanza in wishes}
     for chain in waiting:  # grows while it is walked: breadth first
         for group in solver.needs(chain[-1]):
             solutions = [s for relation in group for s in solver.rules.of(relation, pool)]

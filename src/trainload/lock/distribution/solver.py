@@ -8,7 +8,7 @@ and is bounded, so that a hostile index costs seconds, not a stack overflow (THR
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainload.errors import LockError, Text
@@ -53,19 +53,21 @@ class Solver:
         self.index = index
         self.rules = Candidates(index, architecture)
         self.chosen: dict[str, Stanza] = {}
+        self.pinned: Mapping[str, Stanza] = {}
         self._ignored = ignored
         self._bounds = bounds
         self._candidates: dict[str, Stanza | None] = {}
         self._protected: set[str] = set()
         self._marks = 0
 
-    def solve(self, wishes: Sequence[Stanza]) -> dict[str, Stanza]:
+    def solve(self, wishes: Sequence[Stanza], pinned: Mapping[str, Stanza]) -> dict[str, Stanza]:
         """Name → version of everything to install for ``wishes``, which are in the user's order.
 
-        The result may leave dependencies open when there is no solution; ``check`` tells.
+        ``pinned``: versions to take of packages if they are needed, where it is not the newest. The result may
+        leave dependencies open when there is no solution; :func:`choose` checks.
         """
-        for stanza in wishes:
-            self._candidates[stanza.name] = stanza
+        self.pinned = pinned
+        self._candidates.update(pinned)
         for stanza in wishes:
             self._protected.add(stanza.name)
             self._run(_Call(stanza.name, follow=False, wished=True))

@@ -68,6 +68,21 @@ def test_a_version_or_a_suite_can_be_wished_for() -> None:
         choose(found, "amd64", ["aa=3"])
 
 
+def test_a_suite_wished_for_brings_what_the_newest_versions_do_not_satisfy() -> None:
+    def release(version: str) -> str:
+        return "\n".join([
+            stanza("curl", version, f"Depends: libcurl (= {version}), libc"),
+            stanza("libcurl", version, f"Depends: libcurl-data (= {version})"),
+            stanza("libcurl-data", version), stanza("libc", version),
+        ])  # fmt: skip
+
+    found = index(release("1"), security=release("2"))
+    chosen = {s.name: s.version for s in choose(found, "amd64", ["curl/stable"])}
+    assert chosen == {"curl": "1", "libcurl": "1", "libcurl-data": "1", "libc": "2"}
+    with pytest.raises(LockError, match=r"curl cannot be installed; got curl 1 → libcurl \(= 1\)"):
+        choose(found, "amd64", ["curl=1"])
+
+
 def test_versioned_relations_look_at_the_version_that_is_chosen() -> None:
     found = index(stanza("app", "1", "Depends: lib (>= 2) | other"), stanza("lib", "1"), stanza("other"))
     assert names(found, "app") == ["app", "other"]
