@@ -43,23 +43,27 @@ class Hash:
 def read_record(data: bytes, archive: str, path: str) -> tuple[Row, ...]:
     """The rows. Raises :class:`LayerError` when it is not a table of paths, hashes and sizes (THREATS W21)."""
     try:
-        text = data.decode()
-        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        with io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="") as text:
+            rows: dict[str, Row] = {}
+            for fields in csv.reader(text, strict=True):
+                if fields:
+                    row = _row(fields, archive, path)
+                    if rows.setdefault(row.path, row) is not row:
+                        refuse(archive, path, Text("it lists {path} twice", path=row.path))
     except (UnicodeDecodeError, csv.Error) as error:
         refuse(archive, path, Text("it is not a CSV file in UTF-8 ({reason})", reason=error))
-    rows: dict[str, Row] = {}
-    for fields in table:
-        if not fields:
-            continue
-        if len(fields) != 3 or not (fields[2] == "" or (fields[2].isascii() and fields[2].isdecimal())):
-            refuse(archive, path, Text("a line is not path, hash and size: {line}", line=",".join(fields)[:300]))
-        name = fields[0].lstrip("/")  # some wheels write absolute paths; installers read them so
-        if not name or ".." in name.split("/"):
-            refuse(archive, path, Text("it lists a path that leads elsewhere: {path}", path=fields[0][:300]))
-        if name in rows:
-            refuse(archive, path, Text("it lists {path} twice", path=name))
-        rows[name] = Row(name, fields[1], int(fields[2]) if fields[2] else None)
     return tuple(rows.values())
+
+
+def _row(fields: list[str], archive: str, path: str) -> Row:
+    if len(fields) != 3 or not (fields[2] == "" or (fields[2].isascii() and fields[2].isdecimal())):
+        refuse(archive, path, Text("a line is not path, hash and size: {line}", line=",".join(fields)[:300]))
+    name = fields[0].lstrip("/")  # some wheels write absolute paths; installers read them so
+    if not name or ".." in name.split("/"):
+        refuse(archive, path, Text("it lists a path that leads elsewhere: {path}", path=fields[0][:300]))
+    if len(fields[2]) > 18:
+        refuse(archive, path, Text("a line is not path, hash and size: {line}", line=name[:300]))
+    return Row(name, fields[1], int(fields[2]) if fields[2] else None)
 
 
 def read_hash(row: Row, archive: str) -> Hash:

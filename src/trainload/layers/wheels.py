@@ -126,7 +126,7 @@ def _write(out: LayerWriter, shelf: _Shelf, file: File, item: Item) -> None:
         return
     stream = shelf.open(file)
     promise = Deflated(Place(file.name, source.name), item.size, source.crc32, item.sha256)
-    if source.method == DEFLATED:
+    if source.method == DEFLATED and item.size:
         out.splice(item.path, promise, raw_chunks(stream, source), mode=item.mode)
     else:
         out.file(item.path, Stream(item.size, _checked(stream, file.name, source, promise)), mode=item.mode)

@@ -15,7 +15,7 @@ from trainload.layers.zip import Member, content, read_bytes
 from trainload.layers.zipend import refuse
 
 INSTALLER = b"trainload\n"
-METADATA_LIMIT = 64 << 20
+METADATA_LIMIT = 32 << 20
 """Bytes of a file of ``.dist-info`` that is read whole; the largest RECORDs have a few MB."""
 _SCRIPT_LIMIT = 64 << 20
 """Bytes of a script whose first line is rewritten."""

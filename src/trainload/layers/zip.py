@@ -117,7 +117,8 @@ def raw_chunks(file: BinaryIO, member: Member) -> Iterator[bytes]:
 def content(file: BinaryIO, name: str, member: Member) -> Iterator[bytes]:
     """The member's content in pieces, checked: raises :class:`LayerError`, at its end at the latest."""
     size = crc = 0
-    pieces = raw_chunks(file, member) if member.method == STORED else _inflated(file, name, member)
+    stored = member.method == STORED or not member.packed  # some writers deflate nothing to nothing
+    pieces = raw_chunks(file, member) if stored else _inflated(file, name, member)
     for piece in pieces:
         size += len(piece)
         crc = isal_zlib.crc32(piece, crc)

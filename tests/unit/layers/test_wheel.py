@@ -14,7 +14,7 @@ from trainload.errors import LayerError, ManyErrors
 from trainload.events import Event, Said
 from trainload.layers.ownership import case_clashes, check_ownership, claims, runs_at_start
 from trainload.testing.sources import locked, unpacked, wheel_layer
-from trainload.testing.zips import Made, Part, row
+from trainload.testing.zips import Made, Part, archive, deflated, row
 
 Refuses = Callable[..., LayerError]
 SITE = "lib/python3.11/site-packages"
@@ -28,8 +28,6 @@ def record(made: Made, change: Callable[[str], str]) -> Made:
 
 
 def test_W21_a_wheel_without_record_is_refused(refuses: Refuses) -> None:
-    from trainload.testing.zips import archive
-
     parts = [part for part in Made().parts() if not part.raw.endswith(b"RECORD")]
     refuses(Made().file, archive(parts), "RECORD.*lacks this file")
 
@@ -65,8 +63,6 @@ def test_W21_a_record_without_a_hash_is_refused(refuses: Refuses) -> None:
 
 @pytest.mark.parametrize("method", [0, 8])
 def test_W21_a_file_with_another_sha256_than_recorded_is_refused(refuses: Refuses, method: int) -> None:
-    from trainload.testing.zips import archive
-
     other = row("demo/__init__.py", b"x = 2\n")
     made = record(Made(), lambda text: other + text.split("\n", 1)[1])
     parts = [replace(part, method=method) for part in made.parts()]
@@ -93,8 +89,18 @@ def test_W21_stronger_hashes_are_checked_too(refuses: Refuses, algorithm: str) -
 
 
 def test_W21_a_record_of_more_than_the_limit_is_refused(refuses: Refuses) -> None:
-    made = Made(record=b"x" * ((64 << 20) + 1))
+    made = Made(record=b"x" * ((32 << 20) + 1))
     refuses(made.file, made.bytes(), "RECORD.*the limit is", expansion_ratio=10**9)
+
+
+def test_W12_a_file_that_is_called_empty_and_is_not_is_refused(refuses: Refuses) -> None:
+    made = Made(files={"demo/a.py": b""})
+    for packed in (deflated(BODY), b"\x03\x00junk", b"\xff\xff"):
+        parts = [replace(part, packed=packed) if part.name == "demo/a.py" else part for part in made.parts()]
+        refuses(made.file, archive(parts), r"demo/a\.py", late=True)
+    for packed in (b"", b"\x03\x00"):
+        parts = [replace(part, packed=packed) if part.name == "demo/a.py" else part for part in made.parts()]
+        assert unpacked({made.file: archive(parts)})[f"{SITE}/demo/a.py"] == (0o644, b"")
 
 
 def test_W21_signatures_of_record_need_no_row() -> None:
