@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainload.cli.running import Target
-from trainload.errors import Text, UsageError
+from trainload.errors import Text
 
 if TYPE_CHECKING:
     from trainload.cli.world import World
     from trainload.project.model import Resources
 
 
-def project_target(world: World) -> tuple[Target, Resources]:
+def project_target(world: World, *, frozen: bool) -> tuple[Target, Resources]:
     """The project's image and its defaults for a run. Raises :class:`TrainloadError`."""
-    raise UsageError(
-        Text("a project cannot be run before it is built: {folder}", folder=world.cwd),
-        hints=("name an image: `trainload images` lists them",),
-    )
+    from trainload.cli.build import tell_left_out
+    from trainload.pipeline import Wishes, build
+
+    built = build(world.site, Wishes(frozen=frozen))
+    for warning in built.planned.plan.warnings:
+        world.warn(warning)
+    tell_left_out(world, built)
+    name = built.references[0]
+    world.say(Text("{name}  {digest}", name=name, digest=built.image.digest))
+    return Target(built.image, name), built.planned.locked.project.settings.run.value

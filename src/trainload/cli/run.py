@@ -49,7 +49,7 @@ def command(world: World, given: Given, *, words: tuple[str, ...]) -> int:
     if image is None:
         from trainload.cli.project import project_target
 
-        target, defaults = project_target(world)
+        target, defaults = project_target(world, frozen=given.frozen)
         request = for_project(world, given, target, defaults)
         return perform(world, target, replace(request, arguments=arguments, append=True))
     target = stored_image(world, image)

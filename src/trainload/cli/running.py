@@ -15,6 +15,7 @@ from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 
 if TYPE_CHECKING:
+    from trainload.image.history import Step
     from trainload.image.model import Image
     from trainload.project.model import Resources
     from trainload.run.embedded import EmbeddedEngine
@@ -48,13 +49,14 @@ _OPTIONS = (
     click.option("--stop-timeout", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS",
                  help="Between the stop signal and the end by force."),
     click.option("--code", is_flag=True, help="Mount this folder over the image's working directory, live."),
+    click.option("--frozen", is_flag=True, help="Refuse to change the lock."),
     click.option("--rm", "-i", "--interactive", "-t", "--tty", is_flag=True, expose_value=False, hidden=True,
                  help="As always here."),
 )  # fmt: skip
 
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
-    "shm_size", "gpus", "network", "hostname", "read_only", "stop_timeout", "code",
+    "shm_size", "gpus", "network", "hostname", "read_only", "stop_timeout", "code", "frozen",
 )  # fmt: skip
 
 
@@ -65,6 +67,8 @@ class Given:
     request: Request
     code: bool
     """Mount the project's folder live."""
+    frozen: bool
+    """Refuse to change the project's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _given(world: World, values: dict[str, object]) -> Given:
         read_only=bool(values["read_only"]),
         grace=float(str(values["stop_timeout"])),
     )
-    return Given(request, bool(values["code"]))
+    return Given(request, bool(values["code"]), bool(values["frozen"]))
 
 
 def _limits(values: dict[str, object]) -> Limits:
@@ -193,13 +197,16 @@ def engine_of(world: World) -> EmbeddedEngine:
     """The engine that runs here. Raises :class:`RunError` when none can."""
     from trainload.digest import Digest
     from trainload.errors import RunError
+    from trainload.image.history import steps
     from trainload.run.embedded import EmbeddedEngine
     from trainload.run.unpack import LayerBlob
 
     def layers(digest: Digest) -> Sequence[LayerBlob]:
-        image = world.store.image(digest)
-        pairs = zip(image.manifest.layers, image.config.diff_ids, strict=True)
-        return [LayerBlob(world.store.path(layer.digest), diff_id, layer.size) for layer, diff_id in pairs]
+        return [
+            LayerBlob(world.store.path(step.layer.digest), step.diff_id, step.layer.size, _title(step))
+            for step in steps(world.store.image(digest))
+            if step.layer is not None and step.diff_id is not None
+        ]
 
     engine = EmbeddedEngine(world.store.rootfs, layers, world.reporter)
     reason = engine.unavailable()
@@ -208,14 +215,23 @@ def engine_of(world: World) -> EmbeddedEngine:
     return engine
 
 
+def _title(step: Step) -> str:
+    """For progress; a foreign layer's history is a whole shell script."""
+    words = " ".join(step.title.split()) or (step.diff_id.short if step.diff_id else "")
+    return f"{words if len(words) <= 60 else words[:59] + '…'} (unpacked)"
+
+
 def perform(world: World, target: Target, request: Request) -> int:
     """Run it in the foreground and write it down; the program's exit code."""
     import secrets
+    from functools import partial
 
     from trainload.errors import TrainloadError
     from trainload.run.request import spec_of
+    from trainload.run.rundir import alive
     from trainload.store.runs import RunRecords
 
+    _warn_of_platform(world, target.image)
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     with world.store.writing():
         world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
@@ -224,16 +240,27 @@ def perform(world: World, target: Target, request: Request) -> int:
             world.warn(text)
         _make_missing(spec.mounts)
         records = RunRecords(world.home)
+        records.mark_lost(partial(alive, world.store.rootfs), world.now)
         records.begin(_record(world, target, request, spec, engine.name))
         try:
             outcome = engine.run(spec)
-        except TrainloadError as error:
-            records.end(spec.id, _now(), error.exit_code, error.text)
+        except BaseException as error:
+            told = error if isinstance(error, TrainloadError) else TrainloadError("interrupted")
+            records.end(spec.id, _now(), told.exit_code, told.text)
             raise
         records.end(spec.id, _now(), outcome.exit_code, outcome.reason)
     if outcome.exit_code:
         world.warn(Text("{name}: {reason}", name=target.name, reason=world.translate(outcome.reason)))
     return outcome.exit_code
+
+
+def _warn_of_platform(world: World, image: Image) -> None:
+    from trainload.platform import Platform
+
+    made, here = image.config.platform, Platform.host()
+    if made != here:
+        text = "the image is for {image}, this machine is {machine}: it runs only with an emulator (binfmt)"
+        world.warn(Text(text, image=made, machine=here))
 
 
 def _now() -> datetime:

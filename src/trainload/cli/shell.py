@@ -23,7 +23,7 @@ def command(world: World, given: Given, *, image: str | None) -> int:
     if image is None:
         from trainload.cli.project import project_target
 
-        target, defaults = project_target(world)
+        target, defaults = project_target(world, frozen=given.frozen)
         request = for_project(world, given, target, defaults)
     else:
         target = stored_image(world, image)

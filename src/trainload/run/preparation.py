@@ -171,6 +171,8 @@ def _mount_point(inside: Inside, mount: Mount) -> Mount:
 def _environment(spec: RunSpec, person: Person, prepared: Prepared) -> Mapping[str, str]:
     """As Docker: PATH, HOSTNAME, HOME and TERM where the image and the user say nothing."""
     env = {"PATH": PATH, "HOSTNAME": prepared.hostname, "HOME": person.home}
+    if Path(spec.command[0]).name == "tini":
+        env["TINI_SUBREAPER"] = ""  # bwrap's own reaper is pid 1; tini complains unless told
     if prepared.terminal:
         env["TERM"] = os.environ.get("TERM", "xterm")
     env.update(spec.env)

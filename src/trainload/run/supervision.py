@@ -32,6 +32,7 @@ _FORWARDED = frozenset(
 )  # fmt: skip
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _SI_KERNEL = 0x80  # siginfo.si_code of what the terminal sends
+_MOMENT = 0.1  # seconds
 _WATCHED = _FORWARDED | {signal.SIGCHLD}
 
 
@@ -159,16 +160,18 @@ class Supervision:
     def _until_outer_ends(self) -> int:
         """Forward signals until bwrap's outer process ends; its wait status."""
         while True:
-            left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-            told = signal.sigtimedwait(_WATCHED, left) if left is not None else signal.sigwaitinfo(_WATCHED)
-            if told is None:
-                self._kill()
-            elif told.si_signo == signal.SIGCHLD:
-                pid, status = os.waitpid(self._outer, os.WNOHANG)
-                if pid:
-                    return status
-            else:
-                self._forward(told)
+            pid, status = os.waitpid(self._outer, os.WNOHANG)
+            if pid:
+                return status
+            self._one_signal()
+
+    def _one_signal(self) -> None:
+        """Wait for a signal, at most a moment: another thread of ours may have taken SIGCHLD."""
+        told = signal.sigtimedwait(_WATCHED, _MOMENT)
+        if told is not None and told.si_signo != signal.SIGCHLD:
+            self._forward(told)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._kill()
 
     def _forward(self, told: signal.struct_siginfo) -> None:
         if self._terminal and told.si_code == _SI_KERNEL:
@@ -218,11 +221,7 @@ class Supervision:
                 return None
             if pid:
                 return status
-            told = signal.sigtimedwait(_WATCHED, 0.1)
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._kill()
-            if told is not None and told.si_signo != signal.SIGCHLD:
-                self._forward(told)
+            self._one_signal()
 
     def _take_terminal_back(self, look: list[object]) -> None:
         """A shell that was killed leaves the terminal in its own mode and group."""

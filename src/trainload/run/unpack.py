@@ -15,7 +15,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +67,8 @@ def unpack(
     known = {layer.diff_id: ready(_folder(below, layer.diff_id)) for layer in order}
     missing = [layer for layer in order if known[layer.diff_id] is None]
     if missing:
+        from concurrent.futures import ThreadPoolExecutor  # slow to import, and mostly not needed
+
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
             made = pool.map(lambda layer: _make(layer, below, reporter, limits), missing)
             known.update(zip((layer.diff_id for layer in missing), made, strict=True))
