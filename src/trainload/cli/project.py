@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 def project_target(world: World, *, frozen: bool) -> tuple[Target, Resources]:
     """The project's image and its defaults for a run. Raises :class:`TrainloadError`."""
-    from trainload.cli.build import tell_left_out
     from trainload.pipeline import Wishes, build
 
     built = build(world.site, Wishes(frozen=frozen))
     for warning in built.planned.plan.warnings:
         world.warn(warning)
-    tell_left_out(world, built)
     name = built.references[0]
     world.say(Text("{name}  {digest}", name=name, digest=built.image.digest))
     return Target(built.image, name), built.planned.locked.project.settings.run.value
