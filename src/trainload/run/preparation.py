@@ -19,6 +19,7 @@ from trainload.run.bwrap import Sandbox, arguments
 from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
+from trainload.run.seccomp import terminal_filter
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # sh(1); Docker's too
@@ -135,6 +136,7 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
         devices=prepared.devices,
         scratch=scratch,
         terminal=prepared.terminal,
+        seccomp=_in_memory("filter", terminal_filter()) if prepared.terminal else None,
     )
     _exec(stage.bwrap, sandbox, spec.command)
 
@@ -215,10 +217,18 @@ def _executable(inside: Inside, mounts: Sequence[Mount], path: str) -> bool | No
     return inside.executable(resolved)
 
 
+def _in_memory(name: str, data: bytes) -> int | None:
+    """A descriptor from which ``data`` can be read; None for nothing."""
+    if not data:
+        return None
+    descriptor = os.memfd_create(name, 0)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 def _exec(bwrap: str, sandbox: Sandbox, command: Sequence[str]) -> NoReturn:
-    words = os.memfd_create("arguments", 0)
-    os.write(words, b"".join(os.fsencode(word) + b"\0" for word in arguments(sandbox)))
-    os.lseek(words, 0, os.SEEK_SET)
+    words = _in_memory("arguments", b"".join(os.fsencode(word) + b"\0" for word in arguments(sandbox)))
     kept = {sandbox.status, sandbox.user_namespace, sandbox.seccomp, words}
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from trainload.run.seccomp import terminal_filter
 from trainload.run.unpack import LayerBlob
 from trainload.testing.rootfs import programs_layer
 from trainload.testing.tars import blob
@@ -117,3 +118,44 @@ def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerB
     terminal.read_until("still 42")
     terminal.type("exit 3\nexit 3\n")  # dash warns once about stopped jobs
     assert terminal.end().endswith(" True")
+
+
+def test_nothing_can_be_typed_for_the_users_shell() -> None:
+    """CVE-2017-5226: TIOCSTI would put a command into the terminal's input, to be run after we are gone."""
+    if not terminal_filter():
+        pytest.skip("needs x86_64 or aarch64")
+    code = FILTERED.format(program=terminal_filter(), argv=[sys.executable, "-c", TYPING])
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    with os.fdopen(fd, "rb") as shown:
+        assert shown.readline() == b"1\r\n"  # EPERM
+    os.waitpid(pid, 0)
+
+
+TYPING = """
+import fcntl, termios
+try:
+    fcntl.ioctl(0, termios.TIOCSTI, b"x")
+except OSError as error:
+    print(error.errno)
+else:
+    print("typed")
+"""
+FILTERED = """
+import ctypes, os
+program = {program!r}
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.byref(Program(len(program) // 8, program)), 0, 0) == 0  # PR_SET_SECCOMP
+os.execv({argv!r}[0], {argv!r})
+"""
+
+
+def test_the_filter_is_in_force_on_a_terminal(layer: LayerBlob, tmp_path: Path) -> None:
+    script = "while read -r line; do case $line in Seccomp:*) echo $line;; esac; done </proc/self/status"
+    terminal = Terminal(layer, tmp_path, "sh", "-c", script)
+    assert "Seccomp: 2" in terminal.read_until("Seccomp: 2")
+    terminal.end()
