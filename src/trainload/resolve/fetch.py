@@ -63,6 +63,8 @@ class Fetcher:
         self._guard = threading.Lock()
         self._hashed: dict[tuple[int, int, int, int], str] = {}
         """(device, inode, bytes, mtime) → sha256 of files in find-links folders, hashed once per process."""
+        self._stopped = threading.Event()
+        """Set when the work was given up: downloads under way end at their next bytes."""
         self._dead: set[tuple[str, str, int]] = set()
         """Origins that did not answer; asked last from then on."""
 
@@ -104,7 +106,8 @@ class Fetcher:
                 for error in pool.map(self._try, order):
                     if error is not None:
                         problems.add(error)
-            except BaseException:
+            except BaseException:  # an interrupt: leaving waits for the threads, so they are told to end
+                self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         problems.check()
@@ -207,7 +210,7 @@ class Fetcher:
         secret = self._places.credentials.get(origin(url))
         headers = {"Authorization": secret} if secret is not None else {}
         with self._cache.ingest(file.size) as ingest:
-            progress = _Progress(ingest, file.sha256, self._reporter)
+            progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
             http.download(
                 url,
                 progress.write,
@@ -240,13 +243,16 @@ class WrongBytesError(FetchError):
 class _Progress:
     """Passes bytes on and tells how many they are."""
 
-    def __init__(self, ingest: Ingest, task: str, reporter: Reporter) -> None:
+    def __init__(self, ingest: Ingest, task: str, reporter: Reporter, stopped: threading.Event) -> None:
+        self._stopped = stopped
         self._ingest = ingest
         self._task = task
         self._reporter = reporter
         self._done = 0
 
     def write(self, data: bytes) -> None:
+        if self._stopped.is_set():
+            raise FetchError("fetching was stopped")
         self._ingest.write(data)
         self._done += len(data)
         self._reporter.report(Moved(self._task, self._done))

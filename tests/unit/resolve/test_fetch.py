@@ -227,6 +227,22 @@ def test_prefetch_tells_every_file_that_fails_and_keeps_the_others(server: Fault
     assert fetcher(store).missing([good]) == ()
 
 
+def test_fault_12_an_interrupt_ends_the_other_downloads_and_keeps_nothing(
+    server: FaultServer, store: Store
+) -> None:
+    slow = os.urandom(8 << 20)
+    files = [locked(server.serve(f"/{n}.whl", slow + bytes([n])), slow + bytes([n])) for n in range(4)]
+
+    class Interrupting:
+        def report(self, event: Event, /) -> None:
+            if isinstance(event, Moved):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Fetcher(store.files, http(), Places(), reporter=Interrupting()).prefetch(files)
+    assert kept(store) == []
+
+
 def test_a_cut_download_is_resumed(server: FaultServer, store: Store) -> None:
     file = locked(server.serve("/a.whl", Reply(BODY, etag='"1"', cut=200_000), Reply(BODY, etag='"1"')))
     with fetcher(store).open(file) as opened:

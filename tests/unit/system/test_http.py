@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import gzip
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from trainload.errors import FetchError
 from trainload.limits import Limits
 from trainload.system.http import CHUNK, Http, Retry, StatusError, redirect_target, shown
+from trainload.system.process import run
 from trainload.testing.server import FaultServer, Reply
 
 BODY = os.urandom(3 * CHUNK + 12_345)
@@ -326,6 +329,50 @@ def test_fault_9_a_closed_port_is_told() -> None:
 def test_fault_9_a_server_that_speaks_no_tls_is_told_with_the_clock(server: FaultServer) -> None:
     with pytest.raises(FetchError, match="clock"):
         http().get(server.url.replace("http:", "https:") + "/f", limit=10)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of nobody's for 127.0.0.1, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.pem -out cert.pem"
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    done = run(["openssl", "req", "-x509", *kind.split(), *name], cwd=folder)
+    assert done.exit_code == 0, done.complaint
+    both = folder / "both.pem"
+    both.write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    return both
+
+
+def test_R22_a_certificate_nobody_vouches_for_is_refused_at_once(certificate: Path) -> None:
+    with FaultServer(certificate) as secure:
+        url = secure.serve("/f", b"body")
+        with pytest.raises(FetchError, match="certificate is not trusted here"):
+            http().get(url, limit=10)
+        assert secure.requests == []
+
+
+def test_R22_the_users_own_authority_is_trusted(certificate: Path) -> None:
+    with FaultServer(certificate) as secure:
+        url = secure.serve("/f", b"body")
+        assert http(ca_file=str(certificate)).get(url, limit=10) == b"body"
+
+
+def test_R22_a_certificate_for_another_host_is_refused(certificate: Path) -> None:
+    with FaultServer(certificate) as secure:
+        url = secure.serve("/f", b"body").replace("127.0.0.1", "localhost")
+        with pytest.raises(FetchError, match="certificate"):
+            http(ca_file=str(certificate)).get(url, limit=10)
+
+
+def test_R12_a_redirect_out_of_tls_is_refused(server: FaultServer, certificate: Path) -> None:
+    with FaultServer(certificate) as secure:
+        url = secure.serve("/f", Reply(status=302, headers={"Location": server.serve("/g", b"body")}))
+        with pytest.raises(FetchError, match="from https to an unprotected"):
+            http(ca_file=str(certificate)).get(url, limit=10)
+    assert server.requests == []
 
 
 def test_fault_9_a_proxy_carries_the_request_and_its_own_credentials(
