@@ -193,8 +193,9 @@ class Ingest:
         self._size = 0
 
     def commit(self, want: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
-        """Make the bytes durable under their digest; returns it and their number.
+        """Put the bytes under their digest; returns it and their number.
 
+        They are on the disk then; their name is, at the latest, when an image is named that needs them.
         Raises :class:`DamagedError` when they are not ``size`` bytes or not ``want``, :class:`StoreError` when the
         disk fails; then nothing is kept.
         """
@@ -218,7 +219,6 @@ class Ingest:
                     self._path.unlink()
                 else:
                     self._path.replace(target)
-                sync_folder(target.parent)
         return digest, self._size
 
     def drop(self) -> None:

@@ -300,6 +300,8 @@ class Store:
                 if not self.has(need.digest, need.size):
                     raise missing(need.digest, self.path(need.digest))
                 session.hold(need.digest)
+            with told(self.home):
+                sync_folder(self.layout.blobs)  # once for all blobs: a name is durable only after what it names
             self.change_names(lambda old: old.add(descriptor, names))
 
     def _session(self) -> Session:
