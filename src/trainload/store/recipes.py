@@ -12,7 +12,8 @@ from pathlib import Path
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError
-from trainload.image.model import Descriptor, Layer
+from trainload.image.assemble import document
+from trainload.image.model import Layer
 from trainload.image.parse import Node, parse_descriptor
 from trainload.image.strict_json import parse_object
 from trainload.store.content import Content
@@ -81,7 +82,7 @@ def _to_json(key: Digest, layer: Layer) -> dict[str, object]:
     record: dict[str, object] = {
         "version": 1,
         "recipe": str(key),
-        "layer": _descriptor(layer.descriptor),
+        "layer": document(layer.descriptor),
         "diff_id": str(layer.diff_id),
         "unpacked": layer.unpacked,
     }
@@ -91,14 +92,3 @@ def _to_json(key: Digest, layer: Layer) -> dict[str, object]:
 def _sum(record: Mapping[str, object]) -> str:
     """One flipped bit in a record must not become a wrong diff_id in an image (fault 16)."""
     return str(Digest.sha256(canonical_json({key: value for key, value in record.items() if key != "sum"})))
-
-
-def _descriptor(descriptor: Descriptor) -> dict[str, object]:
-    made: dict[str, object] = {
-        "mediaType": descriptor.media_type,
-        "digest": str(descriptor.digest),
-        "size": descriptor.size,
-    }
-    if descriptor.annotations:
-        made["annotations"] = dict(descriptor.annotations)
-    return made
