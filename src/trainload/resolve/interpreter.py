@@ -135,4 +135,12 @@ def _sums(build: Build, architecture: str, http: Http, mirrors: Sequence[str]) -
             continue
         return {name: sha256 for sha256, name in re.findall(r"(?m)^([0-9a-f]{64}) [ *](\S+)$", text)}
     assert failure is not None
-    raise failure
+    raise FetchError(
+        Text("the hashes of Python {version} could not be fetched", version=build.version),
+        got=f"{failure.text}: {failure.got}",
+        hints=[
+            Text("name a mirror of python-build-standalone in mirrors.python of [tool.trainload]"),
+            Text("or leave python out: the base has its own"),
+        ],
+        retryable=failure.retryable,
+    )
