@@ -22,6 +22,10 @@ def write_user(recipe: UserRecipe, sources: Sources, sink: ByteSink) -> Written:
     root = Root()
     write_accounts(root, accounts)
     with LayerWriter(sink) as writer:
+        for folder in ("etc", *((user.home.strip("/").rpartition("/")[0],) if user in accounts.users else ())):
+            writer.directory(
+                folder
+            )  # as below; a folder no layer names is closed to ordinary users in Docker 20.10
         for path in sorted(root.nodes):
             node = root.nodes[path]
             if node.kind is MemberKind.FILE and node.content is not None:

@@ -85,12 +85,15 @@ def write_bytecode(
 
 
 def _write(tree: DiskTree, sink: ByteSink) -> Written:
-    """What was compiled, as a layer; only ``__pycache__`` folders are ours, those above are the layers' below."""
+    """What was compiled, as a layer.
+
+    Folders above ``__pycache__`` are named too, with the attributes they have below: Docker 20.10 makes folders
+    that a layer does not name such that an ordinary user cannot enter them.
+    """
     with LayerWriter(sink) as out:
         for entry in tree.walk(lambda _: True):
             if entry.kind is EntryKind.FOLDER:
-                if entry.path.endswith("/__pycache__"):
-                    out.directory(entry.path)
+                out.directory(entry.path)
             elif entry.kind is EntryKind.FILE:
                 _file(tree, entry, out)
         return out.close()
