@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -60,11 +61,9 @@ def check_ownership(owners: Mapping[str, Claims]) -> None:
 
 def case_clashes(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Pairs of paths that a file system ignoring case or Unicode form would hold as one (THREATS W28)."""
-    import unicodedata
-
     seen: dict[str, str] = {}
-    for path in sorted(paths):
-        key = unicodedata.normalize("NFKC", path).casefold()
+    for path in sorted(set(paths)):
+        key = path.lower() if path.isascii() else unicodedata.normalize("NFKC", path).casefold()
         first = seen.setdefault(key, path)
         if first != path:
             yield first, path

@@ -22,7 +22,7 @@ _DAMAGED: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # i
 _BATCH = 1 << 18
 """Bytes that go to a thread at once: handing over costs more than hashing a small file."""
 _QUEUED = 8
-_PIECE = 1 << 17
+_PIECE = 1 << 19
 """At most so much of a member is inflated at once: it is hashed twice while a core's cache has it."""
 _SMALL = 1 << 14
 

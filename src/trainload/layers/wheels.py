@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from trainload.errors import Place, Text
-from trainload.events import SILENT, Moved, Reporter, Said
+from trainload.events import SILENT, Level, Moved, Reporter, Said
 from trainload.layers.model import ByteSink, Sources, Written
-from trainload.layers.ownership import check_ownership, claims_of, runs_at_start
+from trainload.layers.ownership import case_clashes, check_ownership, claims_of, runs_at_start
 from trainload.layers.place import ROOT
 from trainload.layers.verify import Deflated, check_sha256
 from trainload.layers.wheel import Wheel, read_wheel
@@ -141,8 +141,19 @@ def _checked(stream: BinaryIO, name: str, member: Member, promise: Deflated) -> 
     check_sha256(promise, digest.digest())
 
 
-def _tell(wheels: Iterable[Wheel], reporter: Reporter) -> None:
-    """THREATS W29."""
+def _tell(wheels: list[Wheel], reporter: Reporter) -> None:
+    """What is allowed and still worth a word (THREATS W28, W29)."""
+    clashes = list(case_clashes(item.path for wheel in wheels for item in wheel.items))
+    if clashes:
+        first, second = clashes[0]
+        text = Text(
+            "{count} pairs of files differ only in case or form of letters, such as /{first} and /{second}:"
+            " other systems cannot hold both",
+            count=len(clashes),
+            first=first,
+            second=second,
+        )
+        reporter.report(Said(text, Level.WARNING))
     for wheel in wheels:
         for item in wheel.items:
             if runs_at_start(item.path):

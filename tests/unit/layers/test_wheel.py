@@ -319,16 +319,25 @@ def test_W28_names_that_one_file_system_holds_as_one_are_found() -> None:
     assert len(list(case_clashes(paths))) == 3
 
 
+class Listener:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def report(self, event: Event, /) -> None:
+        if isinstance(event, Said):
+            self.said.append(str(event.text))
+
+
+def test_W28_they_are_told_and_kept() -> None:
+    made, listener = Made(files={"demo/A.py": b"", "demo/a.py": b"", "demo/b.py": b""}), Listener()
+    found = unpacked({made.file: made.bytes()}, listener)
+    assert {f"{SITE}/demo/A.py", f"{SITE}/demo/a.py"} <= found.keys()
+    assert len(listener.said) == 1
+    assert f"/opt/venv/{SITE}/demo/A.py and /opt/venv/{SITE}/demo/a.py" in listener.said[0]
+
+
 @pytest.mark.parametrize("name", ["demo.pth", "sitecustomize.py", "usercustomize.py", "demo.egg-link"])
 def test_W29_what_python_runs_at_start_is_reported(name: str) -> None:
-    class Listener:
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        def report(self, event: Event, /) -> None:
-            if isinstance(event, Said):
-                self.said.append(str(event.text))
-
     made, listener = Made(files={name: b""}), Listener()
     assert f"{SITE}/{name}" in unpacked({made.file: made.bytes()}, listener)
     assert listener.said == [f"{made.file} has {name}, which Python runs when it starts"]
