@@ -28,7 +28,7 @@ MIRRORS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 _FOLDER = "etc/apt/mirrors"
-_HEAD = "# One address per line, the first that answers is used (apt-transport-mirror(1)); put yours on top.\n"
+_HEAD = "# Addresses, the lowest priority is asked first (apt-transport-mirror(1)); add yours with priority:0\n"
 _KEYRINGS = ("usr/share/keyrings/{}-archive-keyring.pgp", "usr/share/keyrings/{}-archive-keyring.gpg")
 
 
@@ -49,6 +49,7 @@ def install(root: Root, suite: str, architecture: str) -> None:
         ]
         stanzas.append("".join(f"{line}\n" for line in lines))
     for archive in sorted({pocket.archive for pocket in known.pockets_for(architecture)}):
-        text = _HEAD + "".join(f"{mirror}\n" for mirror in MIRRORS[archive])
+        lines = [f"{mirror}\tpriority:{number}\n" for number, mirror in enumerate(MIRRORS[archive], 1)]
+        text = _HEAD + "".join(lines)
         root.write(f"{_FOLDER}/{archive}.list", text.encode())
     root.write(f"etc/apt/sources.list.d/{known.distribution}.sources", "\n".join(stanzas).encode())
