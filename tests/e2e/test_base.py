@@ -21,6 +21,7 @@ import pytest
 
 from trainload.errors import FetchError
 from trainload.layers.debian.ar import Window, members
+from trainload.layers.debian.archives import MIRROR
 from trainload.layers.debian.base import write_base
 from trainload.layers.debian.exclude import rules
 from trainload.lock.model import ArchivePath, File
@@ -40,7 +41,7 @@ MADE = re.compile(
     | etc/python3
     | etc/(ld\.so\.cache|ca-certificates\.conf|adduser\.conf|python3/debian_config|dpkg/origins/default)
     | etc/ssl/certs/.* | etc/alternatives/.*
-    | etc/dpkg/dpkg\.cfg\.d/trainload | etc/apt/(mirrors|sources\.list\.d)(/.*)?
+    | etc/dpkg/dpkg\.cfg\.d/trainload | etc/apt/sources\.list\.d(/.*)?
     | etc/security/opasswd
     | etc/opt | var/opt | opt | srv | mnt | media | var/mail | var/spool/mail | var/run | var/lock | run/lock
     | var/log/(wtmp|btmp|lastlog) | var/lib/shells\.state | home/app | root/\.(profile|bashrc) | usr/share/info/dir
@@ -320,8 +321,11 @@ def test_caches_are_those_the_images_own_tools_make(world: World, suite: str, tm
 def test_apt_installs_more_in_a_dev_base(world: World, suite: str, tmp_path: Path) -> None:
     needs_root()
     root = unpacked(world.layer(suite, "dev"), tmp_path / "root")
-    for path in (root / "etc/apt/mirrors").iterdir():
-        path.write_text(world.services.archives.of(path.stem)[0].url + "\n")
+    (listed,) = (root / "etc/apt/sources.list.d").iterdir()
+    ours = re.sub(
+        rf"{re.escape(MIRROR)}/(\S+)", lambda match: world.services.archives.of(match[1])[0].url, listed.read_text()
+    )
+    listed.write_text(ours)
     for name in ("resolv.conf", "hosts"):
         if Path("/etc", name).exists():
             shutil.copy(Path("/etc", name), root / "etc" / name)

@@ -1,39 +1,22 @@
-"""apt's list of archives inside a ``dev`` image: the distribution's own suites on public mirrors, tried in turn.
+"""apt's list of archives inside a ``dev`` image: the distribution's own suites, on a public mirror.
 
-The lock keeps no addresses and the image's digest may not depend on the machine, so the image names public
-mirrors in one plain file per archive; ``mirror+file`` (apt-transport-mirror(1)) falls back from one to the next.
+The lock keeps no addresses and the image's digest may not depend on the machine, so the image names one mirror
+that holds all archives; the user's own goes into the same file. (apt's ``mirror+file`` with several would try
+them in turn, but apt 2.6 was seen to wait for minutes on one that does not answer.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from trainload.layers.debian.root import Root
 from trainload.lock.distribution.suites import SUITES
 
-MIRRORS: Mapping[str, tuple[str, ...]] = {
-    "debian": (
-        "https://mirrors.kernel.org/debian", "https://mirrors.tuna.tsinghua.edu.cn/debian",
-        "https://mirrors.ustc.edu.cn/debian",
-    ),
-    "debian-security": (
-        "https://mirrors.tuna.tsinghua.edu.cn/debian-security", "https://mirrors.ustc.edu.cn/debian-security",
-    ),
-    "ubuntu": (
-        "https://mirrors.kernel.org/ubuntu", "https://mirrors.tuna.tsinghua.edu.cn/ubuntu",
-        "https://mirrors.ustc.edu.cn/ubuntu",
-    ),
-    "ubuntu-ports": (
-        "https://mirrors.tuna.tsinghua.edu.cn/ubuntu-ports", "https://mirrors.ustc.edu.cn/ubuntu-ports",
-    ),
-}  # fmt: skip
-_FOLDER = "etc/apt/mirrors"
-_HEAD = "# Addresses, the lowest priority is asked first (apt-transport-mirror(1)); add yours with priority:0\n"
+MIRROR = "https://mirrors.tuna.tsinghua.edu.cn"
+"""It has each archive under the archive's own name."""
 _KEYRINGS = ("usr/share/keyrings/{}-archive-keyring.pgp", "usr/share/keyrings/{}-archive-keyring.gpg")
 
 
 def install(root: Root, suite: str, architecture: str) -> None:
-    """Write the lists into ``root``, if apt is there and the suite is known."""
+    """Write the list into ``root``, if apt is there and the suite is known."""
     known = SUITES.get(suite)
     if known is None or not root.has("usr/bin/apt-get"):
         return
@@ -42,14 +25,10 @@ def install(root: Root, suite: str, architecture: str) -> None:
     for pocket in known.pockets_for(architecture):
         lines = [
             "Types: deb",
-            f"URIs: mirror+file:/{_FOLDER}/{pocket.archive}.list",
+            f"URIs: {MIRROR}/{pocket.archive}",
             f"Suites: {pocket.suite}",
             f"Components: {' '.join(known.components)}",
             *([f"Signed-By: /{keyring}"] if keyring else []),
         ]
         stanzas.append("".join(f"{line}\n" for line in lines))
-    for archive in sorted({pocket.archive for pocket in known.pockets_for(architecture)}):
-        lines = [f"{mirror}\tpriority:{number}\n" for number, mirror in enumerate(MIRRORS[archive], 1)]
-        text = _HEAD + "".join(lines)
-        root.write(f"{_FOLDER}/{archive}.list", text.encode())
     root.write(f"etc/apt/sources.list.d/{known.distribution}.sources", "\n".join(stanzas).encode())
