@@ -167,6 +167,12 @@ def make(name: str, limits: Limits, found: Hierarchy) -> Group | None:
     return group if folders else None
 
 
+def forget(name: str, found: Hierarchy) -> None:
+    """Remove the group a killed run left behind, if there is one."""
+    places = {own if found.version == 1 else _parent_v2(own) for own in found.folders.values()}
+    Group(found.version, {str(place): place / name for place in places if place is not None}).remove()
+
+
 def _write(group: Group, file: str, value: str) -> None:
     folder = group.folders.get(file.partition(".")[0])
     # without swap accounting the swap files are missing: then there is nothing to limit

