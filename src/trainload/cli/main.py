@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -213,13 +214,21 @@ class _Stopped(BaseException):
         self.number = number
 
 
+_GRACE = 3.0  # seconds for unwinding
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """The first signal unwinds, so that what is half written is taken back; the second ends the process."""
+    """The first signal unwinds, so that what is half written is taken back; the second ends the process.
+
+    A thread that waits for a silent server would hold the end up for minutes: after the grace the process ends
+    as it would by SIGKILL, which the store survives by design (THREATS fault 12).
+    """
     for one in _SIGNALS:
         signal.signal(one, signal.SIG_DFL)
+    watch = threading.Timer(_GRACE, os._exit, [128 + number])
+    watch.daemon = True
+    watch.start()
     raise _Stopped(number)
 
 

@@ -1,0 +1,59 @@
+"""A signal ends a command cleanly: one line at most, nothing half-written (THREATS fault 12)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that takes connections and never answers."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        server.settimeout(30)
+        yield server
+
+
+def locking(project: Path, home: Path, server: socket.socket) -> subprocess.Popen[str]:
+    """``trainload lock`` waiting for an archive that stays silent."""
+    address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    (project / "requirements.txt").write_text("six\n")
+    (project / "train.py").write_text("import six\n")
+    return subprocess.Popen(
+        [sys.executable, "-m", "trainload", "lock"],
+        cwd=project,
+        env={
+            **os.environ,
+            "TRAINLOAD_HOME": str(home),
+            "TRAINLOAD_MIRRORS_APT": f"{address}/{{distribution}}",
+            "TRAINLOAD_INDEX_URL": f"{address}/simple",
+        },
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_waiting_command_at_once_and_leaves_nothing(
+    tmp_path: Path, silent: socket.socket, number: signal.Signals, code: int
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    child = locking(project, tmp_path / "home", silent)
+    connection, _ = silent.accept()
+    began = time.monotonic()
+    os.killpg(child.pid, number)
+    out, err = child.communicate(timeout=60)
+    connection.close()
+    assert child.returncode == code
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in err and out == ""
+    assert sorted(path.name for path in project.iterdir()) == ["requirements.txt", "train.py"]
