@@ -23,9 +23,6 @@ from trainload.digest import Digest
 from trainload.errors import LayerError, Place, RunError, Text
 from trainload.events import SILENT, Began, Ended, How, Reporter
 from trainload.limits import DEFAULT, Limits
-from trainload.run.inflate import TarStream
-from trainload.run.placing import Placing
-from trainload.run.rootdir import RootDir
 
 FORMAT = 1
 """Of an unpacked layer; another one is made again."""
@@ -188,6 +185,11 @@ def _replace(path: Path, value: dict[str, object]) -> None:
 
 def _fill(layer: LayerBlob, temporary: Path, reporter: Reporter, limits: Limits) -> int:
     """Unpack into ``temporary`` and check the digest; bytes of the tar stream."""
+    # not needed by a run whose layers are all there
+    from trainload.run.inflate import TarStream
+    from trainload.run.placing import Placing
+    from trainload.run.rootdir import RootDir
+
     files = temporary / "fs"
     files.mkdir(parents=True, mode=0o755)
     name = layer.title or str(layer.diff_id)
