@@ -12,7 +12,7 @@ from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
 
 _TEXTS = (
-    "usr/share/base-passwd/", "usr/share/base-files/", "usr/share/libc-bin/", "usr/share/readline/inputrc",
+    "usr/share/base-passwd/", "usr/share/base-files/", "usr/share/libc-bin/", "usr/share/readline/inputrc", "usr/share/adduser/adduser.conf",
     "usr/share/debianutils/shells", "etc/ld.so.conf", SYSUSERS, CERTIFICATES,
 )  # fmt: skip
 _COPIES = {
@@ -24,8 +24,9 @@ _COPIES = {
     "usr/share/base-files/info.dir": "usr/share/info/dir",
     "usr/share/libc-bin/nsswitch.conf": "etc/nsswitch.conf",
     "usr/share/readline/inputrc": "etc/inputrc",
+    "usr/share/adduser/adduser.conf": "etc/adduser.conf",
 }
-"""Default → where a postinst copies it if nothing is there (base-files, libc-bin, readline-common)."""
+"""Default → where a postinst copies it if nothing is there (base-files, libc-bin, readline-common, adduser)."""
 _FOLDERS = ("mnt", "srv", "opt", "etc/opt", "var/opt", "media")
 _LOCAL = ("", "/share", "/share/man", "/bin", "/games", "/lib", "/include", "/sbin", "/src", "/etc")
 _ADD_SHELL = re.compile(r"^\s*add-shell\s+(/[\w./-]+)", re.MULTILINE)

@@ -14,6 +14,7 @@ from trainload.layers.debian import alternatives
 from trainload.layers.debian.deb import ControlFile
 
 MODELLED: Mapping[str, str] = {
+    "adduser": "effects: adduser.conf",
     "apt": "user _apt: accounts; timers: no init system",
     "base-files": "effects: copies, folders, links",
     "base-passwd": "accounts: the masters",
@@ -65,7 +66,7 @@ _KNOWN_HELPERS = frozenset(
 )  # fmt: skip
 _IDLE = re.compile(
     r"""(
-      \#.* | set\s+[-+]\w+ | exit(\s+\d+)? | : | true | return(\s+\d+)? | ;;
+      \#.* | set\s+[-+]\w+ | exit(\s+\d+)? | : | true | break | continue | return(\s+\d+)? | ;;
     | \(?[\w|*" -]+\)\s*(:|exit\s+\d+)?\s*(;;)?
     | esac | fi | else | then | done | do | \} | \{ | \w+\s*\(\)\s*\{? | case\b.*
     | (el)?if\b.* | while\b.* | for\b.* | \w+=.* | echo\b.*>&2.* | echo\b.* | printf\b.*
