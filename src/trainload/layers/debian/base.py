@@ -41,7 +41,7 @@ from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import MiB
 from trainload.plan.model import BaseRecipe
 
-HELD = 96 * MiB
+HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
 _WORKERS = 4
 

@@ -12,7 +12,8 @@ from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
 
 _TEXTS = (
-    "usr/share/base-passwd/", "usr/share/base-files/", "usr/share/libc-bin/", "usr/share/readline/inputrc", "usr/share/adduser/adduser.conf",
+    "usr/share/base-passwd/", "usr/share/base-files/", "usr/share/libc-bin/", "usr/share/readline/inputrc",
+    "usr/share/adduser/adduser.conf",
     "usr/share/debianutils/shells", "etc/ld.so.conf", SYSUSERS, CERTIFICATES,
 )  # fmt: skip
 _COPIES = {
