@@ -21,9 +21,9 @@ import pytest
 
 from trainload.errors import FetchError
 from trainload.layers.debian.ar import Window, members
-from trainload.layers.debian.archives import MIRROR
 from trainload.layers.debian.base import write_base
 from trainload.layers.debian.exclude import rules
+from trainload.lock.distribution.mirrors import PUBLIC
 from trainload.lock.model import ArchivePath, File
 from trainload.plan.model import BaseRecipe
 from trainload.resolve.archives import find_archives
@@ -322,8 +322,9 @@ def test_apt_installs_more_in_a_dev_base(world: World, suite: str, tmp_path: Pat
     needs_root()
     root = unpacked(world.layer(suite, "dev"), tmp_path / "root")
     (listed,) = (root / "etc/apt/sources.list.d").iterdir()
+    mirror = PUBLIC["debian"][0].removesuffix("/debian")
     ours = re.sub(
-        rf"{re.escape(MIRROR)}/(\S+)", lambda match: world.services.archives.of(match[1])[0].url, listed.read_text()
+        rf"{re.escape(mirror)}/(\S+)", lambda match: world.services.archives.of(match[1])[0].url, listed.read_text()
     )
     listed.write_text(ours)
     for name in ("resolv.conf", "hosts"):

@@ -13,41 +13,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from trainload.errors import ConfigError, LockError, Place, Text
+from trainload.lock.distribution.mirrors import PUBLIC
 from trainload.lock.distribution.suites import ARCHIVES
 from trainload.lock.model import ArchivePath
 from trainload.resolve import apt
-
-PUBLIC: Mapping[str, tuple[str, ...]] = {
-    "debian": (
-        "https://mirrors.tuna.tsinghua.edu.cn/debian",
-        "https://mirrors.ustc.edu.cn/debian",
-        "https://mirrors.kernel.org/debian",
-        "https://mirrors.aliyun.com/debian",
-        "https://repo.huaweicloud.com/debian",
-        "https://ftp.fau.de/debian",
-    ),
-    "debian-security": (
-        "https://mirrors.tuna.tsinghua.edu.cn/debian-security",
-        "https://mirrors.ustc.edu.cn/debian-security",
-        "https://mirrors.aliyun.com/debian-security",
-        "https://repo.huaweicloud.com/debian-security",
-    ),
-    "ubuntu": (
-        "https://mirrors.tuna.tsinghua.edu.cn/ubuntu",
-        "https://mirrors.ustc.edu.cn/ubuntu",
-        "https://mirrors.kernel.org/ubuntu",
-        "https://mirrors.aliyun.com/ubuntu",
-        "https://repo.huaweicloud.com/ubuntu",
-        "https://ftp.fau.de/ubuntu",
-    ),
-    "ubuntu-ports": (
-        "https://mirrors.tuna.tsinghua.edu.cn/ubuntu-ports",
-        "https://mirrors.ustc.edu.cn/ubuntu-ports",
-        "https://mirrors.aliyun.com/ubuntu-ports",
-        "https://repo.huaweicloud.com/ubuntu-ports",
-    ),
-}
-"""Well-known mirrors for a machine that knows none; asked in this order."""
 
 _KNOWN_TO_TOOLS = (
     "usr/sbin/debootstrap",

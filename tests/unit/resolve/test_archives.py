@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from trainload.errors import ConfigError, LockError
+from trainload.lock.distribution.mirrors import PUBLIC
 from trainload.lock.model import ArchivePath
 from trainload.resolve import apt
 from trainload.resolve.apt import Source
-from trainload.resolve.archives import PUBLIC, Root, find_archives
+from trainload.resolve.archives import Root, find_archives
 from trainload.resolve.cache import KEPT, FolderCache
 
 

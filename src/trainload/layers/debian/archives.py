@@ -8,10 +8,9 @@ them in turn, but apt 2.6 was seen to wait for minutes on one that does not answ
 from __future__ import annotations
 
 from trainload.layers.debian.root import Root
+from trainload.lock.distribution.mirrors import PUBLIC
 from trainload.lock.distribution.suites import SUITES
 
-MIRROR = "https://mirrors.tuna.tsinghua.edu.cn"
-"""It has each archive under the archive's own name."""
 _KEYRINGS = ("usr/share/keyrings/{}-archive-keyring.pgp", "usr/share/keyrings/{}-archive-keyring.gpg")
 
 
@@ -25,7 +24,7 @@ def install(root: Root, suite: str, architecture: str) -> None:
     for pocket in known.pockets_for(architecture):
         lines = [
             "Types: deb",
-            f"URIs: {MIRROR}/{pocket.archive}",
+            f"URIs: {PUBLIC[pocket.archive][0]}",
             f"Suites: {pocket.suite}",
             f"Components: {' '.join(known.components)}",
             *([f"Signed-By: /{keyring}"] if keyring else []),
