@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from trainload.errors import Text
-from trainload.events import SILENT, Began, Ended, How, Level, Moved, Reporter, Said
+from trainload.events import SILENT, Level, Moved, Reporter, Said
 from trainload.layers.debian import (
     accounts as accounts_of,
 )
@@ -39,7 +39,7 @@ from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import MiB
-from trainload.plan.model import BaseRecipe
+from trainload.plan.model import BaseRecipe, recipe_key
 
 HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
@@ -62,7 +62,8 @@ def write_base(
 ) -> Written:
     """The layer of ``recipe``; scripts that are not modelled are told to ``reporter``.
 
-    ``held``: unpacked bytes kept in memory; what does not fit is decompressed twice.
+    ``held``: unpacked bytes kept in memory; what does not fit is decompressed twice. Reports ``Moved`` (bytes of
+    packages read) for the task ``recipe_key(recipe)``, which the caller begins and ends.
 
     Raises :class:`LayerError` for a broken or hostile package, for paths with two owners, and with
     ``configure = "error"`` for scripts that are not modelled.
@@ -103,10 +104,8 @@ def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, budget:
             lambda path, kind: exclude.excluded(path, kind, chosen), effects.wanted,
         )  # fmt: skip
 
-    label = f"{recipe.distribution} {recipe.suite} {recipe.profile}"
-    task = f"base {label}"
+    task = str(recipe_key(recipe))
     sizes = [package.file.size or 0 for package in recipe.packages]
-    reporter.report(Began(task, label, sum(sizes)))
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _WORKERS), thread_name_prefix="trainload-deb") as pool:
         done = 0
         try:
@@ -117,7 +116,6 @@ def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, budget:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    reporter.report(Ended(task, label, How.MADE, done))
 
 
 def _accounts(packages: Sequence[Indexed]) -> Accounts:

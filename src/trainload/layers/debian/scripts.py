@@ -71,7 +71,8 @@ _IDLE = re.compile(
     | esac | fi | else | then | done | do | \} | \{ | \w+\s*\(\)\s*\{? | case\b.*
     | (el)?if\b.* | while\b.* | for\b.* | \w+=.* | echo\b.*>&2.* | echo\b.* | printf\b.*
     | \.\s+/usr/share/debconf/confmodule | db_(version|stop|go|input|get|set|fset|subst|reset|unregister|purge)\b.*
-    | (\[|test)\s.*(\]|\S)\s*(\|\||&&)\s*(true|:|exit\s\d+|return(\s\d+)?)
+    | (\[|test)\s.*(\]|\S)\s*(\|\||&&)\s*(true|:|continue|exit\s\d+|return(\s\d+)?) | continue | break
+    | (\S*/)?(\$\{?)?python[\w.]*\}?\s.*\b(py_compile|compileall)\b.*  # the bytecode layer's business
     | (export|unset|local|shift|umask)\b.*
     | dpkg-maintscript-helper\b.* | ldconfig\b.* | py3compile\b.* | update-menus\b.* | rm\b.* | rmdir\b.*
     | (deb-systemd-helper|deb-systemd-invoke|systemctl|invoke-rc\.d|update-rc\.d)\b.*

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from trainload.errors import FetchError, LayerError
-from trainload.events import Event, Said
+from trainload.events import Event, Moved, Said
 from trainload.layers.debian import index as indexing
 from trainload.layers.debian.base import write_base
 from trainload.layers.model import Written
 from trainload.layers.user import write_user
-from trainload.plan.model import BaseRecipe, UserRecipe
+from trainload.plan.model import BaseRecipe, UserRecipe, recipe_key
 from trainload.testing.debs import Item, MadeDeb, MadeSources
 
 MASTERS = (
@@ -161,6 +161,41 @@ def test_D10_scripts_are_never_run_and_told_by_name(sources: MadeSources, tmp_pa
     assert not mark.exists()
     assert [line.partition(":")[0] for line in heard] == ["odd", "odd"]
     assert "touch" in heard[0]
+
+
+def test_D10_byte_compilation_is_the_bytecode_layers_business_and_no_warning(sources: MadeSources) -> None:
+    script = """#!/bin/sh
+set -e
+case "$1" in
+    configure)
+        files=$(dpkg -L python3-odd | sed -n '/\\.py$/p')
+        for python in $(py3versions -s); do
+            [ -x /usr/bin/$python ] || continue
+            /usr/bin/$python -E -S /usr/lib/$python/py_compile.py $files
+            if grep -sq '^byte-compile[^#]*optimize' /etc/python3/debian_config; then
+                /usr/bin/$python -E -S -O /usr/lib/$python/py_compile.py $files
+            fi
+            python3 -m compileall -q /usr/lib/python3/dist-packages/odd
+        done
+    ;;
+esac
+"""
+    heard = Listening()
+    odd = replace(deb(Item("./a", b"x"), name="odd"), scripts={"postinst": script})
+    write_base(recipe(sources, odd), sources, io.BytesIO(), heard)
+    assert heard == []
+
+
+def test_progress_is_told_of_the_recipes_task_and_only_that(sources: MadeSources) -> None:
+    class Hearing(list[Event]):
+        def report(self, event: Event) -> None:
+            self.append(event)
+
+    heard = Hearing()
+    asked = recipe(sources, PASSWD, deb(Item("./a", b"x"), name="other"))
+    write_base(asked, sources, io.BytesIO(), heard)
+    sizes = [package.file.size or 0 for package in asked.packages]
+    assert heard == [Moved(str(recipe_key(asked)), sum(sizes[: n + 1])) for n in range(len(sizes))]
 
 
 def test_D16_files_of_an_unmerged_package_go_where_the_links_lead(sources: MadeSources) -> None:
