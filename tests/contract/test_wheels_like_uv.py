@@ -138,7 +138,7 @@ def compare(paths: list[Path], tmp: Path) -> list[str]:
     theirs = uvs_tree(venv)
     differ = []
     for path in sorted(mine.keys() | theirs.keys()):
-        if path.endswith(UNLIKE) or path in ("", ".lock") or (path in before and path not in mine):
+        if path.endswith(UNLIKE) or path in ("", "opt", ".lock") or (path in before and path not in mine):
             continue
         if mine.get(path) != theirs.get(path):
             differ.append(f"{path}: {mine.get(path)}, uv has {theirs.get(path)}")

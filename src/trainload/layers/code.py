@@ -17,11 +17,11 @@ from trainload.project.model import CodeFile, CodeListing
 OUTPUTS = "outputs"
 """The folder below the workdir that a run writes to; it must belong to the user."""
 
-_SYSTEM_FOLDERS = frozenset({
-    "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin",
-    "srv", "sys", "tmp", "usr", "var",
-})  # fmt: skip
-"""A directory entry would replace their attributes in the base (layer.md); as a workdir they stay as they are."""
+_ATTRIBUTES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
+_LINKS = frozenset({"bin", "sbin", "lib", "lib64", "var/run", "var/lock"})
+"""Links in a base with merged /usr: a directory entry would replace them."""
+_TOP = frozenset("boot dev etc home media mnt opt proc root run srv sys tmp usr var".split())  # noqa: SIM905 - words
+"""Folders of the base that do not become the user's when they are the workdir."""
 _CHUNK = 1 << 20
 
 OpenFile = Callable[[str], BinaryIO]
@@ -55,6 +55,9 @@ def write_code(recipe: CodeRecipe, listing: CodeListing, open_file: OpenFile, si
     owner = Owner(recipe.owner, recipe.owner)
     total = hashlib.sha256()
     with LayerWriter(sink) as out:
+        for path in _above(workdir):
+            mine = (path == workdir and path not in _TOP) or (path.startswith("home/") and path.count("/") == 1)
+            out.directory(path, mode=_ATTRIBUTES.get(path, 0o755), owner=owner if mine else Owner())
         for path, file in _entries(workdir, listing):
             if file is None:
                 out.directory(path, owner=owner)
@@ -76,8 +79,19 @@ def write_code(recipe: CodeRecipe, listing: CodeListing, open_file: OpenFile, si
     return written
 
 
+def _above(workdir: str) -> list[str]:
+    """The workdir and the folders above it, from the top, with the attributes they have in a base.
+
+    They are named because Docker 20.10 makes a folder that a layer does not name one that ordinary users cannot
+    enter; a directory entry replaces the attributes in lower layers (layer.md).
+    """
+    parts = workdir.split("/") if workdir else []
+    paths = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return [path for path in paths if path not in _LINKS]
+
+
 def _entries(workdir: str, listing: CodeListing) -> Iterator[tuple[str, CodeFile | None]]:
-    """Image paths in order, None for a folder: the workdir's, the listed files' and ``outputs``."""
+    """Image paths in order, None for a folder: the listed files' and ``outputs``."""
     found: dict[str, CodeFile | None] = {file.path: file for file in listing.files}
     for file in listing.files:
         parent = file.path.rpartition("/")[0]
@@ -85,8 +99,6 @@ def _entries(workdir: str, listing: CodeListing) -> Iterator[tuple[str, CodeFile
             found[parent] = None
             parent = parent.rpartition("/")[0]
     found.setdefault(OUTPUTS, None)
-    if workdir and workdir not in _SYSTEM_FOLDERS:
-        yield workdir, None
     for path in sorted(found):
         yield (f"{workdir}/{path}" if workdir else path), found[path]
 

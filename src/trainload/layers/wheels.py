@@ -14,7 +14,6 @@ from trainload.errors import Place, Text
 from trainload.events import SILENT, Level, Moved, Reporter, Said
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.ownership import case_clashes, check_ownership, claims_of, runs_at_start
-from trainload.layers.place import ROOT
 from trainload.layers.verify import Deflated, check_sha256
 from trainload.layers.wheel import Wheel, read_wheel
 from trainload.layers.wheeltree import Item
@@ -112,10 +111,8 @@ def _entries(files: Iterable[File], wheels: Iterable[Wheel]) -> Iterator[tuple[s
 
 
 def _add_parents(found: dict[str, tuple[File, Item] | None], path: str) -> None:
-    while path != ROOT:
-        path = path.rpartition("/")[0]
-        if path in found:
-            return
+    """``/opt`` too: Docker 20.10 makes a folder that a layer does not name one that ordinary users cannot enter."""
+    while (path := path.rpartition("/")[0]) and path not in found:
         found[path] = None
 
 

@@ -65,11 +65,28 @@ def test_the_order_of_the_listing_does_not_show() -> None:
     assert made(backwards) == made()
 
 
-@pytest.mark.parametrize("workdir", ["/", "/tmp", "/root"])
-def test_a_folder_of_the_base_keeps_its_attributes_as_a_workdir(workdir: str) -> None:
+@pytest.mark.parametrize(
+    ("workdir", "folders"),
+    [
+        ("/", {}),
+        ("/tmp", {"tmp": (0o1777, 0)}),
+        ("/root", {"root": (0o700, 0)}),
+        ("/lib/app", {"lib/app": (0o755, 1000)}),
+        ("/home/me/app", {"home": (0o755, 0), "home/me": (0o755, 1000), "home/me/app": (0o755, 1000)}),
+        ("/var/tmp/x/y", {"var": (0o755, 0), "var/tmp": (0o1777, 0), "var/tmp/x": (0o755, 0),
+                          "var/tmp/x/y": (0o755, 1000)}),
+    ],
+)  # fmt: skip
+def test_folders_above_are_named_and_keep_the_bases_attributes(
+    workdir: str, folders: dict[str, tuple[int, int]]
+) -> None:
     found = entries(made(workdir=workdir)[0])
-    assert workdir.strip("/") not in found
-    assert f"{workdir.strip('/')}/train.py".strip("/") in found
+    base = workdir.strip("/")
+    above = {
+        name: (info.mode, info.uid) for name, info in found.items() if not name.startswith(f"{base}/".lstrip("/"))
+    }
+    assert above == folders
+    assert f"{base}/train.py".strip("/") in found
 
 
 def test_the_content_is_another_for_another_name_mode_target_or_byte() -> None:

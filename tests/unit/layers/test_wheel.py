@@ -358,6 +358,6 @@ def test_parents_are_plain_folders_below_the_environment_only() -> None:
     found = unpacked({Made().file: Made().bytes()})
     folders = {path: value for path, value in found.items() if value[1] is None}
     assert set(folders) == {
-        "opt/venv", "lib", "lib/python3.11", SITE, f"{SITE}/demo", f"{SITE}/demo-1.0.dist-info",
+        "opt", "opt/venv", "lib", "lib/python3.11", SITE, f"{SITE}/demo", f"{SITE}/demo-1.0.dist-info",
     }  # fmt: skip
     assert set(folders.values()) == {(0o755, None)}
