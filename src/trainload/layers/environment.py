@@ -21,8 +21,8 @@ def write_environment(recipe: EnvironmentRecipe, sink: ByteSink) -> Written:
     root = VENV.lstrip("/")
     minor = ".".join(recipe.python.split(".")[:2])
     with LayerWriter(sink) as out:
-        out.directory(root)
-        out.directory(f"{root}/bin")
+        for folder in (root.partition("/")[0], root, f"{root}/bin"):  # Docker 20.10 closes a folder left out
+            out.directory(folder)
         out.file(f"{root}/bin/activate", _ACTIVATE.encode())
         out.symlink(f"{root}/bin/python", recipe.interpreter)
         out.symlink(f"{root}/bin/python3", "python")

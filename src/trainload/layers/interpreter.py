@@ -84,7 +84,7 @@ def _path(member: Member, recipe: InterpreterRecipe) -> str:
 
 def _list(reader: TarReader, recipe: InterpreterRecipe) -> _Listing:
     listing = _Listing(frozenset(), {}, {}, {})
-    folders = {PLACE}
+    folders = {PLACE, PLACE.rpartition("/")[0]}  # Docker 20.10 closes a folder that a layer leaves out
     seen: set[str] = set()
     for member in reader:
         path = _path(member, recipe)
