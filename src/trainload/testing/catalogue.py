@@ -15,6 +15,7 @@ import string
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trainload.project.keys import KEYS
@@ -234,7 +235,11 @@ def update() -> list[str]:
     from babel.messages.pofile import write_po
 
     known = read_po() if PO.exists() else {}
-    catalog = Catalog(locale="zh_CN", project="Trainload", domain="trainload", fuzzy=False, charset="utf-8")
+    day = datetime(2026, 1, 1, tzinfo=UTC)  # the same bytes on every day
+    catalog = Catalog(
+        locale="zh_CN", project="Trainload", domain="trainload", fuzzy=False, charset="utf-8",
+        creation_date=day, revision_date=day,
+    )  # fmt: skip
     for msgid, files in sorted(wanted().items(), key=lambda item: (item[1][0], item[0].text)):
         name = msgid.text if msgid.plural is None else (msgid.text, msgid.plural)
         # one place per message: a file that uses it; line numbers would change every day
