@@ -19,7 +19,7 @@ from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text
 
 _DAMAGED: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # isal's stub says it is an instance
-_BATCH = 1 << 18
+_BATCH = 1 << 20
 """Bytes that go to a thread at once: handing over costs more than hashing a small file."""
 _QUEUED = 8
 _PIECE = 1 << 19
