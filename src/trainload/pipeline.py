@@ -101,6 +101,8 @@ class Wishes:
     upgrade: Upgrade | None = None
     platform: Platform | None = None
     """None: the first of the project's."""
+    here: bool = False
+    """The image is to run on this machine: its platform is taken where none is named."""
     references: Sequence[str] = ()
 
 
@@ -126,7 +128,7 @@ def build(site: Site, wishes: Wishes) -> Built:
 def plan(site: Site, wishes: Wishes) -> Planned:
     """What :func:`build` would make, complete, with nothing made yet; locks first if it must."""
     locked = lock(site, wishes)
-    target = wishes.platform or locked.lock.platforms[0]
+    target = wishes.platform or (Platform.host() if wishes.here else locked.lock.platforms[0])
     selection = select(locked.lock, target)
     listing = list_code(site.tree, locked.project)
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))

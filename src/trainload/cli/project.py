@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.running import Target
-from trainload.errors import Text
+from trainload.errors import Place, Text, UsageError
 
 if TYPE_CHECKING:
     from trainload.cli.world import World
+    from trainload.pipeline import Wishes
     from trainload.project.model import Resources
 
 
-def project_target(world: World, *, frozen: bool) -> tuple[Target, Resources]:
-    """The project's image and its defaults for a run. Raises :class:`TrainloadError`."""
-    from trainload.pipeline import Wishes, build
+def project_target(world: World, wishes: Wishes, *, runs: bool = False) -> tuple[Target, Resources]:
+    """The project's image and its defaults for a run. ``runs``: its own command is to be run.
 
-    built = build(world.site, Wishes(frozen=frozen))
+    Raises :class:`UsageError` when no command was found that could be run, :class:`TrainloadError`.
+    """
+    from trainload.pipeline import build
+
+    if runs:
+        _check_command(world, wishes)
+    built = build(world.site, replace(wishes, here=True))
     for warning in built.planned.plan.warnings:
         world.warn(warning)
     name = built.references[0]
     world.say(Text("{name}  {digest}", name=name, digest=built.image.digest))
     return Target(built.image, name), built.planned.locked.project.settings.run.value
+
+
+def _check_command(world: World, wishes: Wishes) -> None:
+    """Python without a script would wait for input or end at once: nothing was trained, and nobody would know."""
+    from trainload.project.detect import read_project
+    from trainload.project.model import Origin
+
+    project = read_project(world.site.tree, flags=wishes.flags, environ=world.environ)
+    if project.settings.command.origin is Origin.DEFAULT:
+        raise UsageError(
+            Text("no script to run was found in this folder"),
+            place=Place(str(world.cwd)),
+            want="train.py, main.py, or another script with if __name__ == '__main__'",
+            hints=[
+                Text('name it: command = ["python", "my_script.py"] in trainload.toml'),
+                Text("or open a shell: trainload shell"),
+            ],
+        )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from trainload.cli.options import pass_world
 from trainload.cli.running import Given, for_project, perform, run_options, stored_image, with_code
+from trainload.cli.wishes import build_options
 from trainload.cli.world import World
+
+if TYPE_CHECKING:
+    from trainload.pipeline import Wishes
 
 _BREAK = "\0--"  # where the user wrote -- ; click forgets it, and no argument can hold a NUL
 
@@ -38,8 +43,9 @@ def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
 @click.command(cls=RunCommand, context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[IMAGE] [-- ARGS…]", nargs=-1, type=click.UNPROCESSED)
 @pass_world
+@build_options
 @run_options
-def command(world: World, given: Given, *, words: tuple[str, ...]) -> int:
+def command(world: World, given: Given, wishes: Wishes, *, words: tuple[str, ...]) -> int:
     """Run the project in this folder, built first if needed, or an image.
 
     ARGS are added to the project's command; after an IMAGE they replace its command, as in Docker. What the
@@ -49,7 +55,7 @@ def command(world: World, given: Given, *, words: tuple[str, ...]) -> int:
     if image is None:
         from trainload.cli.project import project_target
 
-        target, defaults = project_target(world, frozen=given.frozen)
+        target, defaults = project_target(world, wishes, runs=not arguments and given.request.entrypoint is None)
         request = for_project(world, given, target, defaults)
         return perform(world, target, replace(request, arguments=arguments, append=True))
     target = stored_image(world, image)

@@ -49,14 +49,13 @@ _OPTIONS = (
     click.option("--stop-timeout", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS",
                  help="Between the stop signal and the end by force."),
     click.option("--code", is_flag=True, help="Mount this folder over the image's working directory, live."),
-    click.option("--frozen", is_flag=True, help="Refuse to change the lock."),
     click.option("--rm", "-i", "--interactive", "-t", "--tty", is_flag=True, expose_value=False, hidden=True,
                  help="As always here."),
 )  # fmt: skip
 
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
-    "shm_size", "gpus", "network", "hostname", "read_only", "stop_timeout", "code", "frozen",
+    "shm_size", "gpus", "network", "hostname", "read_only", "stop_timeout", "code",
 )  # fmt: skip
 
 
@@ -67,8 +66,6 @@ class Given:
     request: Request
     code: bool
     """Mount the project's folder live."""
-    frozen: bool
-    """Refuse to change the project's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def _given(world: World, values: dict[str, object]) -> Given:
         read_only=bool(values["read_only"]),
         grace=float(str(values["stop_timeout"])),
     )
-    return Given(request, bool(values["code"]), bool(values["frozen"]))
+    return Given(request, bool(values["code"]))
 
 
 def _limits(values: dict[str, object]) -> Limits:
