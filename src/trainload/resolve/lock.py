@@ -52,8 +52,11 @@ def make_lock(
     settings = project.settings
     upgrade = upgrade or Upgrade()
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
-    base = _base(settings, platforms, previous if not upgrade.everything else None, services)
-    interpreter = _interpreter(settings, base, platforms, root, services)
+    kept = previous if not upgrade.everything else None
+    base = _base(settings, platforms, kept, services)
+    interpreter = _kept_interpreter(settings, base, platforms, kept)
+    if interpreter is None:
+        interpreter = _interpreter(settings, base, platforms, root, services)
     python = interpreter.version if interpreter is not None else _full_version(base)
     request = PythonRequest(
         root=root,
@@ -126,6 +129,18 @@ def _full_version(base: DistributionBase) -> str:
         if package.name == f"python{base.python}" and match is not None:
             return match[1]
     return base.python
+
+
+def _kept_interpreter(
+    settings: Settings, base: DistributionBase, platforms: Sequence[Platform], previous: Lock | None
+) -> StandalonePython | None:
+    """The last lock's own Python, if one is still wanted and it is that."""
+    wanted = settings.python.value
+    old = previous.interpreter if previous is not None else None
+    if old is None or wanted is None or wanted == base.python:
+        return None
+    fits = f"{old.version}.".startswith(f"{wanted}.")
+    return old if fits and {platform.architecture for platform in platforms} == set(old.archives) else None
 
 
 def _interpreter(

@@ -12,7 +12,7 @@ import pytest
 from trainload.errors import ConfigError, LockError
 from trainload.events import Event, Level, Said
 from trainload.lock.diff import diff, sentences
-from trainload.lock.model import DistributionBase, Lock, ReleaseFile
+from trainload.lock.model import DistributionBase, File, Lock, ReleaseFile, StandalonePython, Url
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
 from trainload.platform import Platform
@@ -220,3 +220,15 @@ def test_a_failed_lock_leaves_nothing_behind(yard: Yard) -> None:
     with pytest.raises(LockError):
         yard.lock()
     assert sorted(path for path in yard.root.rglob("*")) == before
+
+
+def test_a_python_of_its_own_stays_until_it_is_to_be_upgraded(yard: Yard) -> None:
+    yard.write("")
+    first = yard.lock()
+    file = File("cpython-3.12.1.tar.gz", "1" * 64, 5, Url("https://python.example/cpython-3.12.1.tar.gz"))
+    own = StandalonePython("3.12.1", {platform.architecture: file for platform in first.platforms})
+    yard.write("", 'python = "3.12"', 'base = "apt:bookworm"')
+    again = yard.lock(replace(first, interpreter=own, python="3.12"))
+    assert (again.interpreter, again.python) == (own, "3.12")
+    yard.write("")
+    assert yard.lock(again).interpreter is None
