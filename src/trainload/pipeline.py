@@ -50,7 +50,6 @@ class Site:
     now: datetime
     """UTC."""
     cpus: int
-    offline: bool = False
     compile: Compiler | None = None
 
     @cached_property
@@ -103,6 +102,8 @@ class Wishes:
     """None: the first of the project's."""
     here: bool = False
     """The image is to run on this machine: its platform is taken where none is named."""
+    offline: bool = False
+    """Ask nobody: what is not on this machine is an error."""
     references: Sequence[str] = ()
 
 
@@ -111,7 +112,7 @@ def build(site: Site, wishes: Wishes) -> Built:
     with site.store.writing():
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
-        layers = _workshop(site, planned.locked).make(planned.plan, code)
+        layers = _workshop(site, planned.locked, wishes).make(planned.plan, code)
         finished = Plan(
             planned.plan.name,
             planned.plan.platform,
@@ -183,17 +184,16 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
 
     archives = find_archives(project.settings.mirrors.value.apt)
     cache = FolderCache(site.store.home / "cache" / "indexes")
+    http = changed(site.http, offline=wishes.offline)
 
     def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
-        return Distribution(
-            site.http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter
-        )
+        return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
-    services = resolve.Services(site.http, distribution, Uv(site.environ, site.offline), site.reporter)
+    services = resolve.Services(http, distribution, Uv(site.environ, wishes.offline), site.reporter)
     return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
 
 
-def _workshop(site: Site, locked: Locked) -> Workshop:
+def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
     """Archives are looked for only when a distribution file is to be fetched."""
     settings = locked.project.settings
     fetcher = Fetcher(
@@ -206,7 +206,7 @@ def _workshop(site: Site, locked: Locked) -> Workshop:
             credentials=credentials(settings.indexes.value),
             archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
         ),
-        offline=site.offline,
+        offline=wishes.offline,
         reporter=site.reporter,
     )
     return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.compile)

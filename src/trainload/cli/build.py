@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 @click.command("build", help="Make the image of the project in this folder; lock it first if it is not.")
 @click.option("-t", "--tag", "references", multiple=True, metavar="NAME[:TAG]", help="Name of the image.")
-@click.option("--offline", is_flag=True, help="Fetch nothing.")
 @pass_world
 @build_options
-def command(world: World, wishes: Wishes, references: tuple[str, ...], *, offline: bool) -> None:
+def command(world: World, wishes: Wishes, references: tuple[str, ...]) -> None:
     from trainload.pipeline import build
     from trainload.reference import Reference
 
     names = tuple(str(Reference.parse(reference)) for reference in references)
-    built = build(replace(world.site, offline=offline), replace(wishes, references=names))
+    built = build(world.site, replace(wishes, references=names))
     for warning in built.planned.plan.warnings:
         world.warn(warning)
     made = [item.layer.descriptor.size for item in built.layers if item.how is How.MADE]

@@ -40,6 +40,7 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
             flags={key: value for key, value in flags.items() if value not in (None, ())},
             frozen=bool(kwargs.pop("frozen")),
             allow_stale=bool(kwargs.pop("allow_stale")),
+            offline=bool(kwargs.pop("offline")),
             platform=Platform.parse(str(platform)) if platform else None,
         )
         return verb(world, wishes, *args, **kwargs)
@@ -50,4 +51,5 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
     called = click.option("--allow-stale", is_flag=True, help="Accept distribution indexes past their date.")(
         called
     )
+    called = click.option("--offline", is_flag=True, help="Fetch nothing.")(called)
     return click.option("--frozen", is_flag=True, help="Refuse to change the lock.")(called)

@@ -82,6 +82,11 @@ def open_pocket(pocket: Pocket, trust: Trust, services: Services) -> Opened:
 
     Raises :class:`SignatureError` (the gravest, if any archive answers) or :class:`FetchError`.
     """
+    if services.http.offline:
+        raise FetchError(
+            Text("the packages of {suite} cannot be chosen offline", suite=pocket.suite),
+            hints=[Text("run `trainload lock` once with a network")],
+        )
     roots = services.archives.of(pocket.archive)
     quick = replace(services.http, retry=Retry(tries=2, first=0.2), connect_timeout=5.0)
     refused: SignatureError | None = None

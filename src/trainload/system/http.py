@@ -115,6 +115,8 @@ class Http:
     limits: Limits = DEFAULT
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+    offline: bool = False
+    """Ask nobody: every request is an error."""
     proxies: Mapping[str, str] = field(default_factory=urllib.request.getproxies)
     _pools: dict[str, urllib3.PoolManager] = field(default_factory=dict)
 
@@ -204,6 +206,11 @@ class Http:
     def _request(self, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         import urllib3
 
+        if self.offline:
+            raise FetchError(
+                Text("{url} is not here, and nothing is fetched offline", url=shown(url)),
+                hints=[Text("run again with a network")],
+            )
         pool = self._pool(url)
         try:
             return pool.request(

@@ -25,6 +25,7 @@ class Folder:
 
     root: Path
     index: PackageIndex
+    server: FaultServer
     out: str = ""
     err: str = ""
 
@@ -54,7 +55,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     root = tmp_path / "project"
     root.mkdir()
     with FaultServer() as server:
-        made = Folder(root, PackageIndex(server))
+        made = Folder(root, PackageIndex(server), server)
         (root / "train.py").write_text("print('hello')\n")
         (root / "trainload.toml").write_text(f'index = "{made.index.url}"\n')
         base = DistributionBase("debian", "bookworm", "slim", ("tini",), (), {"amd64": ()}, "3.11", (2, 36))
@@ -128,3 +129,16 @@ def test_F05_a_lock_of_the_future_is_refused_and_left_alone(folder: Folder) -> N
 def test_what_makes_no_sense_is_a_wrong_command_line(folder: Folder, words: list[str]) -> None:
     assert folder(*words) == 2
     assert "--upgrade" in folder.err
+
+
+def test_fault_9_offline_asks_nobody_and_leaves_the_lock_alone(folder: Folder) -> None:
+    before = folder.file.read_bytes()
+    assert folder("--offline") == 1
+    assert "offline" in folder.err and "run again with a network" in folder.err
+    folder.file.unlink()
+    assert folder("--offline") == 1
+    assert "the packages of bookworm cannot be chosen offline" in folder.err
+    assert folder.server.requests == [] and not folder.file.exists()
+    folder.file.write_bytes(before)
+    assert folder() == 0
+    assert folder("--offline") == 0, folder.err

@@ -423,3 +423,9 @@ def test_D17_a_dependency_bomb_is_bounded_and_told_as_a_chain(world: World) -> N
     world.publish(base(*chain, stanza("bomb4000")))
     with pytest.raises(LockError, match="the dependencies of bomb0 do not end; got bomb0 → bomb1 → .* → … → "):
         world.resolve("bomb0")
+
+
+def test_fault_9_offline_no_archive_is_asked(world: World) -> None:
+    world.services = replace(world.services, http=replace(world.services.http, offline=True))
+    world.refused(FetchError, "the packages of bookworm", "cannot be chosen offline")
+    assert world.server.asked == []
