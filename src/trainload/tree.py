@@ -34,6 +34,8 @@ class Entry:
     """Nanoseconds since the epoch; a cache hint, never part of a digest."""
     foreign: bool = False
     """Owned by someone else than this user and root (THREATS F14)."""
+    private_group: bool = False
+    """Its group has nobody in it but this user, or root: what the group may write, nobody else may (F14)."""
 
 
 class Tree(Protocol):

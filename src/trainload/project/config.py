@@ -179,7 +179,7 @@ def _permissions(tree: Tree, file: str | None) -> Iterator[Text]:
     entry = tree.find(file) if file else None
     if entry is None or entry.kind is not EntryKind.FILE:
         return
-    if entry.mode & 0o022:
+    if entry.mode & 0o002 or (entry.mode & 0o020 and not entry.private_group):
         yield Text(
             "{file} can be written by other users of this machine (mode {mode}); chmod go-w {file}",
             file=entry.path, mode=f"{entry.mode:04o}",

@@ -8,11 +8,14 @@ without blocking (P03).
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -108,9 +111,10 @@ class DiskTree:
             target = os.readlink(name, dir_fd=folder)
         else:
             kind = EntryKind.OTHER
+        private = bool(mode & stat.S_IWGRP) and is_private_group(status.st_gid, self._user)
         return Entry(
             path, kind, status.st_size, mode & 0o7777, target, status.st_mtime_ns,
-            status.st_uid not in (self._user, 0),
+            status.st_uid not in (self._user, 0), private,
         )  # fmt: skip
 
     @contextmanager
@@ -156,6 +160,21 @@ class DiskTree:
                 Text("the file changed while it was read"), place=Place(path), retryable=True
             )
         return data
+
+
+@cache
+def is_private_group(gid: int, uid: int) -> bool:
+    """Whether nobody but the user ``uid`` and root is in the group: a user's own, of the same name.
+
+    Asked for groups that may write only: a directory service may take its time.
+    """
+    try:
+        group = grp.getgrgid(gid)
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    own = gid == user.pw_gid and group.gr_name == user.pw_name
+    return (own or gid == 0) and set(group.gr_mem) <= {user.pw_name, "root"}
 
 
 def _parts(path: str) -> list[str]:

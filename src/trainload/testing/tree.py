@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import BinaryIO
 
@@ -43,6 +43,7 @@ class MemoryTree:
         name: str = "project",
         modes: Mapping[str, int] | None = None,
         foreign: frozenset[str] = frozenset(),
+        private_group: bool = False,
     ) -> None:
         self._name = name
         self._nodes: dict[str, bytes | Link | Fifo | Sparse] = {}
@@ -55,6 +56,8 @@ class MemoryTree:
                 folder = "/".join(parts[:depth])
                 entries[folder] = Entry(folder, EntryKind.FOLDER, mode=(modes or {}).get(folder, 0o755))
             entries[path] = _entry(path, node, (modes or {}).get(path, 0o644), foreign=path in foreign)
+        if private_group:
+            entries = {path: replace(entry, private_group=True) for path, entry in entries.items()}
         self._entries = dict(sorted(entries.items()))
 
     @property

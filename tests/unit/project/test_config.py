@@ -171,6 +171,13 @@ def test_F14_a_configuration_that_others_can_write_is_warned_about(mode: int, wa
     assert any("can be written by other users" in text for text in found) == warned
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o664, False), (0o666, True)])
+def test_F14_the_users_own_group_is_nobody_else(mode: int, warned: bool) -> None:
+    nodes, modes = {"train.py": "", "trainload.toml": ""}, {"trainload.toml": mode}
+    found = [str(text) for text in read_project(MemoryTree(nodes, modes=modes, private_group=True)).warnings]
+    assert any("can be written by other users" in text for text in found) == warned
+
+
 def test_F14_a_configuration_of_another_user_is_warned_about() -> None:
     tree = MemoryTree({"train.py": "", "trainload.toml": ""}, foreign=frozenset({"trainload.toml"}))
     assert [str(w) for w in read_project(tree).warnings] == [

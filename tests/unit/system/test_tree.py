@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainload.errors import ConfigError
-from trainload.system.tree import DiskTree
+from trainload.system.tree import DiskTree, is_private_group
 from trainload.testing.tree import Fifo, Link, MemoryTree
 from trainload.tree import EntryKind, Tree
 
@@ -158,3 +158,21 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     tree.find("a/c/d.py")
     tree.read("a/c/d.py", limit=9)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file can be given to another group by root only")
+def test_F14_a_group_is_private_when_nobody_else_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("")
+    (tmp_path / "ours").write_text("")
+    (tmp_path / "quiet").write_text("")
+    os.chown(tmp_path / "mine", 0, 0)
+    os.chown(tmp_path / "ours", 0, 100)  # users: everyone's group on many machines
+    for name, mode in (("mine", 0o664), ("ours", 0o664), ("quiet", 0o644)):
+        (tmp_path / name).chmod(mode)
+    found = {entry.path: entry.private_group for entry in DiskTree(tmp_path).walk(lambda folder: True)}
+    assert found == {"mine": True, "ours": False, "quiet": False}
+
+
+def test_F14_a_group_or_user_nobody_knows_is_not_private() -> None:
+    assert not is_private_group(2**31 - 5, os.geteuid())
+    assert not is_private_group(os.getegid(), 2**31 - 5)
