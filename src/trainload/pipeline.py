@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -10,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainload.errors import LockError, Place, Text
+from trainload.errors import ConfigError, LockError, Place, Text
 from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
 from trainload.image.model import Image
@@ -35,6 +36,10 @@ from trainload.workshop import Code, Compiler, MadeLayer, Workshop
 
 if TYPE_CHECKING:
     from trainload.resolve.archives import Archives
+
+
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999, the last that RFC 3339 can write."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class Wishes:
 
 def build(site: Site, wishes: Wishes) -> Built:
     """The image of the project at ``site``, made and named. Raises :class:`TrainloadError`."""
+    created = _created(site.environ)
     with site.store.writing():
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
@@ -120,7 +126,7 @@ def build(site: Site, wishes: Wishes) -> Built:
             planned.plan.config,
             planned.plan.warnings,
         )
-        image = assemble(finished, [made.layer for made in layers], _created(site.environ))
+        image = assemble(finished, [made.layer for made in layers], created)
         references = tuple(wishes.references) or (finished.name,)
         site.store.commit_image(image, references)
     return Built(planned, image, layers, references)
@@ -229,6 +235,10 @@ class _ArchiveUrls:
 
 
 def _created(environ: Mapping[str, str]) -> str | None:
-    """The image's date: SOURCE_DATE_EPOCH (reproducible-builds.org), if it is set and a number."""
+    """The image's date: SOURCE_DATE_EPOCH (reproducible-builds.org), if it is set. Raises :class:`ConfigError`."""
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    return created_at(int(epoch)) if epoch.isdigit() else None
+    if not epoch:
+        return None
+    if not re.fullmatch("[0-9]{1,12}", epoch) or int(epoch) > _LAST_SECOND:
+        raise ConfigError(Text("{name} is no date", name="SOURCE_DATE_EPOCH"), got=epoch, want="seconds since 1970")
+    return created_at(int(epoch))

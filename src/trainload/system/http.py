@@ -32,7 +32,7 @@ _SHOWN_BODY = 1024  # bytes of an error's body that are read and told (THREATS R
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")  # RFC 9110 § 14.4
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")  # RFC 9110 § 14.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,9 @@ class Retry:
 
     def pause(self, attempt: int, retry_after: str | None, jitter: Callable[[], float]) -> float:
         """Seconds before try ``attempt`` + 1 (0-based); a server's Retry-After wins up to its bound."""
-        if retry_after is not None and retry_after.strip().isdigit():
-            return min(float(retry_after), self.longest_retry_after)
+        wanted = _count((retry_after or "").strip())
+        if wanted is not None:
+            return min(float(wanted), self.longest_retry_after)
         return min(self.cap, self.first * 2.0**attempt) * jitter()
 
 
@@ -138,8 +139,8 @@ class Http:
         response.close()
         if response.status != 200:
             raise StatusError(url, response.status, printable(response.reason or ""))
-        length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+        length = _count(response.headers.get("Content-Length", ""))
+        return length if "Content-Encoding" not in response.headers else None
 
     def download(
         self,
@@ -328,16 +329,21 @@ def _chunks(response: BaseHTTPResponse, size: int) -> Iterator[bytes]:
 
 def _check_length(response: BaseHTTPResponse, transfer: _Transfer) -> None:
     """Refuse a body that says beforehand that it is not the one expected (THREATS R02)."""
-    length = response.headers.get("Content-Length", "")
-    if not length.isdigit():
+    length = _count(response.headers.get("Content-Length", ""))
+    if length is None:
         return
-    whole = transfer.done + int(length)
+    whole = transfer.done + length
     if (whole != transfer.size) if transfer.size is not None else (whole > transfer.limit):
         raise FetchError(
             Text("{url} has another size than it should", url=shown(transfer.url)),
             got=f"{whole} bytes",
             want=f"{transfer.size} bytes" if transfer.size is not None else f"at most {transfer.limit} bytes",
         )
+
+
+def _count(text: str) -> int | None:
+    """A header's number; None for anything else, other scripts' digits and endless ones too."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _proxy_manager(proxy: str, ca_file: str | None) -> urllib3.ProxyManager:

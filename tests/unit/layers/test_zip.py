@@ -54,7 +54,7 @@ def members(data: bytes) -> list[str]:
         pytest.param(b"caf\xe9.py", "character set", id="W05-latin1"),
     ],
 )
-def test_W01_W05_a_name_that_could_lead_elsewhere_is_refused(
+def test_W01_W02_W03_W04_W05_a_name_that_could_lead_elsewhere_is_refused(
     refuses: Refuses, name: str | bytes, reason: str
 ) -> None:
     refuses(Made().file, with_part(Part(name, BODY)), reason)

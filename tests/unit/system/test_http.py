@@ -111,9 +111,17 @@ def test_fault_7_a_server_in_trouble_is_asked_again(server: FaultServer, status:
 
 def test_fault_7_retry_after_is_honoured_within_its_bound(server: FaultServer) -> None:
     pauses: list[float] = []
-    wait = [Reply(status=429, headers={"Retry-After": seconds}) for seconds in ("7", "99999", "junk", "-1")]
+    wait = [Reply(status=429, headers={"Retry-After": seconds}) for seconds in ("7", "99999", "junk", "²")]
     fetch(server.serve("/f", *wait, BODY), http(pauses))
     assert pauses == [7.0, 120.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("said", ["²", "9" * 5000, "-1", "0x10"])
+def test_R02_a_length_that_is_no_number_counts_as_none(server: FaultServer, said: str) -> None:
+    url = server.serve("/f", Reply(BODY, headers={"Content-Length": said, "Connection": "close"}))
+    with pytest.raises(FetchError):
+        http().get(url, limit=len(BODY) - 1)
+    assert http().size(url) is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 451, 501])

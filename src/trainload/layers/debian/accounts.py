@@ -16,6 +16,7 @@ USER = "app"
 USER_ID = 1000
 _SYSTEM_IDS = range(999, 99, -1)
 """systemd gives free ids downwards from 999 (sysusers.d(5)); Debian's adduser upwards from 100."""
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _ADDUSER = re.compile(r"^[^#\n]*\badduser\b((?:[^\n;&|]|\\\n)*)", re.MULTILINE)
 _NOLOGIN = "/usr/sbin/nologin"
@@ -140,9 +141,9 @@ def _declared(accounts: Accounts, words: Sequence[str]) -> Accounts:
         return Accounts.of(accounts.users, groups)
     uid_text, _, gid_text = ids.partition(":")
     known = {group.name: group.gid for group in accounts.groups}
-    number = int(uid_text) if uid_text.isdigit() else accounts.free()
-    gid = int(gid_text) if gid_text.isdigit() else known.get(gid_text or name, number)
-    if not _NAME.fullmatch(name):
+    number = int(uid_text) if _NUMBER.fullmatch(uid_text) else accounts.free()
+    gid = int(gid_text) if _NUMBER.fullmatch(gid_text) else known.get(gid_text or name, number)
+    if not _NAME.fullmatch(name) or any(":" in word for word in words[3:]):
         return accounts
     if kind == "g":
         return accounts if name in known else Accounts.of(accounts.users, (*accounts.groups, Group(name, number)))
@@ -170,9 +171,9 @@ def _added(accounts: Accounts, words: Sequence[str]) -> Accounts:
         elif not word.startswith("-") and not re.match(r"\d?[<>]|true$", word):
             names.append(word)
         position += 1
-    if len(names) != 1 or not _NAME.fullmatch(names[0]):
+    if len(names) != 1 or not _NAME.fullmatch(names[0]) or any(":" in value for value in options.values()):
         return accounts
-    number = int(options["--uid"]) if options["--uid"].isdigit() else accounts.free()
+    number = int(options["--uid"]) if _NUMBER.fullmatch(options["--uid"]) else accounts.free()
     known = {group.name: group.gid for group in accounts.groups}
     gid = known.get(options["--ingroup"] or names[0], number)
     user = User(names[0], number, gid, options["--gecos"], options["--home"], options["--shell"])
@@ -193,7 +194,7 @@ def _lines(lines: Iterable[str]) -> bytes:
 def _rows(data: bytes, file: str, columns: int) -> list[list[str]]:
     rows = [line.split(":") for line in data.decode("utf-8", "replace").splitlines() if line]
     for number, row in enumerate(rows, 1):
-        if len(row) != columns or not row[2].isdigit() or (columns == 7 and not row[3].isdigit()):
+        if len(row) != columns or not all(map(_NUMBER.fullmatch, row[2:4] if columns == 7 else row[2:3])):
             raise LayerError(Text("a line of the master file is malformed"), place=Place(file, line=number))
     return rows
 

@@ -335,6 +335,24 @@ def test_users_that_packages_declare_are_there(sources: MadeSources) -> None:
     assert "mail:x:8:yd" in content(layer, "etc/group").decode().splitlines()
 
 
+@pytest.mark.parametrize("row", ["root:*:\u00b2:0:root:/root:/bin/sh", "root:*:0:99999999999:root:/root:/bin/sh"])
+def test_numbers_of_users_that_are_none_are_refused(sources: MadeSources, row: str) -> None:
+    users = Item("./usr/share/base-passwd/passwd.master", f"{row}\n".encode())
+    with pytest.raises(LayerError, match="malformed"):
+        written(sources, MadeDeb("base-passwd").lists(users, MASTERS[1]))
+
+
+def test_a_declared_user_cannot_shift_the_fields_of_passwd(sources: MadeSources) -> None:
+    lines = b'u good \xc2\xb2 "a user" /srv\nu evil 2000 "x:/root:/bin/sh" /srv\n'
+    declared = deb(Item("./usr/lib/sysusers.d/x.conf", lines), name="daemon")
+    _, layer = written(sources, PASSWD, declared)
+    with tarfile.open(fileobj=io.BytesIO(layer), mode="r:gz") as archive:
+        passwd = archive.extractfile("etc/passwd")
+        assert passwd is not None
+        text = passwd.read()
+    assert b"evil" not in text and b"good:x:999:" in text
+
+
 def test_alternatives_in_plain_words_are_set(sources: MadeSources) -> None:
     script = (
         "#!/bin/sh\nupdate-alternatives --install /usr/bin/awk awk /usr/bin/mawk 5 \\\n"
