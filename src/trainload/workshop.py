@@ -6,15 +6,15 @@ when something is made, so that a build that finds everything is quick.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
-from trainload.errors import PlanError, Text
+from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, Descriptor, Layer
 from trainload.layers.model import ByteSink, Sources, Written
@@ -58,6 +58,19 @@ class MadeLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Stoppable:
+    """A sink that ends the work of whoever writes to it, once that was given up."""
+
+    sink: ByteSink
+    stopped: threading.Event
+
+    def write(self, data: bytes, /) -> object:
+        if self.stopped.is_set():
+            raise LayerError("making layers was stopped")
+        return self.sink.write(data)
+
+
+@dataclass(frozen=True, slots=True)
 class Workshop:
     """Where layers are made."""
 
@@ -97,11 +110,21 @@ class Workshop:
     def _in_parallel(self, layers: Sequence[PlannedLayer], code: Code) -> dict[PlannedLayer, MadeLayer]:
         if not layers:
             return {}
+        stopped = threading.Event()
+
+        def make(planned: PlannedLayer) -> MadeLayer:
+            return self._one(planned, lambda sink: self._write(planned.recipe, code, _Stoppable(sink, stopped)))
+
         with ThreadPoolExecutor(self.workers, "layer") as pool:
-            futures: dict[PlannedLayer, Future[MadeLayer]] = {
-                layer: pool.submit(self._one, layer, partial(self._write, layer.recipe, code)) for layer in layers
-            }
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            try:
+                futures: dict[PlannedLayer, Future[MadeLayer]] = {
+                    layer: pool.submit(make, layer) for layer in layers
+                }
+                done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            except BaseException:  # an interrupt: leaving waits for the threads, so they are told to end
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             if any(future.exception() for future in done):
                 pool.shutdown(cancel_futures=True)
             return {layer: future.result() for layer, future in futures.items() if not future.cancelled()}

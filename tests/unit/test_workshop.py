@@ -1,0 +1,73 @@
+"""Layers are made by several threads: what an interrupt leaves of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, cast
+
+import pytest
+
+from trainload.errors import Text
+from trainload.events import SILENT
+from trainload.layers.model import Sources
+from trainload.plan.model import CodeRecipe, EnvironmentRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.platform import Platform
+from trainload.project.model import CodeFile, CodeListing
+from trainload.store.store import Store
+from trainload.workshop import Code, Workshop
+
+NOISE = os.urandom(1 << 20)
+
+
+class Endless(io.RawIOBase):
+    """A file that takes minutes to read."""
+
+    def read(self, size: int = -1) -> bytes:
+        time.sleep(0.01)
+        return NOISE[:size]
+
+
+class _Interrupt(BaseException):
+    pass
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise _Interrupt
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_fault_12_an_interrupt_ends_the_layers_under_way_and_begins_no_other(tmp_path: Path, alarm: None) -> None:
+    store = Store.open(tmp_path / "home")
+    size = 50 << 30
+    why = Text("a test")
+    code = PlannedLayer(Kind.CODE, "code", CodeRecipe("/app", 1000, "0" * 64), size, why)
+    waiting = tuple(
+        PlannedLayer(Kind.ENVIRONMENT, f"venv {n}", EnvironmentRecipe(f"3.{n}", "/usr/bin/python3"), 1, why)
+        for n in range(11, 14)
+    )
+    config = RuntimeConfig("1000", "/app", (), (), {}, {})
+    listing = CodeListing((CodeFile("big", size),), (), ())
+    shop = Workshop(store, cast("Sources", None), lambda files: None, SILENT, workers=1)
+    started = time.monotonic()
+    with pytest.raises(_Interrupt), store.writing():
+        shop.make(
+            Plan("x", Platform(), (*waiting, code), config), Code(listing, lambda p: cast("BinaryIO", Endless()))
+        )
+    assert time.monotonic() - started < 3
+    assert [store.recipes.find(recipe_key(layer.recipe)) for layer in (*waiting, code)] == [None] * 4
+    assert [path.name for path in (store.home / "blobs" / "sha256").glob("*")] == []
+    assert [path for path in store.home.rglob("*") if "tmp" in path.parent.name] == []
+    store.close()
