@@ -29,7 +29,11 @@ OUT = "/tmp/bytecode"  # noqa: S108 - inside the sandbox, a mount of ours
 _PIECE = MiB
 
 PROGRAM = f"""
-import importlib.util, os, py_compile, sys
+import sys
+sys.path[:] = [p for p in sys.path if p]  # not the working folder
+if sys.flags.hash_randomization:
+    sys.exit("the order of hashes is not fixed")
+import importlib.util, os, py_compile
 out, unchecked = {OUT!r}, py_compile.PycInvalidationMode.UNCHECKED_HASH
 roots = sorted({{os.path.realpath(p) for p in sys.path if os.path.isdir(p)}})
 roots = [r for r in roots if not any(r.startswith(o + os.sep) for o in roots if o != r)]
@@ -67,9 +71,10 @@ def write_bytecode(
             RunSpec(
                 image=Digest.sha256(b""),  # the engine is given the layers themselves
                 id=secrets.token_hex(6),
-                command=(f"{VENV}/bin/python", "-I", "-c", PROGRAM),
+                command=(f"{VENV}/bin/python", "-s", "-c", PROGRAM),
                 user="0",
                 workdir="/",
+                # with -I or -E Python would not look at its seed
                 env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
                 mounts=(Mount(str(folder), OUT),),
                 network=False,
