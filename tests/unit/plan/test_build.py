@@ -113,6 +113,12 @@ def test_a_registry_base_is_refused_until_it_can_be_used() -> None:
         make_plan(values.project(), lock, AMD64, (), CODE)
 
 
+def test_a_wish_for_maintainer_scripts_is_refused_until_they_can_be_run() -> None:
+    with pytest.raises(PlanError, match="maintainer scripts cannot be run yet") as caught:
+        plan(configure="sandbox")
+    assert "tool.trainload.configure" in str(caught.value)
+
+
 def test_plan_as_data_lists_every_input_with_its_hash() -> None:
     made = plan()
     base = made.layers[0]

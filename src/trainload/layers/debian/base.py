@@ -65,8 +65,7 @@ def write_base(
     ``held``: unpacked bytes kept in memory; what does not fit is decompressed twice. Reports ``Moved`` (bytes of
     packages read) for the task ``recipe_key(recipe)``, which the caller begins and ends.
 
-    Raises :class:`LayerError` for a broken or hostile package, for paths with two owners, and with
-    ``configure = "error"`` for scripts that are not modelled.
+    Raises :class:`LayerError` for a broken or hostile package and for paths with two owners.
     """
     base = compose(recipe, sources, reporter, held=held)
     for each in base.unmodelled:
