@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python bench` puts only this folder on the path
 
-from bench import project, splice
+from bench import project, splice, unpacking
 from bench.measure import Figure
 
 PARTS = ("help", "splice", "digits", "tiny-gpt")
@@ -34,7 +34,9 @@ def figures(only: str | None, scratch: Path) -> Iterator[Figure]:
     if only in (None, "splice"):
         yield from splice.figures(wheel, scratch)
     if only in (None, "tiny-gpt"):
-        yield from project.figures(project.example("tiny-gpt", scratch, ("--steps", "1", "--sample", "1")))
+        bench = project.example("tiny-gpt", scratch, ("--steps", "1", "--sample", "1"))
+        yield from project.figures(bench)
+        yield from unpacking.figures(bench)
 
 
 def main() -> int:
