@@ -73,9 +73,7 @@ def make_lock(
     try:
         adopted = resolve_python(request, services.uv)
         known = credentials(settings.indexes.value)
-        packages = adopted.packages
-        if not services.uv.offline:
-            packages = fill_sizes(packages, services.http, previous=previous, credentials=known)
+        packages = fill_sizes(adopted.packages, services.http, previous=previous, credentials=known)
     except BaseException:
         services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
         raise

@@ -184,6 +184,19 @@ def test_both_platforms_are_locked_at_once(yard: Yard) -> None:
         assert {package.architecture for package in selection.base} <= {platform.architecture, "all"}
 
 
+def test_fault_9_offline_the_last_locks_sizes_stay_and_with_them_the_layers(yard: Yard) -> None:
+    yard.index = PackageIndex(yard.server, sizes=False, prefix="/plain")
+    yard.index.add(wheel("a", "1.0"), wheel("b", "1.0"))
+    yard.write("a\n")
+    first = yard.lock()
+    yard.write("a\nb\n")
+    services = yard.services()
+    # uv itself may ask: that stands for a uv whose cache has the index
+    services = replace(services, http=replace(services.http, offline=True))
+    made = make_lock(read_project(DiskTree(yard.root)), yard.root, INPUTS, services, previous=first)
+    assert [package.wheels[0].size for package in made.packages] == [first.packages[0].wheels[0].size, None]
+
+
 def test_sizes_are_asked_for_when_the_index_has_none(yard: Yard) -> None:
     plain = PackageIndex(yard.server, sizes=False, prefix="/plain")
     name, data = wheel("a", "1.0")
