@@ -48,13 +48,15 @@ class Lines:
         self._tasks: dict[str, _Task] = {}
         self._small: list[int] = []
         """Sizes of the small files fetched since the last line."""
+        self._present: list[tuple[int, str]] = []
+        """Sizes and labels of what was already there and is still to be told: one line for all of it."""
         self._lock = threading.RLock()
 
     def report(self, event: Event, /) -> None:
         with self._lock:
             match event:
                 case Said(text, level):
-                    self._tell_small()
+                    self._tell_kept()
                     self._said(self._catalogue.text(text), level)
                 case Began(task, name, total):
                     now = self._clock()
@@ -72,7 +74,7 @@ class Lines:
     def close(self) -> None:
         """Tells what is untold; nothing that moves is left on the terminal."""
         with self._lock:
-            self._tell_small()
+            self._tell_kept()
 
     def _timed(self, event: Ended) -> Ended:
         """``event`` with the time it took, where only we know it."""
@@ -81,9 +83,21 @@ class Lines:
             return event
         return replace(event, seconds=self._clock() - began.began)
 
+    def _tell_kept(self) -> None:
+        self._tell_small()
+        if self._present:
+            names = [name for _, name in sorted(self._present, key=lambda item: -item[0])]
+            if len(names) > 1:
+                text = Text("{name} and {count} more", name=_first(names[0]), count=len(names) - 1)
+                names = [self._catalogue.text(text)]
+            event = Ended("", names[0], How.PRESENT, sum(size for size, _ in self._present))
+            self._present = []
+            self._write(ended_line(event, self._catalogue))
+
     def _tell_small(self) -> None:
         if self._small:
-            text = Text("{count} smaller files", count=len(self._small))
+            count = len(self._small)
+            text = Text("{count} smaller files", count=count) if count > 1 else Text("a smaller file")
             event = Ended("", self._catalogue.text(text), How.FETCHED, sum(self._small))
             self._small = []
             self._write(ended_line(event, self._catalogue))
@@ -104,6 +118,9 @@ class Lines:
     def _ended(self, event: Ended) -> None:
         if event.how is How.FETCHED and event.size is not None and event.size < _SMALL:
             self._small.append(event.size)
+            return
+        if event.how is How.PRESENT:
+            self._present.append((event.size or 0, printable(self._catalogue.template(event.label))))
             return
         if event.how is not How.FETCHED and self._tasks.keys() <= {event.task}:
             self._tell_small()
@@ -206,6 +223,11 @@ class Warnings(Lines):
     def report(self, event: Event, /) -> None:
         if isinstance(event, Said) and event.level is Level.WARNING:
             super().report(event)
+
+
+def _first(label: str) -> str:
+    """A label cut so that "and 12 more" still stands on the line behind it."""
+    return shorten(label, _LABEL - 16)
 
 
 def amount(done: int, total: int | None) -> str:

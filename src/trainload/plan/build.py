@@ -148,7 +148,7 @@ def _package_layers(packages: Sequence[PythonFile], python: str) -> tuple[Planne
         return own
     small = PlannedLayer(
         Kind.SMALL,
-        f"{len(grouping.together)} packages",
+        _counted(len(grouping.together), "package"),
         WheelsRecipe(tuple(package.file for package in grouping.together), python),
         sum(package.file.size or 0 for package in grouping.together),
         Text("smaller packages share a layer"),
@@ -175,8 +175,17 @@ def _code_layer(project: Project, code: CodeFacts) -> PlannedLayer:
     settings = project.settings
     recipe = CodeRecipe(settings.workdir.value, settings.user.value, code.content)
     return PlannedLayer(
-        Kind.CODE, f"code, {code.files} files", recipe, code.size, Text("last, so that an edit moves kilobytes")
+        Kind.CODE,
+        f"code, {_counted(code.files, 'file')}",
+        recipe,
+        code.size,
+        Text("last, so that an edit moves kilobytes"),
     )
+
+
+def _counted(count: int, thing: str) -> str:
+    """For an image's history, which is English whoever builds it."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _runtime(project: Project, lock: Lock, platform: Platform) -> RuntimeConfig:

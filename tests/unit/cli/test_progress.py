@@ -30,6 +30,7 @@ def test_a_log_has_one_line_per_task_with_bytes_time_and_rate() -> None:
     lines.report(Moved("a", 1_000))
     lines.report(Ended("a", "torch 2.13.0+cpu", How.FETCHED, 192_000_000, 2.0))
     lines.report(Ended("b", "numpy 2.4.6", How.PRESENT, 17_000_000))
+    lines.close()
     first, second = out.getvalue().splitlines()
     assert first.split() == ["fetched", "torch", "2.13.0+cpu", "192", "MB", "2.0", "s", "96", "MB/s"]
     assert second.split() == ["already", "there", "numpy", "2.4.6", "17", "MB"]
@@ -57,6 +58,26 @@ def test_small_files_are_told_together() -> None:
     assert second == "done"
     lines.close()
     assert len(out.getvalue().splitlines()) == 2, "once"
+
+
+def test_a_single_small_file_is_not_many() -> None:
+    out = io.StringIO()
+    lines = Lines(out, ENGLISH, colour=False)
+    lines.report(Ended("a", "six.whl", How.FETCHED, 11_000))
+    lines.close()
+    assert out.getvalue().split() == ["fetched", "a", "smaller", "file", "11", "kB"]
+
+
+def test_what_was_already_there_is_one_line_however_much_it_is() -> None:
+    out = io.StringIO()
+    lines = Lines(out, ENGLISH, colour=False)
+    for name, size in (("venv", 500), ("torch 2.13.0+cpu", 192_000_000), ("code, 1 file", 500)):
+        lines.report(Ended(name, name, How.PRESENT, size))
+    assert out.getvalue() == ""
+    lines.report(Said(Text("tiny-gpt")))
+    first, second = out.getvalue().splitlines()
+    assert " ".join(first.split()) == "already there torch 2.13.0+cpu and 2 more 192 MB"
+    assert second == "tiny-gpt"
 
 
 def test_a_rate_is_told_also_when_the_worker_kept_no_time() -> None:
