@@ -26,6 +26,7 @@ from trainload.layers.debian import (
     archives,
     certificates,
     database,
+    diversions,
     effects,
     exclude,
     ldcache,
@@ -87,9 +88,11 @@ def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, *
     """Everything about the base that is known before its bytes are written."""
     packages = tuple(_index_all(recipe, sources, reporter, Budget(held)))
     accounts = _accounts(packages)
-    merged = merge(packages, accounts)
+    diverted = diversions.of(packages)
+    merged = merge(diversions.apply(packages, diverted), accounts)
     accounts = _more_accounts(merged.root, packages, accounts)
     _model(recipe, merged, packages, accounts)
+    database.install(merged.root, packages, merged.lost, diversions.state(diverted))
     reported = scripts.needs_configuration((package.name, package.deb.members) for package in packages)
     return Base(merged.root, packages, accounts, tuple(reported))
 
@@ -163,7 +166,6 @@ def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], acco
     if chosen and root.has("usr/bin/dpkg"):
         root.write(exclude.CONFIGURATION, exclude.configuration(chosen))
     archives.install(root, recipe.suite, recipe.architecture)
-    database.install(root, packages, merged.lost)
 
 
 def write_accounts(root: Root, accounts: Accounts) -> None:

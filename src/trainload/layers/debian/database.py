@@ -18,7 +18,9 @@ _ORDER = (
 _PATH = re.compile(r"/\S*")
 
 
-def install(root: Root, packages: Sequence[Indexed], lost: Mapping[int, Collection[str]]) -> None:
+def install(
+    root: Root, packages: Sequence[Indexed], lost: Mapping[int, Collection[str]], diversions: bytes
+) -> None:
     """Write the database into ``root``; ``lost``: paths that another package took over, by package."""
     interests: dict[str, list[str]] = {}
     files: list[str] = []
@@ -33,8 +35,9 @@ def install(root: Root, packages: Sequence[Indexed], lost: Mapping[int, Collecti
             else:
                 interests.setdefault(trigger, []).append(name)
     root.write(f"{_FOLDER}/status", b"".join(stanzas))
-    for name in ("available", "diversions", "statoverride", "triggers/Unincorp", "triggers/Lock"):
+    for name in ("available", "statoverride", "triggers/Unincorp", "triggers/Lock"):
         root.write(f"{_FOLDER}/{name}", b"", mode=0o644 if "/" not in name or name.endswith("Unincorp") else 0o600)
+    root.write(f"{_FOLDER}/diversions", diversions)
     root.write(f"{_FOLDER}/info/format", b"1\n")
     root.write(f"{_FOLDER}/triggers/File", "".join(files).encode())
     for trigger in sorted(interests):

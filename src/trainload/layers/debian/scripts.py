@@ -46,6 +46,7 @@ MODELLED: Mapping[str, str] = {
     "tzdata": "effects: localtime",
     "usrmerge": "merge",
     "vim-common": "a link that the package brings",
+    "vim-runtime": "diversions",
 }
 """Package → what stands for its scripts; checked against bookworm, trixie, jammy and noble."""
 _MODELLED_PATTERN = re.compile(r"(lib)?python3(\.[0-9]+)?(-minimal|-stdlib)?")
@@ -77,6 +78,7 @@ _IDLE = re.compile(
     | dpkg-maintscript-helper\b.* | ldconfig\b.* | py3compile\b.* | update-menus\b.* | rm\b.* | rmdir\b.*
     | (deb-systemd-helper|deb-systemd-invoke|systemctl|invoke-rc\.d|update-rc\.d)\b.*
     | update-alternatives\b.* | add-shell\b.*
+    | dpkg-divert\b[^$`]*\s--rename\b[^$`]*  # diversions
     | dpkg-divert\b.*usr-is-merged.*  # keeps upgrades of a system from losing files (Debian DEP 17)
     )""",
     re.VERBOSE,
