@@ -34,9 +34,9 @@ class Bench:
     def edit(self) -> None:
         """One line of train.py changes; the first thing the script does is to say that it started."""
         script = self.folder / "train.py"
-        head, future, rest = script.read_text().partition("from __future__ import annotations\n")
-        rest = rest.partition(_MARK)[2].partition("\n")[2] if _MARK in rest else rest
-        script.write_text(f"{head}{future}{_MARK}{os.urandom(4).hex()}\n{rest}")
+        lines = [line for line in script.read_text().splitlines(keepends=True) if not line.startswith(_MARK)]
+        first = next(number for number, line in enumerate(lines) if line.startswith("import "))
+        script.write_text("".join([*lines[:first], f"{_MARK}{os.urandom(4).hex()}\n", *lines[first:]]))
 
 
 def example(name: str, scratch: Path, arguments: tuple[str, ...]) -> Bench:
