@@ -26,6 +26,9 @@ class Limits:
     expansion_ratio: int = 50
     """An archive larger than ``expansion_size`` unpacked *and* this many times its packed size: refused (PyPI)."""
     unpacked: int = 50 * GiB
+    """``--max-unpacked``."""
+    unrecorded: bool = False
+    """Accept files of a wheel that its RECORD does not list, ``--allow-unrecorded`` (THREATS W21)."""
     zstd_window: int = 128 * MiB
     """``zstd --long=27``."""
     tar_header: int = MiB

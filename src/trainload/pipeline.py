@@ -16,6 +16,7 @@ from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
 from trainload.image.model import Image
 from trainload.layers.code import code_content
+from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
@@ -109,6 +110,8 @@ class Wishes:
     """The image is to run on this machine: its platform is taken where none is named."""
     offline: bool = False
     """Ask nobody: what is not on this machine is an error."""
+    limits: Limits = DEFAULT
+    """What wheels may cost, and be like."""
     references: Sequence[str] = ()
 
 
@@ -215,7 +218,7 @@ def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
         offline=wishes.offline,
         reporter=site.reporter,
     )
-    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.compile)
+    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.compile, wishes.limits)
 
 
 class _ArchiveUrls:

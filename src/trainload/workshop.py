@@ -18,6 +18,7 @@ from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, Descriptor, Layer
 from trainload.layers.model import ByteSink, Sources, Written
+from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.model import (
     BaseRecipe,
@@ -81,6 +82,8 @@ class Workshop:
     reporter: Reporter
     workers: int
     compile: Compiler | None = None
+    limits: Limits = DEFAULT
+    """Of wheels."""
 
     def make(self, plan: Plan, code: Code) -> tuple[MadeLayer, ...]:
         """Every layer of ``plan``, in order. Call it inside ``store.writing()``.
@@ -172,7 +175,7 @@ class Workshop:
             case WheelsRecipe():
                 from trainload.layers.wheels import write_wheels
 
-                return write_wheels(recipe, self.sources, sink, self.reporter)
+                return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
             case BaseRecipe():
                 from trainload.layers.debian.base import write_base
 
@@ -211,7 +214,7 @@ class Workshop:
         owners = {}
         for wheel in wheels:
             with self.sources.open(wheel) as stream:
-                owners[wheel.name] = claims(wheel, stream, python)
+                owners[wheel.name] = claims(wheel, stream, python, self.limits)
         check_ownership(owners)
         self.store.facts.learn(_getting_along(wheels))
 

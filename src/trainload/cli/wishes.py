@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, TypeVar
 
 import click
@@ -11,6 +12,7 @@ import click
 from trainload.cli.world import World
 
 if TYPE_CHECKING:
+    from trainload.limits import Limits
     from trainload.pipeline import Wishes
 
 R = TypeVar("R")
@@ -42,6 +44,7 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
             allow_stale=bool(kwargs.pop("allow_stale")),
             offline=bool(kwargs.pop("offline")),
             platform=Platform.parse(str(platform)) if platform else None,
+            limits=_limits(kwargs.pop("max_unpacked"), unrecorded=bool(kwargs.pop("allow_unrecorded"))),
         )
         return verb(world, wishes, *args, **kwargs)
 
@@ -51,5 +54,19 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
     called = click.option("--allow-stale", is_flag=True, help="Accept distribution indexes past their date.")(
         called
     )
+    called = click.option(
+        "--allow-unrecorded", is_flag=True, help="Accept files of a wheel that its RECORD does not list."
+    )(called)
+    called = click.option("--max-unpacked", metavar="SIZE", help="What a wheel may unpack to; default: 50g.")(
+        called
+    )
     called = click.option("--offline", is_flag=True, help="Fetch nothing.")(called)
     return click.option("--frozen", is_flag=True, help="Refuse to change the lock.")(called)
+
+
+def _limits(unpacked: object, *, unrecorded: bool) -> Limits:
+    from trainload.limits import DEFAULT
+    from trainload.run.words import size_in_bytes
+
+    most = size_in_bytes(str(unpacked), "--max-unpacked") if unpacked is not None else DEFAULT.unpacked
+    return replace(DEFAULT, unpacked=most, unrecorded=unrecorded)

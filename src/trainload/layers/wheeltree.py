@@ -46,6 +46,8 @@ class Archive:
     info: str
     """``NAME-VERSION.dist-info``."""
     scheme: Scheme
+    unrecorded: bool = False
+    """Whether files may be there that RECORD does not list."""
 
     def read(self, name: str) -> bytes:
         """A file of ``.dist-info``. Raises :class:`LayerError` when it is not there."""
@@ -136,9 +138,12 @@ def _mode(member: Member) -> int:
 def _promised(archive: Archive, member: Member, row: Row | None) -> bytes:
     """The sha256 that the member must have (THREATS W21)."""
     if row is None or not row.hash:
-        if member.name.removeprefix(f"{archive.info}/") not in SIGNATURES:
-            text = Text("RECORD does not list it") if row is None else Text("RECORD has no hash for it")
-            refuse(archive.name, member.name, text)
+        accepted = row is None and archive.unrecorded
+        if not accepted and member.name.removeprefix(f"{archive.info}/") not in SIGNATURES:
+            if row is None:
+                hint = Text("--allow-unrecorded accepts it")
+                refuse(archive.name, member.name, Text("RECORD does not list it"), hint=hint)
+            refuse(archive.name, member.name, Text("RECORD has no hash for it"))
         return _digest(archive, member, "sha256")
     if row.size is not None and row.size != member.size:
         sizes = {"got": member.size, "want": row.size}

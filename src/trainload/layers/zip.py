@@ -264,6 +264,7 @@ def _check_expansion(archive: str, packed: int, entries: list[_Entry], limits: L
             archive,
             None,
             Text("it unpacks to {size} bytes, the limit is {limit}", size=total, limit=limits.unpacked),
+            hint=Text("--max-unpacked {size} accepts it", size=total),
         )
     if total > limits.expansion_size and total > limits.expansion_ratio * packed:
         refuse(

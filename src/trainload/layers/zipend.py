@@ -24,14 +24,17 @@ class Directory:
     count: int
 
 
-def refuse(archive: str, member: str | None, reason: Text, *, want: object = None) -> NoReturn:
-    """Raises the :class:`LayerError` of a broken or hostile archive."""
+def refuse(
+    archive: str, member: str | None, reason: Text, *, want: object = None, hint: Text | None = None
+) -> NoReturn:
+    """Raises the :class:`LayerError` of a broken or hostile archive; ``hint``: how to have it all the same."""
     raise LayerError(
         Text("the archive is refused: {reason}", reason=reason),
         place=Place(archive, member),
         want=want,
         hints=[
-            Text("fetch the file again; if it stays so, use another release of the package and tell its publisher")
+            Text("fetch the file again; if it stays so, use another release of the package and tell its publisher"),
+            *([] if hint is None else [hint]),
         ],
     )
 

@@ -20,3 +20,12 @@ def test_a_date_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, 
     assert "SOURCE_DATE_EPOCH is no date" in stderr.getvalue() and "seconds since 1970" in stderr.getvalue()
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
     assert [path.name for path in project.iterdir()] == ["train.py"]
+
+
+def test_a_size_that_is_none_is_a_wrong_command_line(tmp_path: Path) -> None:
+    stderr = io.StringIO()
+    environ = {"TRAINLOAD_HOME": str(tmp_path / "home"), "LANG": "C.UTF-8"}
+    words = ["build", "--max-unpacked", "much"]
+    assert run(words, environ=environ, cwd=tmp_path, stdout=io.StringIO(), stderr=stderr) == 2
+    assert "--max-unpacked" in stderr.getvalue()
+    assert list(tmp_path.iterdir()) == []

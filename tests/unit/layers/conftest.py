@@ -23,7 +23,7 @@ def refuses() -> Refuses:
     def check(file: str, wheel: bytes, match: str, *, late: bool = False, **limits: int) -> LayerError:
         sink = io.BytesIO()
         with pytest.raises(LayerError, match=match) as caught:
-            wheel_layer({file: wheel}, sink, SILENT, replace(DEFAULT, **limits))
+            wheel_layer({file: wheel}, sink, SILENT, replace(DEFAULT, **limits))  # type: ignore[arg-type]
         assert caught.value.place is not None
         assert caught.value.place.file == file
         assert caught.value.hints

@@ -13,6 +13,7 @@ import pytest
 from trainload.errors import LayerError, ManyErrors
 from trainload.events import Event, Said
 from trainload.layers.ownership import case_clashes, check_ownership, claims, runs_at_start
+from trainload.limits import DEFAULT
 from trainload.testing.sources import locked, unpacked, wheel_layer
 from trainload.testing.zips import Made, Part, archive, deflated, row
 
@@ -106,6 +107,17 @@ def test_W12_a_file_that_is_called_empty_and_is_not_is_refused(refuses: Refuses)
 def test_W21_signatures_of_record_need_no_row() -> None:
     made = Made(more=(Part(".dist-info/RECORD.jws", b"signed"),))
     assert unpacked({made.file: made.bytes()})[f"{SITE}/demo-1.0.dist-info/RECORD.jws"] == (0o644, b"signed")
+
+
+def test_W21_a_file_that_record_does_not_list_goes_in_only_when_that_is_allowed(refuses: Refuses) -> None:
+    record = next(part.data for part in Made().parts() if part.raw.endswith(b"RECORD"))
+    made = Made(record=record.split(b"\n", 1)[1])
+    error = refuses(made.file, made.bytes(), "does not list it")
+    assert "--allow-unrecorded accepts it" in str(error)
+    wheel_layer({made.file: made.bytes()}, sink := io.BytesIO(), limits=replace(DEFAULT, unrecorded=True))
+    assert sink.getvalue()
+    lying = Made(record=record.replace(b"sha256=", b"sha256=A", 1))
+    refuses(lying.file, lying.bytes(), "is not one", unrecorded=True)
 
 
 @pytest.mark.parametrize(
