@@ -58,11 +58,11 @@ def _chosen(wanted: str, there: list[int]) -> list[int]:
     if wanted == "all":
         return there
     numbers = wanted.removeprefix("device=").strip('"').split(",")
-    if not all(number.isdigit() for number in numbers):
+    if not all(number.isdecimal() for number in numbers):
         raise RunError(
             Text("--gpus {wanted} is not understood", wanted=wanted), want="all, a number, or device=0,1"
         )
-    if wanted.isdigit():
+    if wanted.isdecimal():
         if int(wanted) > len(there):
             raise RunError(Text("there are not that many GPUs"), got=wanted, want=f"at most {len(there)}")
         return there[: int(wanted)]

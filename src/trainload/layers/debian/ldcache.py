@@ -121,4 +121,4 @@ def _order(one: str, other: str) -> int:
 
 
 def _runs(name: str) -> list[int | str]:
-    return [int(run) if run.isdigit() else run for run in re.findall(r"[0-9]+|[^0-9]", name)]
+    return [int(run) if run[0] in "0123456789" else run for run in re.findall(r"[0-9]+|[^0-9]", name)]

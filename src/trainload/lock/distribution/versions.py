@@ -24,7 +24,7 @@ def _split(version: str) -> tuple[int, str, str]:
     if not colon:
         epoch, rest = "0", version
     upstream, _, revision = rest.rpartition("-")
-    return (int(epoch) if epoch.isdigit() else 0, upstream or revision, revision if upstream else "")
+    return (int(epoch) if _EPOCH.fullmatch(epoch) else 0, upstream or revision, revision if upstream else "")
 
 
 def _order(character: str) -> int:
@@ -34,7 +34,8 @@ def _order(character: str) -> int:
     return ord(character) if character.isalpha() else ord(character) + 256
 
 
-_RUNS = re.compile(r"(\D*)(\d*)")
+_RUNS = re.compile(r"(\D*)(\d*)", re.ASCII)
+_EPOCH = re.compile("[0-9]{1,10}")
 
 
 def _compare_part(one: str, other: str) -> int:
@@ -47,9 +48,12 @@ def _compare_part(one: str, other: str) -> int:
             b = _order(other_words[place]) if place < len(other_words) else 0
             if a != b:
                 return a - b
-        number, other_number = int(digits or 0), int(other_digits or 0)
+        number, other_number = (
+            digits.lstrip("0"),
+            other_digits.lstrip("0"),
+        )  # of any length: int() refuses long ones
         if number != other_number:
-            return -1 if number < other_number else 1
+            return -1 if (len(number), number) < (len(other_number), other_number) else 1
     return 0
 
 

@@ -64,6 +64,14 @@ def test_D09_a_relation_outside_the_grammar_is_refused(text: str) -> None:
         relations.parse(text)
 
 
+def test_D09_numbers_of_any_length_and_script_are_compared_and_never_a_crash() -> None:
+    long = "9" * 10_000
+    assert compare(f"1.{long}", "1.2") > 0 > compare(f"1.{long}", f"1.1{long}")
+    assert compare("1.0007", "1.7") == 0
+    for odd in (f"{long}:1", "\u00b2:1", "\u0663.1"):
+        assert compare(odd, "1.0") == -compare("1.0", odd)
+
+
 def test_obsolete_operators_mean_or_equal() -> None:
     assert satisfies("1", "<", "1")
     assert satisfies("1", ">", "1")
