@@ -18,7 +18,7 @@ _GRAMMAR = {
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One stanza: fields in their order, names as they are spelled, continuation lines kept."""
+    """One stanza: fields in their order, names as they are spelled, lines kept; blanks end only the whole value."""
 
     fields: Mapping[str, str]
 
@@ -56,7 +56,7 @@ def parse_control(data: bytes, archive: str) -> Control:
         if line[:1] in (" ", "\t"):
             if not last or not line.strip():
                 raise _refuse(archive, "a continuation line continues nothing", number)
-            fields[last] += "\n" + line.rstrip()
+            fields[last] += "\n" + line
             continue
         match = _FIELD.fullmatch(line)
         if match is None:
@@ -64,8 +64,8 @@ def parse_control(data: bytes, archive: str) -> Control:
         last = match[1]
         if last.lower() in map(str.lower, fields):
             raise _refuse(archive, "a field comes twice", number)
-        fields[last] = match[2].rstrip()
-    control = Control(fields)
+        fields[last] = match[2]
+    control = Control({name: value.rstrip(" \t\n") for name, value in fields.items()})
     for name, grammar in _GRAMMAR.items():
         if not grammar.fullmatch(control.get(name)):
             raise LayerError(

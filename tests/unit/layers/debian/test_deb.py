@@ -202,6 +202,13 @@ def test_D09_control_files_that_are_hostile_or_ambiguous_are_refused(control: by
     refused(replace(GOOD, control=control).bytes(), "x.deb: control")
 
 
+def test_blanks_at_the_end_of_a_line_stay_as_dpkg_keeps_them() -> None:
+    head = b"Package: ab\nVersion: 1\nArchitecture: all\n"
+    control = parse_control(head + b"Homepage: x \nDescription: one \n two \t\n three \n", "x")
+    assert control.get("Description") == "one \n two \t\n three", "only the end of the whole value is cut"
+    assert control.get("Homepage") == "x"
+
+
 def test_D09_a_control_file_above_a_megabyte_is_refused() -> None:
     head = b"Package: ab\nVersion: 1\nArchitecture: all\nX: "
     assert parse_control(head + b"x" * 100, "x").package == "ab"
