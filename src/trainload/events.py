@@ -18,6 +18,7 @@ class How(StrEnum):
 
     MADE = "made"
     FETCHED = "fetched"
+    CHECKED = "checked"
     PRESENT = "already there"
     FAILED = "failed"
 

@@ -97,7 +97,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _path_hint(name: str, path: str) -> Text:
-    if path != path.lower():
+    if path != path.lower() and not re.search(r"\s", name):
         return Text("the name of an image is written in small letters: {name}", name=name.lower())
     return Text("a name is words of small letters and digits, joined by . _ - and /, at most 255 characters")
 

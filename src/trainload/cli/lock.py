@@ -16,7 +16,7 @@ from trainload.errors import Text, UsageError
 if TYPE_CHECKING:
     from trainload.lock.diff import Change, Changes, Package
     from trainload.lock.model import Lock
-    from trainload.pipeline import Wishes
+    from trainload.pipeline import Locked, Wishes
 
 
 @click.command("lock", help="Pin the exact bytes of everything that goes in; tell what changed.")
@@ -41,6 +41,8 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
         raise UsageError("--upgrade changes the lock, --check and --frozen refuse to")
     wanted = Upgrade(everything=not packages, packages=packages) if upgrade else None
     locked = lock(world.site, replace(wishes, frozen=wishes.frozen or check, upgrade=wanted))
+    if upgrade:
+        _tell_who_decides(world, locked)
     if not locked.is_new:
         world.say(Text("{file} holds what the project asks for", file=LOCK))
         world.result({"file": LOCK, "changed": False, **_sizes(locked.lock)})
@@ -49,6 +51,17 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
     for sentence in sentences(changes):
         world.say(sentence)
     world.result({"file": LOCK, "changed": bool(changes), **_sizes(locked.lock), "changes": _document(changes)})
+
+
+def _tell_who_decides(world: World, locked: Locked) -> None:
+    """A lock that another tool made is honoured exactly, so an upgrade of ours finds nothing newer."""
+    from trainload.project.model import PylockFile, UvLock
+
+    dependencies = locked.project.settings.dependencies.value
+    if isinstance(dependencies, UvLock):
+        world.warn(Text("{file} decides the versions; for newer ones: uv lock --upgrade", file=dependencies.path))
+    elif isinstance(dependencies, PylockFile):
+        world.warn(Text("{file} decides the versions; make it anew for newer ones", file=dependencies.path))
 
 
 def _sizes(lock: Lock) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,7 @@ def _text(value: object) -> str:
     from dataclasses import is_dataclass
 
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return shlex.join(map(str, value))
     if isinstance(value, dict):
         return " ".join(f"{key}={item}" for key, item in value.items())
     if is_dataclass(value):

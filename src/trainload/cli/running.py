@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainload.store.runs import Run
 
 R = TypeVar("R")
+_PROGRAMS = ("python", "python3", "sh", "bash", "torchrun", "accelerate")
 OUTPUTS = "outputs"
 """Of a project: kept on this machine, whatever becomes of the container."""
 
@@ -136,7 +137,8 @@ def _read(path: Path, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(Text("the env file {file} cannot be read: {reason}", file=name, reason=error)) from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(Text("the env file {file} cannot be read: {reason}", file=name, reason=reason)) from error
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -150,7 +152,18 @@ def _text(value: object) -> str | None:
 
 def stored_image(world: World, name: str) -> Target:
     """The image of the store that ``name`` means. Raises :class:`StoreError`."""
-    return Target(world.store.image(world.store.resolve(name)), name)
+    from trainload.store.trouble import MissingError
+
+    try:
+        return Target(world.store.image(world.store.resolve(name)), name)
+    except MissingError as error:
+        if name in _PROGRAMS or (world.cwd / name).is_file():
+            # "run train.py" and "run python train.py": what comes first is an image, as in Docker
+            error.hints = (
+                Text("the project in this folder runs without naming it: trainload run"),
+                Text("arguments of its program go behind --: trainload run -- {word}", word="--epochs 3"),
+            )
+        raise
 
 
 def with_code(world: World, request: Request, target: Target) -> Request:
@@ -247,7 +260,7 @@ def perform(world: World, target: Target, request: Request) -> int:
             raise
         records.end(spec.id, _now(), outcome.exit_code, outcome.reason)
     if outcome.exit_code:
-        world.warn(Text("{name}: {reason}", name=target.name, reason=world.translate(outcome.reason)))
+        world.warn(Text("{name} ended: {reason}", name=target.name, reason=world.translate(outcome.reason)))
     return outcome.exit_code
 
 

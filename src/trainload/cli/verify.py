@@ -26,7 +26,7 @@ def command(world: World, *, full: bool, repair: bool) -> int:
     verdict = world.store.verify(
         full=full, repair=repair, moved=lambda done: world.reporter.report(Moved("verify", done))
     )
-    how = How.FAILED if verdict.findings else How.MADE
+    how = How.FAILED if verdict.findings else How.CHECKED
     world.reporter.report(Ended("verify", "the store", how, verdict.size if full else None))
     document = {
         "images": verdict.images,

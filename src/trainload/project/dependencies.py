@@ -27,6 +27,7 @@ from trainload.project.model import (
     UvLock,
 )
 from trainload.project.requirements import read_requirements
+from trainload.project.uvlock import outdated
 from trainload.tree import EntryKind, Tree
 
 if TYPE_CHECKING:
@@ -77,7 +78,17 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
         files = _requirements(asked, configured.value)
         return Chosen(files, configured.origin, configured.reason), later
     found = _locks(asked, present) or _files(asked, present, look=configured.value is None and not extras + groups)
-    return found or _nothing(asked, present), later
+    found = found or _nothing(asked, present)
+    if isinstance(found.value, UvLock) and metadata.dependencies is not None:
+        old = outdated(tree, found.value.path, _all_dependencies(metadata))
+        later = (*later, old) if old is not None else later
+    return found, later
+
+
+def _all_dependencies(metadata: Metadata) -> list[str]:
+    """With those of every extra: uv locks all of them."""
+    extras = metadata.extras or {}
+    return [*(metadata.dependencies or ()), *(line for lines in extras.values() for line in lines)]
 
 
 def _later(name: str) -> Text:

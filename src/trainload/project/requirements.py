@@ -76,9 +76,9 @@ class _Reader:
     seen: set[tuple[str, bool]] = field(default_factory=set)
 
     def read(self, root: str, *, constraint: bool) -> None:
-        waiting = [(root, constraint)]
+        waiting = [(root, constraint, Place(root))]
         while waiting:
-            file, constraint = waiting.pop(0)
+            file, constraint, place = waiting.pop(0)
             if (file, constraint) in self.seen:
                 continue
             self.seen.add((file, constraint))
@@ -93,11 +93,14 @@ class _Reader:
             try:
                 text = decode(self.tree.read(file, limit=LIMIT), file)
             except TrainloadError as error:
+                if error.place == Place(file) and place.file != file and not self.tree.find(file):
+                    error = ConfigError(Text("{file} does not exist", file=file), place=place)
                 self.problems.add(error)
                 continue
             for number, logical in logical_lines(text):
                 try:
-                    waiting.extend(self.line(Line(file, number, logical, constraint)))
+                    line = Line(file, number, logical, constraint)
+                    waiting.extend((*found, Place(file, line=number)) for found in self.line(line))
                 except ConfigError as error:
                     self.problems.add(error)
 

@@ -13,6 +13,8 @@ from trainload.errors import LockError, Text
 from trainload.system import process
 
 _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
+_UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry")
+_NO_VERSION = re.compile(r"there is no version of (\S+?),? ")
 _TIMEOUT = 1800.0  # seconds; resolving a large project on a slow link takes minutes, never half an hour
 _OURS = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_COLOR": "never", "UV_PYTHON_DOWNLOADS": "never"}
 
@@ -81,8 +83,25 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
             ],
         )
     if "No solution found" in done.complaint:
-        return LockError("the requirements contradict each other", got=said)
+        return _no_solution(said)
     return LockError("uv could not lock the Python packages", got=said)
+
+
+def _no_solution(said: str) -> LockError:
+    """A wrong name, a wrong version and requirements that exclude each other all end so for uv."""
+    unknown = _UNKNOWN.search(said)
+    if unknown is not None:
+        return LockError(
+            Text("the package index has no package {name}", name=unknown[1]),
+            got=said,
+            hints=[
+                Text("check how it is spelled; a package of your own goes into a find-links folder or an index")
+            ],
+        )
+    versions = sorted(set(_NO_VERSION.findall(said)))
+    if len(versions) == 1 and said.count("you require") == 1:
+        return LockError(Text("there is no version that fits {requirement}", requirement=versions[0]), got=said)
+    return LockError("the requirements contradict each other", got=said)
 
 
 def _backend_hint(backend: str) -> Text:

@@ -9,6 +9,9 @@ from trainload.digest import Digest
 from trainload.errors import Text, UsageError
 from trainload.plan.model import RuntimeConfig
 from trainload.run.model import Limits, Mount, RunSpec
+from trainload.run.words import bytes_in_words
+
+_LEAST_MEMORY = 6 * 2**20  # moby: linuxMinMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,17 @@ class Request:
 
 
 def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str) -> RunSpec:
-    """The run. Raises :class:`UsageError` when there is nothing to run."""
+    """The run. Raises :class:`UsageError` when there is nothing to run, or nothing could in so little memory."""
     command = _command(request, config)
     if not command:
         raise UsageError("the image has no command", hints=("give one: trainload run IMAGE COMMAND",))
+    memory = request.limits.memory
+    if memory is not None and memory < _LEAST_MEMORY:
+        raise UsageError(
+            "no program runs in so little memory",
+            got=bytes_in_words(memory),
+            want="at least 6m; a size is in bytes",
+        )
     return RunSpec(
         image=image,
         id=run_id,

@@ -97,10 +97,12 @@ def test_code_is_the_folder_itself(trainload: Trainload) -> None:
     [
         (["run", "nope"], "nope"),
         (["run", "-m", "lots", "tiny"], "--memory is not a size"),
+        (["run", "-m", "64", "tiny"], "no program runs in so little memory"),
+        (["run", "python", "train.py"], "trainload run -- --epochs 3"),
         (["run", "-v", "data", "tiny"], "-v data is not understood"),
         (["run", "-v", "./nothing:/x:ro", "tiny"], "does not exist"),
         (["run", "--network", "web", "tiny"], "--network web is not possible here"),
-        (["run", "--env-file", "none", "tiny"], "the env file none cannot be read"),
+        (["run", "--env-file", "none", "tiny"], "the env file none cannot be read: No such file"),
         (["run", "-u", "nobody-here", "tiny"], "the image has no user nobody-here"),
         (["run", "--gpus", "all", "tiny"], "--gpus all"),
     ],

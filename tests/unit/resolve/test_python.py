@@ -312,6 +312,18 @@ def test_contradictions_are_told_in_uvs_words_without_its_own_flags(
     assert "a depends on b<2" in str(caught.value) or "b<2" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("misspelt", "the package index has no package misspelt"), ("b==9", "there is no version that fits b==9")],
+)
+def test_a_name_or_version_the_index_lacks_is_no_contradiction(
+    asked: str, said: str, root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    index.add(wheel("b", "1.0"))
+    with pytest.raises(LockError, match=said):
+        resolve_python(request(root, index, f"{asked}\n"), uv)
+
+
 def test_an_index_that_does_not_answer_is_told(root: Path, index: PackageIndex, uv: Uv) -> None:
     asked = replace(request(root, index, "a"), indexes=("http://127.0.0.1:9/simple",))
     with pytest.raises(LockError, match="could not be reached") as caught:
