@@ -117,10 +117,10 @@ def test_R05_what_is_not_i_json_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [DEFAULT.nesting, 100_000])
 def test_R05_nesting_is_bounded_and_refused_at_once(depth: int) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ImageError, match="nesting too deep|cannot be trusted"):
         parse_object(b'{"a":' + b"[" * depth + b"]" * depth + b"}", "x")
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     inside = DEFAULT.nesting - 1
     assert parse_object(b'{"a":' + b"[" * inside + b"]" * inside + b"}", "x")
 

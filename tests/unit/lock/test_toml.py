@@ -236,9 +236,9 @@ def test_F05_a_package_we_do_not_understand_is_refused(key: str) -> None:
     ids=["lists", "tables", "dotted", "header", "spaced", "scalar", "twice", "table twice"],
 )
 def test_F06_bombs_are_refused_in_a_second(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     refused(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_F07_a_byte_order_mark_and_crlf_change_nothing() -> None:

@@ -117,10 +117,10 @@ def test_git_itself_agrees(tmp_path: Path) -> None:
 
 def test_P11_no_pattern_is_slow() -> None:
     rules = parse(["a*" * 200 + "b", "**/" * 100 + "z", "?*" * 100 + "x", "*[ab]*" * 50])
-    start = time.perf_counter()
+    start = time.process_time()
     for path in ("a" * 255, "/".join(["a"] * 100), "b" * 255):
         ignored(rules, path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_P11_an_ignore_file_without_end_is_refused() -> None:

@@ -228,9 +228,9 @@ def test_P09_a_huge_sparse_file_costs_nothing_but_a_warning(tmp_path: Path) -> N
     with (tmp_path / "data.npy").open("wb") as file:
         file.truncate(500 * 1024**3)
     tree = DiskTree(tmp_path)
-    start = time.perf_counter()
+    start = time.process_time()
     found = list_code(tree, read_project(tree))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert found.size == 500 * 1024**3
     assert "data.npy (536871 MB) goes into the code layer" in str(found.warnings[0])
 
