@@ -5,6 +5,7 @@ All three write the same sentence when a task ends, so a log and a terminal tell
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LABEL = 44  # cells
+_BESIDE = 45  # cells of a line beside its label: how it ended, size, time and rate
+_LEAST_LABEL = 16
 _SMALL = 1_000_000  # bytes; a base has seventy packages below it, and their names tell nobody anything
 _LOG_EVERY = 10.0  # seconds between two lines about one long task in a log
 _PATIENCE = 0.3  # seconds before a bar is drawn: what is over sooner needs none, and rich takes 70 ms to import
@@ -51,6 +54,7 @@ class Lines:
         self._present: list[tuple[int, str]] = []
         """Sizes and labels of what was already there and is still to be told: one line for all of it."""
         self._lock = threading.RLock()
+        self._width = label_width(stream)
 
     def report(self, event: Event, /) -> None:
         with self._lock:
@@ -88,11 +92,12 @@ class Lines:
         if self._present:
             names = [name for _, name in sorted(self._present, key=lambda item: -item[0])]
             if len(names) > 1:
-                text = Text("{name} and {count} more", name=_first(names[0]), count=len(names) - 1)
+                name = shorten(names[0], self._width - 12)  # so that the count still stands behind it
+                text = Text("{name} and {count} more", name=name, count=len(names) - 1)
                 names = [self._catalogue.text(text)]
             event = Ended("", names[0], How.PRESENT, sum(size for size, _ in self._present))
             self._present = []
-            self._write(ended_line(event, self._catalogue))
+            self._write(ended_line(event, self._catalogue, self._width))
 
     def _tell_small(self) -> None:
         if self._small:
@@ -100,7 +105,7 @@ class Lines:
             text = Text("{count} smaller files", count=count) if count > 1 else Text("a smaller file")
             event = Ended("", self._catalogue.text(text), How.FETCHED, sum(self._small))
             self._small = []
-            self._write(ended_line(event, self._catalogue))
+            self._write(ended_line(event, self._catalogue, self._width))
 
     def _said(self, sentence: str, level: Level) -> None:
         mark = label("warning", self._catalogue, colour=self._colour) if level is Level.WARNING else ""
@@ -124,7 +129,7 @@ class Lines:
             return
         if event.how is not How.FETCHED and self._tasks.keys() <= {event.task}:
             self._tell_small()
-        self._write(ended_line(event, self._catalogue))
+        self._write(ended_line(event, self._catalogue, self._width))
 
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
@@ -158,7 +163,12 @@ class Bars(Lines):
     def _moved(self, task: str) -> None:
         if self._progress is not None and task in self._bars:
             known = self._tasks[task]
-            self._progress.update(self._bars[task], completed=known.done, amount=amount(known.done, known.total))
+            self._progress.update(
+                self._bars[task],
+                completed=known.done,
+                amount=amount(known.done, known.total),
+                rate=self._rate(known),
+            )
 
     def _ended(self, event: Ended) -> None:
         bar = self._bars.pop(event.task, None)
@@ -179,7 +189,7 @@ class Bars(Lines):
     def _show(self) -> None:
         """Called by the timer: draws a bar for each task that still runs."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TransferSpeedColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         with self._lock:
             self._timer = None
@@ -189,7 +199,7 @@ class Bars(Lines):
                 TextColumn("  {task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[amount]}", markup=False),
-                TransferSpeedColumn(),
+                TextColumn("{task.fields[rate]}", markup=False),
                 console=Console(file=self._stream, no_color=not self._colour),
                 transient=True,
             )
@@ -201,11 +211,16 @@ class Bars(Lines):
         assert self._progress is not None
         known = self._tasks[task]
         self._bars[task] = self._progress.add_task(
-            shorten(known.label, _LABEL),
+            shorten(known.label, self._width),
             total=known.total,
             completed=known.done,
             amount=amount(known.done, known.total),
+            rate=self._rate(known),
         )
+
+    def _rate(self, known: _Task) -> str:
+        """Beside the bar; nothing where no bytes are counted."""
+        return rate(known.done, self._clock() - known.began) if known.done else ""
 
     def _hide(self) -> None:
         if self._timer is not None:
@@ -225,9 +240,13 @@ class Warnings(Lines):
             super().report(event)
 
 
-def _first(label: str) -> str:
-    """A label cut so that "and 12 more" still stands on the line behind it."""
-    return shorten(label, _LABEL - 16)
+def label_width(stream: TextIO) -> int:
+    """Cells for the label, so that a whole line fits the terminal; a log has room for all of it."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal
+        return _LABEL
+    return max(_LEAST_LABEL, min(_LABEL, columns - _BESIDE)) if columns else _LABEL
 
 
 def amount(done: int, total: int | None) -> str:
@@ -237,10 +256,10 @@ def amount(done: int, total: int | None) -> str:
     return size(done) if done else ""
 
 
-def ended_line(event: Ended, catalogue: Catalogue) -> str:
+def ended_line(event: Ended, catalogue: Catalogue, width: int = _LABEL) -> str:
     """``  fetched        torch 2.13.0+cpu    192 MB  2.1 s  91 MB/s``."""
     how = pad(catalogue.template(event.how.value), max(cells(catalogue.template(h.value)) for h in How))
-    parts = [how, pad(shorten(printable(catalogue.template(event.label)), _LABEL), _LABEL)]
+    parts = [how, pad(shorten(printable(catalogue.template(event.label)), width), width)]
     parts.append(pad(size(event.size) if event.size is not None else "", 8, right=True))
     if event.seconds is not None and event.how is not How.PRESENT:
         parts.append(pad(duration(event.seconds), 6, right=True))

@@ -260,7 +260,9 @@ def perform(world: World, target: Target, request: Request) -> int:
             raise
         records.end(spec.id, _now(), outcome.exit_code, outcome.reason)
     if outcome.exit_code:
-        world.warn(Text("{name} ended: {reason}", name=target.name, reason=world.translate(outcome.reason)))
+        world.warn(
+            Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))
+        )
     return outcome.exit_code
 
 

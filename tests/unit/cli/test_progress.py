@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import io
+import os
+import termios
 import time
 
-from trainload.cli.progress import Bars, Lines, Warnings, reporter_for
+import pytest
+
+from trainload.cli.progress import Bars, Lines, Warnings, ended_line, label_width, reporter_for
 from trainload.cli.texts import Catalogue
+from trainload.cli.units import cells
 from trainload.errors import Text
 from trainload.events import Began, Ended, How, Level, Moved, Said
 
@@ -139,3 +144,22 @@ def test_the_listener_suits_the_stream() -> None:
     assert type(reporter_for(Terminal(), ENGLISH, quiet=False, environ={})) is Bars
     assert type(reporter_for(Terminal(), ENGLISH, quiet=False, environ={"CI": "true"})) is Lines
     assert type(reporter_for(Terminal(), ENGLISH, quiet=True, environ={})) is Warnings
+
+
+@pytest.mark.parametrize("columns", [60, 70, 80, 100, 200])
+def test_a_line_fits_a_narrow_terminal(columns: int) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        termios.tcsetwinsize(theirs, (24, columns))
+        width = label_width(terminal)
+    name = "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"
+    lines = [
+        ended_line(Ended("a", name, How.FETCHED, 192_000_000, 3.4), ENGLISH, width),
+        ended_line(Ended("a", name, How.PRESENT, 192_000_000), ENGLISH, width),
+    ]
+    assert all(cells(line) <= columns for line in lines)
+    assert columns > 70 or all("…" in line for line in lines)
+
+
+def test_a_log_has_room_for_whole_labels() -> None:
+    assert label_width(io.StringIO()) == 44
