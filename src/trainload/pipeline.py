@@ -33,7 +33,7 @@ from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.http import Http
 from trainload.system.tree import DiskTree
-from trainload.workshop import Code, Compiler, MadeLayer, Workshop
+from trainload.workshop import Code, MadeLayer, Sandbox, Workshop
 
 if TYPE_CHECKING:
     from trainload.resolve.archives import Archives
@@ -56,7 +56,7 @@ class Site:
     now: datetime
     """UTC."""
     cpus: int
-    compile: Compiler | None = None
+    sandbox: Sandbox | None = None
 
     @cached_property
     def tree(self) -> DiskTree:
@@ -218,7 +218,7 @@ def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
         offline=wishes.offline,
         reporter=site.reporter,
     )
-    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.compile, wishes.limits)
+    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, wishes.limits)
 
 
 class _ArchiveUrls:

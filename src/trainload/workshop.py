@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
@@ -24,6 +25,7 @@ from trainload.plan.model import (
     BaseRecipe,
     BytecodeRecipe,
     CodeRecipe,
+    ConfiguredRecipe,
     EnvironmentRecipe,
     InterpreterRecipe,
     Plan,
@@ -37,8 +39,8 @@ from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.store.store import Store
 
-Compiler = Callable[[BytecodeRecipe, Sequence[Layer], ByteSink], Written]
-"""Writes the bytecode of the layers below: needs an engine, so it is given."""
+Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink], Written]
+"""Writes what a program of the layers below makes: needs an engine, so it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Workshop:
     """Fetches files that will be needed, several at once."""
     reporter: Reporter
     workers: int
-    compile: Compiler | None = None
+    sandbox: Sandbox | None = None
     limits: Limits = DEFAULT
     """Of wheels."""
 
@@ -92,12 +94,15 @@ class Workshop:
         """
         found = {layer: self.store.recipes.find(recipe_key(layer.recipe)) for layer in plan.layers}
         missing = [layer for layer in plan.layers if found[layer] is None]
+        self._check_sandbox(missing, plan.platform)
         unchecked = self._unchecked_owners(plan)
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
         self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
         self._check_owners(unchecked, plan)
-        plain = [layer for layer in missing if not isinstance(layer.recipe, BytecodeRecipe)]
-        made = self._in_parallel(sorted(plain, key=lambda layer: -(layer.size or 0)), code)
+        plain = [layer for layer in missing if not isinstance(layer.recipe, BytecodeRecipe | ConfiguredRecipe)]
+        configured = any(isinstance(layer.recipe, ConfiguredRecipe) for layer in plan.layers)
+        writers = {layer: partial(self._write, layer.recipe, code, configured) for layer in plain}
+        made = self._in_parallel(writers)
         result: list[MadeLayer] = []
         for planned in plan.layers:
             present = found[planned]
@@ -107,17 +112,20 @@ class Workshop:
             elif planned in made:
                 result.append(made[planned])
             else:
-                result.append(self._bytecode(plan, planned, [item.layer for item in result]))
+                result.append(self._in_sandbox(planned, [item.layer for item in result]))
         return tuple(result)
 
-    def _in_parallel(self, layers: Sequence[PlannedLayer], code: Code) -> dict[PlannedLayer, MadeLayer]:
-        if not layers:
+    def _in_parallel(
+        self, writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]]
+    ) -> dict[PlannedLayer, MadeLayer]:
+        if not writers:
             return {}
         stopped = threading.Event()
 
         def make(planned: PlannedLayer) -> MadeLayer:
-            return self._one(planned, lambda sink: self._write(planned.recipe, code, _Stoppable(sink, stopped)))
+            return self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
 
+        layers = sorted(writers, key=lambda layer: -(layer.size or 0))
         with ThreadPoolExecutor(self.workers, "layer") as pool:
             try:
                 futures: dict[PlannedLayer, Future[MadeLayer]] = {
@@ -159,18 +167,34 @@ class Workshop:
         key = str(recipe_key(planned.recipe))
         self.reporter.report(Ended(key, planned.title, How.PRESENT, layer.descriptor.size))
 
-    def _bytecode(self, plan: Plan, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
-        assert isinstance(planned.recipe, BytecodeRecipe)
-        if self.compile is None or plan.platform != Platform.host():
+    def _check_sandbox(self, missing: Sequence[PlannedLayer], target: Platform) -> None:
+        """What needs a sandbox that is not there is refused before anything is fetched."""
+        recipes = [layer.recipe for layer in missing]
+        if self.sandbox is not None and target == Platform.host():
+            return
+        if any(isinstance(recipe, ConfiguredRecipe) for recipe in recipes):
             raise PlanError(
-                Text("bytecode needs a sandbox that can run {platform}", platform=plan.platform),
+                Text("scripts of packages need a sandbox that can run {platform}", platform=target),
+                hints=[
+                    Text('set configure = "never"'),
+                    Text("build on a machine that is {platform}", platform=target),
+                ],
+            )
+        if any(isinstance(recipe, BytecodeRecipe) for recipe in recipes):
+            raise PlanError(
+                Text("bytecode needs a sandbox that can run {platform}", platform=target),
                 hints=[Text("set bytecode = false")],
             )
-        recipe = replace(planned.recipe, below=tuple(layer.diff_id for layer in below))
-        compiler = self.compile
-        return self._one(replace(planned, recipe=recipe), lambda sink: compiler(recipe, below, sink))
 
-    def _write(self, recipe: Recipe, code: Code, sink: ByteSink) -> Written:
+    def _in_sandbox(self, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
+        recipe, sandbox = planned.recipe, self.sandbox
+        assert isinstance(recipe, BytecodeRecipe | ConfiguredRecipe)
+        assert sandbox is not None
+        if isinstance(recipe, BytecodeRecipe):
+            recipe = replace(recipe, below=tuple(layer.diff_id for layer in below))
+        return self._one(replace(planned, recipe=recipe), lambda sink: sandbox(recipe, below, sink))
+
+    def _write(self, recipe: Recipe, code: Code, configured: bool, sink: ByteSink) -> Written:  # noqa: FBT001
         match recipe:
             case WheelsRecipe():
                 from trainload.layers.wheels import write_wheels
@@ -179,7 +203,7 @@ class Workshop:
             case BaseRecipe():
                 from trainload.layers.debian.base import write_base
 
-                return write_base(recipe, self.sources, sink, self.reporter)
+                return write_base(recipe, self.sources, sink, self.reporter, configured=configured)
             case EnvironmentRecipe():
                 from trainload.layers.environment import write_environment
 
@@ -196,8 +220,8 @@ class Workshop:
                 from trainload.layers.code import write_code
 
                 return write_code(recipe, code.listing, code.open, sink)
-            case BytecodeRecipe():
-                raise AssertionError("bytecode is made after what it is compiled from")
+            case BytecodeRecipe() | ConfiguredRecipe():
+                raise AssertionError("made in the sandbox, after what it runs over")
 
     def _unchecked_owners(self, plan: Plan) -> Sequence[File]:
         """The wheels of ``plan``, unless it is known that these get along."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainload.image.model import Layer
     from trainload.layers.model import ByteSink, Written
     from trainload.pipeline import Site
-    from trainload.plan.model import BytecodeRecipe
+    from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
     from trainload.store.store import Store
     from trainload.system.http import Http
 
@@ -76,10 +76,18 @@ class World:
         from trainload.pipeline import Site
 
         return Site(
-            self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus, compile=self._compile
+            self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus, sandbox=self._sandbox
         )
 
-    def _compile(self, recipe: BytecodeRecipe, below: Sequence[Layer], sink: ByteSink) -> Written:
+    def _sandbox(
+        self, recipe: BytecodeRecipe | ConfiguredRecipe, below: Sequence[Layer], sink: ByteSink
+    ) -> Written:
+        from trainload.plan.model import ConfiguredRecipe
+
+        if isinstance(recipe, ConfiguredRecipe):
+            from trainload.run.configure import write_configured
+
+            return write_configured(below, self.store.rootfs, self.store.path, sink, self.reporter)
         from trainload.run.bytecode import write_bytecode
 
         return write_bytecode(recipe, below, self.store.rootfs, self.store.path, sink)

@@ -102,6 +102,14 @@ class Table:
     def optional_number(self, name: str) -> int | None:
         return self.number(name) if name in self.values else None
 
+    def flag(self, name: str) -> bool:
+        """True or false; a missing one is false."""
+        value = self.values.get(name, False)
+        if isinstance(value, bool):
+            return value
+        self.wrong(name, "has a wrong value", got=repr(value)[:200], want="true or false")
+        return False
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings; a missing one is empty."""
         value = self.values.get(name, [])

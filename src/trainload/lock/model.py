@@ -125,6 +125,8 @@ class DistributionBase:
     """What manylinux tags the base can hold."""
     system: tuple[str, ...] = ()
     """The user's part of ``requested``, as it was written."""
+    essential: bool = False
+    """Every Essential package is asked for, because maintainer scripts are to run (Debian policy 3.8)."""
 
 
 @dataclass(frozen=True, slots=True)

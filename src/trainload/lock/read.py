@@ -46,8 +46,8 @@ _PACKAGE_KEYS = (
     "attestation-identities", "tool",
 )  # fmt: skip
 _BASE_KEYS = (
-    "kind", "distribution", "suite", "profile", "requested", "system", "python", "glibc", "releases",
-    "packages",
+    "kind", "distribution", "suite", "profile", "requested", "system", "essential", "python", "glibc",
+    "releases", "packages",
 )  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -224,6 +224,7 @@ def _base(table: Table) -> Base:
         python=table.text("python", _PYTHON, want="a minor version such as 3.11"),
         glibc=(int(major), int(minor)),
         system=table.texts("system"),
+        essential=table.flag("essential"),
     )
 
 

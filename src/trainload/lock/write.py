@@ -86,6 +86,8 @@ def _base(base: Base) -> Iterator[str]:
     yield from _list("requested", (_text(name) for name in base.requested))
     if base.system:
         yield from _list("system", (_text(name) for name in base.system))
+    if base.essential:
+        yield "essential = true"
     yield f"python = {_text(base.python)}"
     yield f"glibc = {_text(f'{base.glibc[0]}.{base.glibc[1]}')}"
     releases = (

@@ -12,6 +12,7 @@ from trainload.plan.model import (
     BaseRecipe,
     BytecodeRecipe,
     CodeRecipe,
+    ConfiguredRecipe,
     EnvironmentRecipe,
     InterpreterRecipe,
     Kind,
@@ -23,6 +24,7 @@ from trainload.plan.model import (
 )
 from trainload.plan.order import OWN_LAYER, group
 from trainload.platform import Platform
+from trainload.project.keys import Configure
 from trainload.project.model import Project
 
 INTERPRETER = "/opt/python"
@@ -59,10 +61,11 @@ def make_plan(
             hints=[Text('add "{platform}" to platforms and run `trainload lock`', platform=platform)],
         )
     layers = (
-        *_system_layers(project, lock, platform),
+        *_distribution_layers(project, lock, platform),
+        *_python_layers(project, lock, platform),
         *_package_layers(packages, lock.python),
         *_bytecode_layer(project, lock),
-        *_user_layer(project, lock, platform),
+        *(() if _configures(project) else _user_layer(project, lock, platform)),
         _code_layer(project, code),
     )
     return Plan(
@@ -99,11 +102,15 @@ def base_recipe(project: Project, lock: Lock, platform: Platform) -> BaseRecipe:
         architecture=platform.architecture,
         requested=base.requested,
         packages=packages,
-        configure=project.settings.configure.value,
     )
 
 
-def _system_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+def _configures(project: Project) -> bool:
+    return project.settings.configure.value == Configure.SANDBOX
+
+
+def _distribution_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+    """The base; with ``configure = "sandbox"`` its user, if it needs one, and what its scripts change."""
     recipe = base_recipe(project, lock, platform)
     base = PlannedLayer(
         Kind.BASE,
@@ -112,6 +119,20 @@ def _system_layers(project: Project, lock: Lock, platform: Platform) -> tuple[Pl
         sum(package.file.size or 0 for package in recipe.packages),
         project.settings.base.reason,
     )
+    if not _configures(project):
+        return (base,)
+    user = _user_layer(project, lock, platform)
+    configured = PlannedLayer(
+        Kind.CONFIGURED,
+        "scripts of the distribution",
+        ConfiguredRecipe(recipe, project.settings.user.value if user else None),
+        None,
+        Text("dpkg runs scripts that are not modelled in the sandbox"),
+    )
+    return base, *user, configured
+
+
+def _python_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
     python, interpreter = lock.python, f"/usr/bin/python{lock.python}"
     own: tuple[PlannedLayer, ...] = ()
     if lock.interpreter is not None:
@@ -119,7 +140,8 @@ def _system_layers(project: Project, lock: Lock, platform: Platform) -> tuple[Pl
         if archive is None:
             raise PlanError(Text("the lock holds no Python for {platform}", platform=platform))
         python, interpreter = lock.interpreter.version, f"{INTERPRETER}/bin/python{lock.python}"
-        why = Text("{suite} has no Python {python}", suite=recipe.suite, python=lock.python)
+        suite = base_recipe(project, lock, platform).suite
+        why = Text("{suite} has no Python {python}", suite=suite, python=lock.python)
         made = InterpreterRecipe(archive, lock.python)
         own = (PlannedLayer(Kind.INTERPRETER, f"python {python}", made, archive.size, why),)
     environment = PlannedLayer(
@@ -129,7 +151,7 @@ def _system_layers(project: Project, lock: Lock, platform: Platform) -> tuple[Pl
         None,
         Text("packages do not depend on the base"),
     )
-    return base, *own, environment
+    return *own, environment
 
 
 def _package_layers(packages: Sequence[PythonFile], python: str) -> tuple[PlannedLayer, ...]:

@@ -20,9 +20,13 @@ VENV = "/opt/venv"
 
 
 class Kind(StrEnum):
-    """A layer's kind; the order of the members is the order of the layers (engines share prefixes)."""
+    """A layer's kind; the order of the members is the order of the layers (engines share prefixes).
+
+    With a CONFIGURED layer, USER lies before it: its scripts may add accounts of their own.
+    """
 
     BASE = "base"
+    CONFIGURED = "configured"
     INTERPRETER = "python"
     ENVIRONMENT = "venv"
     PACKAGE = "package"
@@ -43,8 +47,19 @@ class BaseRecipe:
     architecture: str
     requested: tuple[str, ...]
     packages: tuple[DistributionPackage, ...]
-    configure: str = "never"
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredRecipe:
+    """What ``dpkg --configure`` changes when it runs, over the base, the scripts that are not modelled."""
+
+    base: BaseRecipe
+    """Its packages bring the scripts and the programs that run."""
+    uid: int | None = None
+    """Of the user layer between the base and this one, if there is one."""
+    version: int = 1
+    """Of what counts as modelled, of how scripts are run, and of what is kept of their changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +125,9 @@ class CodeRecipe:
 
 
 Recipe = (
-    BaseRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | BytecodeRecipe | UserRecipe | CodeRecipe
-)
+    BaseRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | BytecodeRecipe
+    | UserRecipe | CodeRecipe
+)  # fmt: skip
 
 
 def recipe_key(recipe: Recipe) -> Digest:

@@ -16,6 +16,7 @@ from trainload.digest import canonical_json
 from trainload.errors import ConfigError, Place, Text
 from trainload.limits import DEFAULT
 from trainload.project.document import read_toml, table_at
+from trainload.project.keys import Configure
 from trainload.project.metadata import FILE
 from trainload.project.model import (
     Chosen,
@@ -41,7 +42,10 @@ def inputs(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENV
     Raises :class:`ConfigError` when a dependency file cannot be read.
     """
     settings = project.settings
+    configure = settings.configure.value
+    scripts = {} if configure == Configure.NEVER else {"configure": str(configure)}  # they need Essential packages
     return {
+        **scripts,
         "version": VERSION,
         "python": settings.python.value,
         "base": settings.base.value,

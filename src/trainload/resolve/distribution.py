@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from trainload.errors import LockError, Text
@@ -27,15 +28,19 @@ def resolve_distribution(
     system: Sequence[str],
     architectures: Sequence[str],
     services: Services,
+    essential: bool = False,
 ) -> DistributionBase:
     """The base ``suite`` (``bookworm`` or ``apt:bookworm``) with ``profile`` and the ``system`` packages on top.
 
+    ``essential``: with every Essential package, which maintainer scripts use without saying so.
     ``architectures`` are OCI's words (``amd64``, ``arm64``), which are Debian's too. Raises
     :class:`ConfigError` for an unknown suite or profile, :class:`SignatureError`, :class:`FetchError`, and
     :class:`LockError` when the packages cannot be had together.
     """
     release = suites.suite(suite)
     contents = profiles.profile(profile)
+    if essential:
+        contents = replace(contents, essential=True)
     opened, files = _load(release, architectures, services)
     chosen: dict[str, tuple[Stanza, ...]] = {}
     requested: dict[str, None] = {}
@@ -50,6 +55,7 @@ def resolve_distribution(
         profile=profile,
         requested=tuple(requested),
         system=tuple(system),
+        essential=essential,
         releases=tuple(sorted(one.locked for one in opened)),
         packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
         python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),

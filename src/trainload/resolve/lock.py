@@ -13,7 +13,8 @@ from trainload.lock.adopt import Adopted
 from trainload.lock.model import DistributionBase, Lock, ReleaseFile, StandalonePython
 from trainload.lock.select import Target
 from trainload.platform import Platform
-from trainload.project.model import Origin, Project, Settings
+from trainload.project.keys import Configure
+from trainload.project.model import Origin, Profile, Project, Settings
 from trainload.resolve.distribution import resolve_distribution
 from trainload.resolve.fetch import credentials
 from trainload.resolve.indexes import Services as DistributionServices
@@ -104,10 +105,18 @@ def _base(
         )
     profile, system = settings.profile.value.value, settings.system.value
     architectures = [platform.architecture for platform in platforms]
+    essential = settings.configure.value == Configure.SANDBOX
+    if essential and settings.profile.value == Profile.DISTROLESS:
+        raise ConfigError(
+            "a distroless base has no shell that could run the scripts of packages",
+            place=Place("tool.trainload.configure"),
+            hints=[Text('set profile = "slim"'), Text('set configure = "never"')],
+        )
+    asked = (profile, system, essential, sorted(architectures))
     old = previous.base if previous is not None else None
     releases: tuple[ReleaseFile, ...] = ()
     if isinstance(old, DistributionBase) and old.suite == suite:
-        if (old.profile, old.system, sorted(old.packages)) == (profile, system, sorted(architectures)):
+        if (old.profile, old.system, old.essential, sorted(old.packages)) == asked:
             return old
         releases = old.releases
     base = resolve_distribution(
@@ -116,6 +125,7 @@ def _base(
         system=system,
         architectures=architectures,
         services=services.distribution(releases),
+        essential=essential,
     )
     return replace(base, system=system)
 

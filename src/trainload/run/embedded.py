@@ -24,6 +24,16 @@ from trainload.run.words import bytes_in_words
 
 
 @dataclass(frozen=True, slots=True)
+class Changing:
+    """What is done with the folder that takes a run's changes; needs a joined root that can be written."""
+
+    prepare: Callable[[Path], None]
+    """Before the run: what is put there is seen inside."""
+    capture: Callable[[Path], None]
+    """After the program's end with exit code 0, before the folder is removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedEngine:
     """Runs images of the store on this machine."""
 
@@ -46,7 +56,7 @@ class EmbeddedEngine:
             told.append(Text("ports are not mapped: the program shares this machine's network"))
         return tuple(told)
 
-    def run(self, spec: RunSpec) -> Outcome:
+    def run(self, spec: RunSpec, changing: Changing | None = None) -> Outcome:
         """See :class:`Engine`. Its control group, mounts and files are gone when it returns."""
         began = time.monotonic()
         bwrap = _bwrap()
@@ -57,19 +67,26 @@ class EmbeddedEngine:
         devices = gpus.devices(spec.gpus)
         layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter)
         with rundir.run_folder(self.rootfs, spec.id) as folder:
+            if changing is not None:
+                changing.prepare(folder / "upper")
+            ways = [way for way in self.ways if changing is None or way is not Way.READ_ONLY]
             group = cgroups.make(f"trainload-{spec.id}", spec.limits, cgroups.this_machine())
             try:
-                ended = self._first_way(spec, layers, folder, _Start(bwrap, group, devices))
+                ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, devices))
                 reason = _reason(ended, spec, group)
             finally:
                 if group is not None:
                     group.remove()
+            if changing is not None and ended.exit_code == 0:
+                changing.capture(folder / "upper")
         return Outcome(ended.exit_code, reason, time.monotonic() - began)
 
-    def _first_way(self, spec: RunSpec, layers: Sequence[UnpackedLayer], folder: Path, start: _Start) -> Ended:
+    def _first_way(
+        self, spec: RunSpec, ways: Sequence[Way], layers: Sequence[UnpackedLayer], folder: Path, start: _Start
+    ) -> Ended:
         """Run with the first way of joining layers that works."""
         failed: WayFailed | None = None
-        for way in self.ways:
+        for way in ways:
             if way is Way.OVERLAY:
                 give_folders_their_looks(layers, folder / "upper")
                 lowers: tuple[Path, ...] = tuple(layer.folder for layer in layers)

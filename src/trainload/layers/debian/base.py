@@ -59,17 +59,26 @@ class Base:
 
 
 def write_base(
-    recipe: BaseRecipe, sources: Sources, sink: ByteSink, reporter: Reporter = SILENT, *, held: int = HELD
+    recipe: BaseRecipe,
+    sources: Sources,
+    sink: ByteSink,
+    reporter: Reporter = SILENT,
+    *,
+    held: int = HELD,
+    configured: bool = False,
 ) -> Written:
     """The layer of ``recipe``; scripts that are not modelled are told to ``reporter``.
 
-    ``held``: unpacked bytes kept in memory; what does not fit is decompressed twice. Reports ``Moved`` (bytes of
-    packages read) for the task ``recipe_key(recipe)``, which the caller begins and ends.
+    ``configured``: a layer above runs each ``postinst``, so that only the others are told. ``held``: unpacked bytes
+    kept in memory; what does not fit is decompressed twice. Reports ``Moved`` (bytes of packages read) for the task
+    ``recipe_key(recipe)``, which the caller begins and ends.
 
     Raises :class:`LayerError` for a broken or hostile package and for paths with two owners.
     """
     base = compose(recipe, sources, reporter, held=held)
     for each in base.unmodelled:
+        if configured and each.script == scripts.CONFIGURES:
+            continue
         reporter.report(
             Said(
                 Text(

@@ -86,7 +86,9 @@ _IDLE = re.compile(
 _ON_UPGRADE = re.compile(
     r"^if .*(dpkg --compare-versions|\[ -n \"?\$2|\[ x?\"?\$1\"? = \"?x?(upgrade|triggered)).*$"
 )
-_RUN_ON_INSTALL = ("preinst", "postinst")
+CONFIGURES = "postinst"
+"""The script that ``dpkg --configure`` runs."""
+_RUN_ON_INSTALL = ("preinst", CONFIGURES)
 
 
 @dataclass(frozen=True, slots=True)

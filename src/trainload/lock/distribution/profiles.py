@@ -2,7 +2,8 @@
 
 Every system has its Essential packages (Debian policy 3.8), and other packages use them without saying so.
 ``dev`` holds all of them, because ``apt-get install`` and the maintainer scripts it runs need them. ``slim`` and
-``distroless`` leave most of them out: what uses them is maintainer scripts, which are not run there.
+``distroless`` leave most of them out: what uses them is maintainer scripts, which are not run there. With
+``configure = "sandbox"`` they are, and ``slim`` holds the Essential packages too.
 
 * dpkg, init-system-helpers, sysvinit-utils, util-linux, mount, login, passwd: installing, booting, logging in.
 * perl-base, debconf: maintainer scripts (debconf comes with ``slim`` all the same, since ca-certificates and
