@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainload.errors import Place, PlanError, Text
+from trainload.errors import PlanError, Text
 from trainload.lock.model import DistributionBase, Lock, PythonFile
 from trainload.plan.model import (
     VENV,
@@ -84,13 +84,6 @@ def base_recipe(project: Project, lock: Lock, platform: Platform) -> BaseRecipe:
         raise PlanError(
             Text("a base from a registry cannot be used yet: {reference}", reference=base.reference),
             hints=[Text('set base = "apt:bookworm" (or apt:trixie, apt:jammy, apt:noble)')],
-        )
-    if project.settings.configure.value != "never":
-        raise PlanError(
-            Text("maintainer scripts cannot be run yet"),
-            place=Place("tool.trainload.configure"),
-            got=project.settings.configure.value,
-            want="never",
         )
     packages = base.packages.get(platform.architecture)
     if packages is None:

@@ -6,6 +6,7 @@ As root inside, without network and without anything of this machine but a folde
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ _ENV = {
 }
 _RULES = Rules(configuration.left_out, {"etc/shadow": configuration.without_dates})
 _MOST = 5
-"""Deleted paths that an error names."""
+"""Deleted paths, or lines, that an error names."""
 
 
 def write_configured(
@@ -136,14 +137,19 @@ def _check(changes: Changes, upper: Path, seen: Below, packages: Sequence[str]) 
 
 
 def _failure(output: str, packages: Sequence[str], reason: Text) -> RunError:
-    failed = configuration.failed(output) or tuple(packages)
+    found = configuration.failures(output)
+    lines = [line for failure in found for line in failure.lines] or output.split("\n")[-_MOST:]
+    hints = [Text('set configure = "never"')]
+    if os.geteuid() != 0:
+        hints.append(Text("root can give files to other users, an ordinary user cannot: build as root"))
     return RunError(
-        Text("{packages} could not be configured: {reason}", packages=", ".join(failed), reason=reason),
-        got=" | ".join(configuration.said(output)) or None,
-        hints=[
-            Text('set configure = "never"'),
-            Text("root may give files to other users, an ordinary user may not"),
-        ],
+        Text(
+            "{packages} could not be configured: {reason}",
+            packages=", ".join(failure.package for failure in found) or ", ".join(packages),
+            reason=reason,
+        ),
+        got=" | ".join(lines) or None,
+        hints=hints,
     )
 
 

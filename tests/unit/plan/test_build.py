@@ -10,7 +10,7 @@ from trainload.errors import PlanError
 from trainload.lock.model import ArchivePath, File, Found, ImageBase, StandalonePython, Url
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.diff import BuiltLayer, Change, compare
-from trainload.plan.model import BaseRecipe, Kind, Plan, WheelsRecipe, recipe_key
+from trainload.plan.model import BaseRecipe, ConfiguredRecipe, Kind, Plan, WheelsRecipe, recipe_key
 from trainload.plan.order import OWN_LAYER, OWN_LAYERS, group
 from trainload.plan.show import as_data
 from trainload.platform import Platform
@@ -113,10 +113,18 @@ def test_a_registry_base_is_refused_until_it_can_be_used() -> None:
         make_plan(values.project(), lock, AMD64, (), CODE)
 
 
-def test_a_wish_for_maintainer_scripts_is_refused_until_they_can_be_run() -> None:
-    with pytest.raises(PlanError, match="maintainer scripts cannot be run yet") as caught:
-        plan(configure="sandbox")
-    assert "tool.trainload.configure" in str(caught.value)
+def test_scripts_run_in_a_layer_right_after_the_base_which_stays_the_same() -> None:
+    base, configured, *_ = plan(configure="sandbox").layers
+    assert base == plan().layers[0]
+    assert (configured.kind, configured.recipe) == (Kind.CONFIGURED, ConfiguredRecipe(base.recipe))  # type: ignore[arg-type]
+    assert plan(configure="sandbox").layers[2:] == plan().layers[1:]
+
+
+def test_a_user_lies_below_the_scripts_which_may_add_accounts_of_their_own() -> None:
+    base, user, configured, *above = plan(configure="sandbox", user=4711).layers
+    assert [base.kind, user.kind, configured.kind] == [Kind.BASE, Kind.USER, Kind.CONFIGURED]
+    assert configured.recipe == ConfiguredRecipe(base.recipe, 4711)  # type: ignore[arg-type]
+    assert Kind.USER not in {layer.kind for layer in above}
 
 
 def test_plan_as_data_lists_every_input_with_its_hash() -> None:

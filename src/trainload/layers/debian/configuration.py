@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from trainload.layers.debian.deb import ControlFile
 from trainload.layers.debian.scripts import CONFIGURES, unmodelled
@@ -17,7 +18,7 @@ INFO = "var/lib/dpkg/info"
 INSTALLED, UNPACKED = "install ok installed", "install ok unpacked"
 _PACKAGE = re.compile(r"^Package: *(\S+)", re.MULTILINE)
 _STATUS = re.compile(r"^Status: *(.+?) *$", re.MULTILINE)
-_FAILED = "Errors were encountered while processing:"
+_ERROR = "dpkg: error processing package "
 
 _LEFT_OUT = re.compile(
     r"""(
@@ -69,16 +70,24 @@ def owner(path: str, lists: Mapping[str, bytes]) -> str:
     return next((package for package, text in sorted(lists.items()) if line in text.split(b"\n")), "")
 
 
-def failed(output: str) -> tuple[str, ...]:
-    """Packages that dpkg says it could not configure."""
-    return tuple(line.strip() for line in output.rpartition(_FAILED)[2].split("\n") if line.startswith(" "))
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A script that failed."""
+
+    package: str
+    lines: tuple[str, ...]
+    """What it said last."""
 
 
-def said(output: str, most: int = 5) -> tuple[str, ...]:
-    """The last lines before dpkg's own summary."""
-    lines = [line.strip() for line in output.partition(_FAILED)[0].split("\n") if line.strip()]
-    theirs = [line for line in lines if not line.startswith("dpkg: error processing")]
-    return tuple(theirs[-most:])
+def failures(output: str, most: int = 5) -> tuple[Failure, ...]:
+    """The packages whose own script failed, as dpkg tells it; not those that only wait for them."""
+    found = []
+    for part in re.split(r"^(?=Setting up |Processing triggers )", output, flags=re.MULTILINE):
+        said, _, rest = part.partition(_ERROR)
+        if rest and "dependency problems" not in rest.split("\n")[1]:
+            lines = [line.strip() for line in said.split("\n")[1:] if line.strip()]
+            found.append(Failure(rest.partition(" ")[0], tuple(lines[-most:])))
+    return tuple(found)
 
 
 def left_out(path: str) -> bool:
