@@ -37,13 +37,26 @@ def _check_command(world: World, wishes: Wishes) -> None:
     from trainload.project.model import Origin
 
     project = read_project(world.site.tree, flags=wishes.flags, environ=world.environ)
-    if project.settings.command.origin is Origin.DEFAULT:
+    if project.settings.command.origin is not Origin.DEFAULT:
+        return
+    names = [entry.path for entry in world.site.tree.walk(lambda _: False)]
+    scripts = sorted(name for name in names if name.endswith(".py"))
+    if scripts:
         raise UsageError(
-            Text("no script to run was found in this folder"),
+            Text("it is not clear which script is meant"),
             place=Place(str(world.cwd)),
-            want="train.py, main.py, or another script with if __name__ == '__main__'",
+            got=", ".join(scripts[:10]),
             hints=[
-                Text('name it: command = ["python", "my_script.py"] in trainload.toml'),
-                Text("or open a shell: trainload shell"),
+                Text("name it behind --: trainload run -- {script}", script=scripts[0]),
+                Text('or for every run: command = ["python", "{script}"] in trainload.toml', script=scripts[0]),
             ],
         )
+    raise UsageError(
+        Text("no script to run was found in this folder"),
+        place=Place(str(world.cwd)),
+        want="train.py, main.py, or another script with if __name__ == '__main__'",
+        hints=[
+            Text('name it: command = ["python", "my_script.py"] in trainload.toml'),
+            Text("or open a shell: trainload shell"),
+        ],
+    )

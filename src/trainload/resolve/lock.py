@@ -98,10 +98,11 @@ def _base(
     kind, _, suite = settings.base.value.partition(":")
     if kind != "apt":
         raise ConfigError(
-            "base images are not supported yet",
-            place=Place("tool.trainload.base"),
+            "images from a registry cannot be a base yet",
+            place=Place("base"),
             got=settings.base.value,
             want="apt:bookworm, apt:trixie, apt:jammy or apt:noble",
+            hints=[Text("leave base out: one that has the Python you set is chosen and composed for you")],
         )
     profile, system = settings.profile.value.value, settings.system.value
     architectures = [platform.architecture for platform in platforms]

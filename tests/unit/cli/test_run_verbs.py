@@ -162,3 +162,19 @@ def test_a_shell_reads_what_it_is_given(trainload: Trainload, home: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 5
     assert done.stdout == "in sh\n"
+
+
+def test_with_several_scripts_the_user_chooses_and_nothing_is_written(trainload: Trainload) -> None:
+    for name in ("a.py", "b.py"):
+        (trainload.folder / name).write_text("if __name__ == '__main__':\n    print(1)\n")
+    done = trainload("run")
+    assert done.returncode == 2
+    assert "it is not clear which script is meant\n  got: a.py, b.py" in done.stderr
+    assert "hint: name it behind --: trainload run -- a.py" in done.stderr
+    assert sorted(path.name for path in trainload.folder.iterdir()) == ["a.py", "b.py"]
+
+
+def test_without_a_script_there_is_nothing_to_run(trainload: Trainload) -> None:
+    done = trainload("run")
+    assert (done.returncode, list(trainload.folder.iterdir())) == (2, [])
+    assert "no script to run was found" in done.stderr
