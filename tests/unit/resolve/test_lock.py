@@ -223,7 +223,7 @@ def test_markers_are_judged_by_the_bases_full_python(yard: Yard) -> None:
 
 def test_a_base_image_is_not_taken_for_a_distribution(yard: Yard) -> None:
     yard.write("", 'base = "docker.io/library/python:3.11-slim"')
-    with pytest.raises(ConfigError, match="not supported yet"):
+    with pytest.raises(ConfigError, match="cannot be a base yet"):
         yard.lock()
 
 
