@@ -158,7 +158,9 @@ class Workshop:
                 self.reporter.report(Ended(str(key), planned.title, How.FAILED))
                 raise
             layer = Layer(Descriptor(LAYER_GZIP, digest, size), written.diff_id, written.unpacked)
-            self.store.recipes.record(key, layer)
+            if not (self.limits.unrecorded and isinstance(planned.recipe, WheelsRecipe)):
+                # what only --allow-unrecorded accepts must not be found without it
+                self.store.recipes.record(key, layer)
         seconds = time.monotonic() - started
         self.reporter.report(Ended(str(key), planned.title, How.MADE, size, seconds))
         return MadeLayer(planned, layer, How.MADE)

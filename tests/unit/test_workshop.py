@@ -7,19 +7,32 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, cast
 
 import pytest
 
-from trainload.errors import Text
+from trainload.errors import LayerError, Text
 from trainload.events import SILENT
 from trainload.layers.model import Sources
-from trainload.plan.model import CodeRecipe, EnvironmentRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.limits import DEFAULT
+from trainload.plan.model import (
+    CodeRecipe,
+    EnvironmentRecipe,
+    Kind,
+    Plan,
+    PlannedLayer,
+    RuntimeConfig,
+    WheelsRecipe,
+    recipe_key,
+)
 from trainload.platform import Platform
 from trainload.project.model import CodeFile, CodeListing
 from trainload.store.store import Store
+from trainload.testing.sources import MemorySources, locked
+from trainload.testing.zips import Made
 from trainload.workshop import Code, Workshop
 
 NOISE = os.urandom(1 << 20)
@@ -70,4 +83,20 @@ def test_fault_12_an_interrupt_ends_the_layers_under_way_and_begins_no_other(tmp
     assert [store.recipes.find(recipe_key(layer.recipe)) for layer in (*waiting, code)] == [None] * 4
     assert [path.name for path in (store.home / "blobs" / "sha256").glob("*")] == []
     assert [path for path in store.home.rglob("*") if "tmp" in path.parent.name] == []
+    store.close()
+
+
+def test_W21_what_only_allow_unrecorded_accepts_is_not_found_without_it(tmp_path: Path) -> None:
+    record = next(part.data for part in Made().parts() if part.raw.endswith(b"RECORD"))
+    made = Made(record=record.split(b"\n", 1)[1])
+    wheel = locked(made.file, made.bytes())
+    layer = PlannedLayer(Kind.SMALL, "a wheel", WheelsRecipe((wheel,), "3.11"), wheel.size, Text("a test"))
+    plan = Plan("x", Platform(), (layer,), RuntimeConfig("1000", "/app", (), (), {}, {}))
+    code = Code(CodeListing((), (), ()), lambda path: cast("BinaryIO", None))
+    store = Store.open(tmp_path / "home")
+    strict = Workshop(store, MemorySources({made.file: made.bytes()}), lambda files: None, SILENT, workers=1)
+    with store.writing():
+        assert replace(strict, limits=replace(DEFAULT, unrecorded=True)).make(plan, code)
+        with pytest.raises(LayerError, match="does not list it"):
+            strict.make(plan, code)
     store.close()
