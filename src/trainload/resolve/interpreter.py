@@ -13,6 +13,7 @@ from trainload.errors import FetchError, LockError, Text
 from trainload.limits import MiB
 from trainload.lock.model import File, StandalonePython, Url
 from trainload.platform import Platform
+from trainload.project.keys import PYTHON_OF_SUITE
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
 
@@ -123,6 +124,17 @@ def resolve_interpreter(
     return StandalonePython(versions.pop(), archives)
 
 
+def _bases_with(version: str) -> list[Text]:
+    """A hint where some distribution has that Python itself."""
+    minor = ".".join(version.split(".")[:2])
+    suites = [suite for suite, python in PYTHON_OF_SUITE.items() if python == minor]
+    return (
+        [Text('or set base = "apt:{suite}", which has Python {minor}', suite=suites[0], minor=minor)]
+        if suites
+        else []
+    )
+
+
 def _sums(build: Build, architecture: str, http: Http, mirrors: Sequence[str]) -> dict[str, str]:
     """File name → sha256, as the release says."""
     failure: FetchError | None = None
@@ -140,6 +152,7 @@ def _sums(build: Build, architecture: str, http: Http, mirrors: Sequence[str]) -
         got=f"{failure.text}: {failure.got}",
         hints=[
             Text("name a mirror of python-build-standalone in mirrors.python of [tool.trainload]"),
+            *_bases_with(build.version),
             Text("or leave python out: the base has its own"),
         ],
         retryable=failure.retryable,

@@ -74,8 +74,9 @@ def test_a_release_without_the_hash_is_refused(server: FaultServer) -> None:
 
 
 def test_a_release_that_cannot_be_reached_is_told(server: FaultServer) -> None:
-    with pytest.raises(FetchError, match="SHA256SUMS could not be fetched"):
+    with pytest.raises(FetchError, match="SHA256SUMS could not be fetched") as caught:
         resolve_interpreter("3.12", ["amd64"], BUILDS, http(), [pattern(server)])
+    assert 'set base = "apt:noble", which has Python 3.12' in str(caught.value)
 
 
 def test_a_python_that_is_not_built_is_told() -> None:
