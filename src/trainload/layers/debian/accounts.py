@@ -18,7 +18,7 @@ _SYSTEM_IDS = range(999, 99, -1)
 """systemd gives free ids downwards from 999 (sysusers.d(5)); Debian's adduser upwards from 100."""
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_ADDUSER = re.compile(r"^[^#\n]*\badduser\b((?:[^\n;&|]|\\\n)*)", re.MULTILINE)
+_ADDUSER = re.compile(r"^[^#\n]*\badduser\b((?:\\\n|[^\n;&|])*)", re.MULTILINE)
 _NOLOGIN = "/usr/sbin/nologin"
 
 

@@ -44,6 +44,10 @@ from trainload.plan.model import BaseRecipe, recipe_key
 
 HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
+_HELD_OF_MANY = HELD // 4
+_MANY = 48 * MiB
+"""Bytes of packages from which most of the unpacked ones would not be held anyway: their room is for the names of
+ten thousands of files and for two decompressors."""
 _WORKERS = 4
 
 
@@ -95,6 +99,8 @@ def write_base(
 
 def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, *, held: int = HELD) -> Base:
     """Everything about the base that is known before its bytes are written."""
+    if sum(package.file.size or 0 for package in recipe.packages) > _MANY:
+        held = min(held, _HELD_OF_MANY)
     packages = tuple(_index_all(recipe, sources, reporter, Budget(held)))
     accounts = _accounts(packages)
     diverted = diversions.of(packages)

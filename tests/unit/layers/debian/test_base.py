@@ -323,7 +323,7 @@ def test_every_base_has_a_user_that_is_not_root(sources: MadeSources) -> None:
 
 
 def test_users_that_packages_declare_are_there(sources: MadeSources) -> None:
-    script = "#!/bin/sh\nadduser --system --group --home /run/x --no-create-home --quiet xd || true\n"
+    script = "#!/bin/sh\nadduser --system --group --home /run/x \\\n   --no-create-home --quiet xd || true\n"
     package = replace(
         deb(Item("./usr/lib/sysusers.d/y.conf", b'u yd - "The Y" /var/y\nm yd mail\n'), name="xd"),
         scripts={"postinst": script},
