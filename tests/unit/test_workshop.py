@@ -14,12 +14,14 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from trainload.errors import LayerError, Text
+from trainload.errors import LayerError, PlanError, Text
 from trainload.events import SILENT
 from trainload.layers.model import Sources
 from trainload.limits import DEFAULT
 from trainload.plan.model import (
+    BaseRecipe,
     CodeRecipe,
+    ConfiguredRecipe,
     EnvironmentRecipe,
     Kind,
     Plan,
@@ -33,7 +35,7 @@ from trainload.project.model import CodeFile, CodeListing
 from trainload.store.store import Store
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import Code, Workshop
+from trainload.workshop import Code, Sandbox, Workshop
 
 NOISE = os.urandom(1 << 20)
 
@@ -99,4 +101,21 @@ def test_W21_what_only_allow_unrecorded_accepts_is_not_found_without_it(tmp_path
         assert replace(strict, limits=replace(DEFAULT, unrecorded=True)).make(plan, code)
         with pytest.raises(LayerError, match="does not list it"):
             strict.make(plan, code)
+    store.close()
+
+
+def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    other = Platform("linux", "arm64" if Platform.host().architecture == "amd64" else "amd64")
+    recipe = ConfiguredRecipe(BaseRecipe("debian", "bookworm", "slim", other.architecture, (), ()))
+    layer = PlannedLayer(Kind.CONFIGURED, "scripts", recipe, None, Text("a test"))
+    fetched: list[object] = []
+    shop = Workshop(
+        store, cast("Sources", None), fetched.append, SILENT, workers=1, sandbox=cast("Sandbox", lambda *_: None)
+    )
+    plan = Plan("x", other, (layer,), RuntimeConfig("1000", "/app", (), (), {}, {}))
+    with pytest.raises(PlanError, match="scripts of packages need a sandbox") as caught, store.writing():
+        shop.make(plan, Code(CodeListing((), (), ()), lambda p: cast("BinaryIO", None)))
+    assert 'set configure = "never"' in [str(hint) for hint in caught.value.hints]
+    assert fetched == []
     store.close()

@@ -30,6 +30,7 @@ _LEFT_OUT = re.compile(
     | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock
     | etc/machine-id | var/lib/dbus/machine-id | var/lib/systemd/random-seed
     | etc/ssh/ssh_host_.*_key(\.pub)?
+    | usr/(local/)?share/fonts/(.*/)?\.uuid | var/cache/fontconfig/[0-9a-f]{8}-[0-9a-f-]+-.*  # random
     | usr/sbin/policy-rc\.d
     | root/\..+_history
     | (.*/)?__pycache__(/.*)?
