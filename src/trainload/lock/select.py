@@ -125,11 +125,11 @@ def _applies(marker: str | None, environment: dict[str, str]) -> bool:
     for machine, own in MACHINE_MARKERS.items():
         if marker == own:
             return machine == environment["platform_machine"]
-    from packaging.markers import InvalidMarker, Marker
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 
     try:
         return Marker(marker).evaluate(dict(environment), context="lock_file")
-    except InvalidMarker as error:
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName) as error:
         raise LockError(Text("{marker} is not an environment marker (PEP 508)", marker=marker)) from error
 
 

@@ -97,6 +97,12 @@ def test_markers_are_judged_for_the_target() -> None:
     assert chosen(made, ARM64) == ["linux-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.parametrize("marker", ["sys_platform ~= 'linux'", "extra == 'x'", "python_version"])
+def test_a_marker_that_means_nothing_is_told(marker: str) -> None:
+    with pytest.raises(LockError, match="is not an environment marker"):
+        chosen(lock(package("x", "py3-none-any", marker=marker)))
+
+
 def test_the_order_is_by_name() -> None:
     made = lock(package("b", "py3-none-any"), package("a", "py3-none-any"))
     assert chosen(made) == ["a-1.0-py3-none-any.whl", "b-1.0-py3-none-any.whl"]
