@@ -15,7 +15,7 @@ from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock import document, tags
 from trainload.lock.model import File, Found, Location, PythonPackage, Url
 from trainload.lock.read import FILE_NAME, HEX, refusal
-from trainload.lock.select import MACHINE_MARKERS, Target, nothing_fits
+from trainload.lock.select import MACHINE_MARKERS, Target, holds, nothing_fits
 from trainload.platform import Platform
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _check_targets(pylock: Pylock, file: str, wanted: Wanted, problems: Problems
                 )
             )
             return
-        if pylock.environments and not any(marker.evaluate(dict(environment)) for marker in pylock.environments):
+        if pylock.environments and not any(holds(marker, environment) for marker in pylock.environments):
             text = Text("the lock is not for {platform}", platform=target.platform)
             problems.add(LockError(text, place=Place(file, "environments")))
 
@@ -130,7 +130,7 @@ def _applies(package: Package, target: Target, pylock: Pylock, wanted: Wanted) -
         "extras": frozenset(wanted.extras),
         "dependency_groups": frozenset(groups or ()),
     }
-    return package.marker.evaluate(environment, context="lock_file")
+    return holds(package.marker, environment)
 
 
 def _for_targets(package: PythonPackage, takers: Sequence[Target], targets: Sequence[Target]) -> PythonPackage:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainload.errors import LockError, Problems, Text
 from trainload.lock import tags
 from trainload.lock.model import DistributionBase, DistributionPackage, File, Lock, PythonFile, PythonPackage
 from trainload.platform import Platform
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
 
 MACHINE_MARKERS = {"x86_64": "platform_machine == 'x86_64'", "aarch64": "platform_machine == 'aarch64'"}
 """The markers our own locks carry, so that reading one rarely needs a marker parser."""
@@ -125,12 +129,27 @@ def _applies(marker: str | None, environment: dict[str, str]) -> bool:
     for machine, own in MACHINE_MARKERS.items():
         if marker == own:
             return machine == environment["platform_machine"]
-    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+    from packaging.markers import InvalidMarker, Marker
 
     try:
-        return Marker(marker).evaluate(dict(environment), context="lock_file")
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise LockError(Text("{marker} is not an environment marker (PEP 508)", marker=marker)) from error
+        parsed = Marker(marker)
+    except InvalidMarker as error:
+        raise _no_marker(marker) from error
+    return holds(parsed, environment)
+
+
+def holds(marker: Marker, environment: Mapping[str, str | frozenset[str]]) -> bool:
+    """Whether ``marker`` of a lock holds on a target. Raises :class:`LockError` when it compares nonsense."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+
+    try:
+        return marker.evaluate(dict(environment), context="lock_file")
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise _no_marker(str(marker)) from error
+
+
+def _no_marker(marker: str) -> LockError:
+    return LockError(Text("{marker} is not an environment marker (PEP 508)", marker=marker))
 
 
 def nothing_fits(package: PythonPackage, target: Target) -> LockError:
