@@ -14,24 +14,52 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from trainload.run.unpack import remove
 
 
 @contextmanager
 def run_folder(rootfs: Path, name: str) -> Iterator[Path]:
-    """``rootfs/runs/NAME`` with ``upper``, ``work``, ``merged`` and ``etc``; removed at the end."""
+    """``rootfs/runs/NAME`` with ``upper``, ``work``, ``merged`` and ``etc``; removed at the end.
+
+    Its lock lies beside it and is held before the folder is there until it is gone, so that nobody who clears up
+    ever sees the folder of a living run without its lock.
+    """
     folder = rootfs / "runs" / name
-    folder.mkdir(parents=True, mode=0o700)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for part in ("upper", "work", "merged", "etc"):
-            (folder / part).mkdir()
-            (folder / part).chmod(0o755)  # the upper folder's mode is that of / inside, whatever our umask
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _held(_lock(folder)):
         try:
+            folder.mkdir(mode=0o700)
+            for part in ("upper", "work", "merged", "etc"):
+                (folder / part).mkdir()
+                (folder / part).chmod(0o755)  # the upper folder's mode is that of / inside, whatever our umask
             yield folder
         finally:
             remove(folder)
+            _lock(folder).unlink(missing_ok=True)
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path``; one that somebody removed before it was ours is no lock, so it is made again."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _still_there(path, lock):
+                yield
+                return
+
+
+def _still_there(path: Path, lock: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(lock.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def note_process(folder: Path, pid: int) -> None:
@@ -43,27 +71,40 @@ def note_process(folder: Path, pid: int) -> None:
 def alive(rootfs: Path, name: str) -> bool:
     """Whether the process that runs ``name`` is there."""
     try:
-        lock = (rootfs / "runs" / name / "lock").open("r+")
+        lock = _lock(rootfs / "runs" / name).open("r+")
     except OSError:
         return False
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        return not _taken(lock)
 
 
 def clear(rootfs: Path) -> tuple[str, ...]:
     """End and remove every run whose Trainload was killed; their names."""
     runs = rootfs / "runs"
-    dead = [path.name for path in sorted(runs.iterdir()) if not alive(rootfs, path.name)] if runs.is_dir() else []
-    for name in dead:
-        folder = runs / name
+    names = sorted({path.name.removesuffix(".lock") for path in runs.iterdir()}) if runs.is_dir() else []
+    return tuple(name for name in names if _cleared(runs / name))
+
+
+def _cleared(folder: Path) -> bool:
+    """Remove the run's folder under its lock, unless the run lives or has just ended on its own."""
+    with contextlib.suppress(OSError), _lock(folder).open("w") as lock:
+        if not _taken(lock) or not _still_there(_lock(folder), lock):
+            return False
+        was_there = folder.exists()
         _end(folder / "process.json")
-        with contextlib.suppress(OSError):
-            remove(folder)
-    return tuple(dead)
+        remove(folder)
+        _lock(folder).unlink(missing_ok=True)
+        return was_there
+    return False
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether the lock is ours now; the kernel gives it to one at a time."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _end(note: Path) -> None:
