@@ -9,6 +9,8 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import BinaryIO
 
 from isal import isal_zlib
@@ -56,14 +58,31 @@ def splice(wheel: Path, scratch: Path) -> int:
 
 
 def floor(wheel: Path) -> None:
-    """What cannot be left away: inflate every member, hash both sides; one thread."""
-    packed, plain = hashlib.sha256(), hashlib.sha256()
+    """What cannot be left away: inflate every member, hash both sides; on two threads, as ours."""
+    inflated: Queue[bytes] = Queue(8)
+    plain = hashlib.sha256()
+
+    def hash_inflated() -> None:
+        while data := inflated.get():
+            plain.update(data)
+
+    hasher = Thread(target=hash_inflated)
+    hasher.start()
+    packed = hashlib.sha256()
+    batch, held = [], 0
     for stream in _streams(wheel):
         inflater = isal_zlib.decompressobj(wbits=-15)
         for piece in stream:
             packed.update(piece)
-            plain.update(inflater.decompress(piece))
-        plain.update(inflater.flush())
+            batch.append(inflater.decompress(piece))
+            held += len(batch[-1])
+            if held > _PIECE:  # a hand-over costs more than a small file
+                inflated.put(b"".join(batch))
+                batch, held = [], 0
+    if held:
+        inflated.put(b"".join(batch))
+    inflated.put(b"")
+    hasher.join()
 
 
 def _streams(wheel: Path) -> Iterator[Iterator[bytes]]:
@@ -106,7 +125,7 @@ def figures(wheel: Path, scratch: Path) -> Iterator[Figure]:
         cwd=Path.cwd(),
         environ={"PATH": "/bin:/usr/bin"},
     )
-    yield Figure(f"{name}: inflate and hash, the floor", lowest, "s")
+    yield Figure(f"{name}: inflate and hash on two threads, the floor", lowest, "s")
     yield Figure(f"{name}: wheel to layer", ours, "s", note=f"{size / wheel.stat().st_size - 1:+.2%} in size")
     yield Figure(f"{name}: times the floor", ours / lowest, "×", 1.5)
     yield Figure(f"{name}: peak memory of it", alone.peak / 2**20, "MiB", 250)

@@ -39,6 +39,12 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
         )
     if upgrade and (check or wishes.frozen):
         raise UsageError("--upgrade changes the lock, --check and --frozen refuse to")
+    if wishes.platform is not None:
+        raise UsageError(
+            "a lock is for all platforms of the project at once",
+            got=f"--platform {wishes.platform}",
+            hints=[Text("add it to platforms in [tool.trainload], or set TRAINLOAD_PLATFORMS")],
+        )
     wanted = Upgrade(everything=not packages, packages=packages) if upgrade else None
     locked = lock(world.site, replace(wishes, frozen=wishes.frozen or check, upgrade=wanted))
     if upgrade:

@@ -142,3 +142,11 @@ def test_fault_9_offline_asks_nobody_and_leaves_the_lock_alone(folder: Folder) -
     folder.file.write_bytes(before)
     assert folder() == 0
     assert folder("--offline") == 0, folder.err
+
+
+def test_a_platform_is_refused_because_a_lock_is_for_all_of_them(folder: Folder) -> None:
+    before = sorted(folder.root.iterdir())
+    assert folder("--platform", "linux/arm64") == 2
+    assert "a lock is for all platforms of the project at once" in folder.err
+    assert "TRAINLOAD_PLATFORMS" in folder.err
+    assert sorted(folder.root.iterdir()) == before
