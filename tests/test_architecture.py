@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "run", "system",
     },
     "testing": {
-        "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run", "system",
+        "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
+        "system",
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",

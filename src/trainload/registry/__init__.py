@@ -1,1 +1,1 @@
-"""A client of registries: the distribution specification, read and written; what to do with it is said elsewhere."""
+"""A client of registries: the distribution specification read and written; what for is said elsewhere."""
