@@ -47,6 +47,7 @@ _OPTIONS = (
     click.option("--network", metavar="none|host", help="Cut the network off, or use this machine's (default)."),
     click.option("-h", "--hostname", metavar="NAME", help="Name of the host inside."),
     click.option("--read-only", is_flag=True, help="Nothing in the image can be written."),
+    click.option("--stop-signal", metavar="SIGNAL", help="What ends it when we get SIGTERM; default: the image's."),
     click.option("--stop-timeout", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS",
                  help="Between the stop signal and the end by force."),
     click.option("--code", is_flag=True, help="Mount this folder over the image's working directory, live."),
@@ -56,7 +57,8 @@ _OPTIONS = (
 
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
-    "shm_size", "gpus", "network", "hostname", "read_only", "stop_timeout", "code",
+    "shm_size", "gpus", "network", "hostname", "read_only", "stop_signal", "stop_timeout",
+    "code",
 )  # fmt: skip
 
 
@@ -110,6 +112,7 @@ def _given(world: World, values: dict[str, object]) -> Given:
         network=flags.network(_text(values["network"])),
         hostname=_text(values["hostname"]),
         read_only=bool(values["read_only"]),
+        stop_signal=_text(values["stop_signal"]),
         grace=float(str(values["stop_timeout"])),
     )
     return Given(request, bool(values["code"]))

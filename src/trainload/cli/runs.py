@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +16,8 @@ from trainload.errors import Text
 
 if TYPE_CHECKING:
     from trainload.store.runs import Run
+
+_INITS = ("tini", "docker-init", "dumb-init", "catatonit")
 
 
 @click.command()
@@ -36,12 +40,20 @@ def _row(world: World, run: Run) -> list[object]:
     return [
         run.id,
         f"{run.name} ({run.image.short})",
-        shorten(" ".join(run.command), 40),
+        shorten(shlex.join(without_init(run.command)), 40),
         commit,
         run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
         duration((run.ended - run.started).total_seconds()) if run.ended else "-",
         world.translate(run.reason) if run.reason else world.translate(Text("running")),
     ]
+
+
+def without_init(command: Sequence[str]) -> Sequence[str]:
+    """What runs below the image's init, as the user knows it: ``tini -g -- python train.py`` is their script."""
+    if command[0].rpartition("/")[2] not in _INITS or "--" not in command[:-1]:
+        return command
+    at = command.index("--")
+    return command[at + 1 :] if all(word.startswith("-") for word in command[1:at]) else command
 
 
 def _document(world: World, run: Run) -> dict[str, object]:

@@ -20,7 +20,7 @@ from trainload.run.overlay import Way, give_folders_their_looks
 from trainload.run.preparation import Prepared, WayFailed, become_container
 from trainload.run.supervision import Ended, Supervision
 from trainload.run.unpack import LayerBlob, UnpackedLayer, unpack
-from trainload.run.words import bytes_in_words
+from trainload.run.words import bytes_in_words, signal_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ class EmbeddedEngine:
         told = list(cgroups.not_in_force(spec.limits, cgroups.this_machine()))
         if spec.ports and spec.network:
             told.append(Text("ports are not mapped: the program shares this machine's network"))
+        if signal_number(spec.stop_signal) is None:
+            told.append(
+                Text("the image's stop signal {signal} is unknown: SIGTERM stops it", signal=spec.stop_signal)
+            )
         return tuple(told)
 
     def run(self, spec: RunSpec, changing: Changing | None = None) -> Outcome:
@@ -141,7 +145,9 @@ def _supervised(prepared: Prepared, start: _Start) -> Ended:
         if start.group is not None:
             start.group.add(pid)
 
-    return Supervision(terminal=prepared.terminal, grace=prepared.spec.grace).run(
+    spec = prepared.spec
+    stop_signal = signal_number(spec.stop_signal) or signal.SIGTERM
+    return Supervision(terminal=prepared.terminal, grace=spec.grace, stop_signal=stop_signal).run(
         lambda status, errors: become_container(prepared, status, errors),
         placed,
         lambda pid: rundir.note_process(prepared.run, pid),

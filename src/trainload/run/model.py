@@ -56,6 +56,7 @@ class RunSpec:
     hostname: str | None = None
     read_only: bool = False
     stop_signal: str = "SIGTERM"
+    """What asks the program to end: a name or a number, as an image config has it."""
     grace: float = 10.0
     """Seconds between the stop signal and SIGKILL."""
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from trainload.digest import Digest
 from trainload.errors import Text, UsageError
 from trainload.plan.model import RuntimeConfig
 from trainload.run.model import Limits, Mount, RunSpec
-from trainload.run.words import bytes_in_words
+from trainload.run.words import bytes_in_words, signal_number
 
 _LEAST_MEMORY = 6 * 2**20  # moby: linuxMinMemory
 
@@ -33,6 +33,7 @@ class Request:
     network: bool = True
     hostname: str | None = None
     read_only: bool = False
+    stop_signal: str | None = None
     grace: float = 10.0
 
 
@@ -48,6 +49,10 @@ def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str)
             got=bytes_in_words(memory),
             want="at least 6m; a size is in bytes",
         )
+    if request.stop_signal is not None and signal_number(request.stop_signal) is None:
+        raise UsageError(
+            Text("{option} is no signal", option="--stop-signal"), got=request.stop_signal, want="a name as SIGINT"
+        )
     return RunSpec(
         image=image,
         id=run_id,
@@ -62,7 +67,7 @@ def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str)
         network=request.network,
         hostname=request.hostname,
         read_only=request.read_only,
-        stop_signal=config.stop_signal or "SIGTERM",
+        stop_signal=request.stop_signal or config.stop_signal or "SIGTERM",
         grace=request.grace,
     )
 
@@ -94,6 +99,7 @@ def request_document(request: Request) -> dict[str, object]:
         "network": request.network,
         "hostname": request.hostname,
         "read_only": request.read_only,
+        "stop_signal": request.stop_signal,
         "grace": request.grace,
     }
 
@@ -127,6 +133,7 @@ def request_from(document: Mapping[str, object], env: Mapping[str, str]) -> Requ
         network=bool(document["network"]),
         hostname=_text(document["hostname"]),
         read_only=bool(document["read_only"]),
+        stop_signal=_text(document.get("stop_signal")),  # absent from records of older versions
         grace=_number(document["grace"]) or 0.0,
     )
 

@@ -3,7 +3,8 @@
 With a terminal the program shares ours and the kernel gives it Ctrl-C, Ctrl-Z and window changes; everything
 else is forwarded. Without one it has its own session and gets every signal from us, exactly once. bubblewrap's
 outer process may die of a Ctrl-C the program survives: its inner one is then our child (subreaper), and
-its exit code is the program's.
+its exit code is the program's. SIGTERM asks us to stop the run: the program gets the image's stop signal instead,
+as from ``docker stop``.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class Ended:
 class Supervision:
     """One container from fork to end; used once, in the main thread."""
 
-    def __init__(self, *, terminal: bool, grace: float) -> None:
+    def __init__(self, *, terminal: bool, grace: float, stop_signal: int = signal.SIGTERM) -> None:
         self._terminal = terminal
         self._grace = grace
+        self._stop_signal = stop_signal
         self._outer = 0
         self._inner: int | None = None
         self._deadline: float | None = None
@@ -176,9 +178,11 @@ class Supervision:
     def _forward(self, told: signal.struct_siginfo) -> None:
         if self._terminal and told.si_code == _SI_KERNEL:
             return  # the terminal gave it to the program, too
-        number = signal.Signals(told.si_signo)
+        number = told.si_signo
         if number in _ENDING and self._deadline is None:
             self._deadline = time.monotonic() + self._grace
+        if number == signal.SIGTERM:
+            number = self._stop_signal
         for pid in self._programs():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

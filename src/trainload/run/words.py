@@ -1,8 +1,9 @@
-"""Sizes as ``docker run`` takes them and as people read them back: binary, because limits are set so."""
+"""Sizes and signals as ``docker run`` takes them and as people read them back; sizes are binary, as limits are."""
 
 from __future__ import annotations
 
 import re
+import signal
 
 from trainload.errors import Text, UsageError
 
@@ -28,3 +29,18 @@ def bytes_in_words(count: int) -> str:
             break
         value, unit = value / 1024, following
     return f"{value:.4g} {unit}"
+
+
+def signal_number(text: str) -> int | None:
+    """``SIGQUIT``, ``quit``, ``3`` or ``RTMIN+2``, as STOPSIGNAL may be (moby: signal.ParseSignal); None: none."""
+    name = text.strip().upper().removeprefix("SIG")
+    realtime = re.fullmatch(r"RT(?:MIN\+|MAX-)([0-9]{1,2})", name)
+    if realtime is not None:
+        steps = int(realtime[1])
+        number = signal.SIGRTMIN + steps if "MIN" in name else signal.SIGRTMAX - steps
+    elif re.fullmatch("[0-9]{1,2}", name):
+        number = int(name)
+    else:
+        found = signal.Signals.__members__.get(f"SIG{name}")
+        number = 0 if found is None else found.value
+    return number if 0 < number <= signal.SIGRTMAX else None

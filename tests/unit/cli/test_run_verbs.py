@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from trainload.cli.runs import without_init
 from trainload.digest import Digest
 from trainload.image.assemble import assemble
 from trainload.store.store import Store
@@ -147,6 +149,20 @@ def test_a_run_is_recorded_with_names_not_values_and_can_be_repeated(trainload: 
     table = trainload("runs").stdout
     assert latest["id"] in table
     assert "exit code 3" in table
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["/usr/bin/tini", "--", "python", "train.py"], "python train.py"),
+        (["tini", "-g", "--", "python", "a b.py"], "python 'a b.py'"),
+        (["tini", "--"], "tini --"),
+        (["tini", "python", "--", "x"], "tini python -- x"),
+        (["python", "--", "x"], "python -- x"),
+    ],
+)
+def test_runs_shows_what_the_user_runs_not_the_init(command: list[str], shown: str) -> None:
+    assert shlex.join(without_init(command)) == shown
 
 
 def test_a_run_that_never_started_is_recorded_too(trainload: Trainload) -> None:

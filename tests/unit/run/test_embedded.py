@@ -283,10 +283,10 @@ from trainload.digest import Digest
 from trainload.run.embedded import EmbeddedEngine
 from trainload.run.model import RunSpec
 from trainload.run.unpack import LayerBlob
-blob, diff_id, home, name, env, grace, *command = sys.argv[1:]
+blob, diff_id, home, name, env, grace, stop, *command = sys.argv[1:]
 engine = EmbeddedEngine(Path(home), lambda _: [LayerBlob(Path(blob), Digest.parse(diff_id), 1)])
 outcome = engine.run(RunSpec(image=Digest.parse(diff_id), id=name, command=tuple(command), user="1000", workdir="/",
-                             env=json.loads(env), grace=float(grace)))
+                             env=json.loads(env), grace=float(grace), stop_signal=stop))
 print("\\n" + str(outcome.reason), flush=True)
 sys.exit(outcome.exit_code)
 """
@@ -300,7 +300,7 @@ def started(
 
     words = [
         str(layer.path), str(layer.diff_id), str(rootfs), str(more.get("name", "own")), json.dumps(env or {}),
-        str(more.get("grace", 10)), *command,
+        str(more.get("grace", 10)), str(more.get("stop_signal", "SIGTERM")), *command,
     ]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
@@ -320,6 +320,20 @@ def test_a_signal_reaches_the_program_once(layer: LayerBlob, rootfs: Path, numbe
         assert line(child) == b"ready\n"
         child.send_signal(number)
         assert child.wait(20) == 41
+
+
+def test_a_run_is_stopped_with_the_images_stop_signal(layer: LayerBlob, rootfs: Path) -> None:
+    script = "trap 'exit 40' TERM; trap 'exit 41' QUIT; echo ready; while :; do sleep 0.1; done"
+    for signal_name, code in (("SIGQUIT", 41), ("SIGNOPE", 40)):
+        with started(layer, rootfs, ["sh", "-c", script], stop_signal=signal_name) as child:
+            assert line(child) == b"ready\n"
+            child.terminate()
+            assert child.wait(20) == code
+
+
+def test_a_stop_signal_that_is_none_is_told(engine: EmbeddedEngine) -> None:
+    texts = [str(text) for text in engine.not_in_force(replace(SPEC, stop_signal="9; id"))]
+    assert texts == ["the image's stop signal 9; id is unknown: SIGTERM stops it"]
 
 
 def test_a_program_that_does_not_stop_is_killed_after_the_grace_period(layer: LayerBlob, rootfs: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from trainload.plan.model import RuntimeConfig
 from trainload.run import flags
 from trainload.run.model import Limits, Mount, RunSpec
 from trainload.run.request import Request, request_document, request_from, spec_of
-from trainload.run.words import bytes_in_words, size_in_bytes
+from trainload.run.words import bytes_in_words, signal_number, size_in_bytes
 
 CONFIG = RuntimeConfig("1000", "/app", ("train.py", "--fast"), ("python",), {"A": "image", "B": "image"}, {})
 
@@ -51,11 +53,30 @@ def test_an_image_without_a_command_is_told() -> None:
         spec(Request(), RuntimeConfig("", "", (), (), {}, {}))
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("SIGQUIT", 3), ("quit", 3), ("3", 3), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("rtmax-1", signal.SIGRTMAX - 1),
+        ("0", None), ("65", None), ("SIGNOPE", None), ("", None), ("RTMIN+99", None), ("9; id", None), ("-9", None),
+    ],
+)  # fmt: skip
+def test_signals_are_read_as_docker_reads_them(text: str, number: int | None) -> None:
+    assert signal_number(text) == number
+
+
+def test_the_stop_signal_is_the_command_lines_the_images_or_term() -> None:
+    image = replace(CONFIG, stop_signal="SIGQUIT")
+    found = [spec(Request(stop_signal="INT"), image), spec(Request(), image), spec(Request())]
+    assert [made.stop_signal for made in found] == ["INT", "SIGQUIT", "SIGTERM"]
+    with pytest.raises(UsageError, match="--stop-signal is no signal; got LOTS"):
+        spec(Request(stop_signal="LOTS"))
+
+
 def test_a_record_repeats_the_request_and_holds_no_value_of_the_environment() -> None:
     request = Request(
         arguments=("a",), append=True, entrypoint="sh", user="1", workdir="/w", env={"TOKEN": "hunter2", "Z": "1"},
         mounts=(Mount("/a", "/b", read_only=True),), limits=Limits(1, 2, 1.5, 4, 5), gpus="all", ports=("80:80",),
-        network=False, hostname="h", read_only=True, grace=3.0,
+        network=False, hostname="h", read_only=True, stop_signal="SIGINT", grace=3.0,
     )  # fmt: skip
     document = request_document(request)
     assert "hunter2" not in str(document)
