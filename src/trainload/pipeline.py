@@ -28,7 +28,8 @@ from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
 from trainload.project.model import CodeListing, Project
 from trainload.resolve.fetch import Fetcher, Places, credentials
-from trainload.resolve.python import Upgrade, link_folders
+from trainload.resolve.python import link_folders
+from trainload.resolve.upgrade import Upgrade
 from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.http import Http

@@ -29,7 +29,7 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
     from trainload.lock.diff import diff, sentences
     from trainload.pipeline import lock
     from trainload.project.listing import LOCK
-    from trainload.resolve.python import Upgrade
+    from trainload.resolve.upgrade import Upgrade
 
     if packages and not upgrade:
         raise UsageError(

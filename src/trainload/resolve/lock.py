@@ -19,8 +19,9 @@ from trainload.resolve.distribution import resolve_distribution
 from trainload.resolve.fetch import credentials
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
-from trainload.resolve.python import PythonRequest, Upgrade, resolve_python
+from trainload.resolve.python import PythonRequest, resolve_python
 from trainload.resolve.sizes import fill_sizes
+from trainload.resolve.upgrade import Upgrade, check_upgrade
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
 
@@ -48,7 +49,8 @@ def make_lock(
     """The lock of the project in the folder ``root``; ``inputs`` is the digest of all that was asked for.
 
     What ``previous`` has is kept where it still fits, unless ``upgrade`` asks for it anew. Raises
-    :class:`LockError`, :class:`ConfigError`, :class:`FetchError`.
+    :class:`LockError`, :class:`ConfigError`, :class:`FetchError`, and :class:`UsageError` for an upgrade of what
+    is not there.
     """
     settings = project.settings
     upgrade = upgrade or Upgrade()
@@ -73,6 +75,7 @@ def make_lock(
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         adopted = resolve_python(request, services.uv)
+        check_upgrade(upgrade, adopted.packages, base)
         known = credentials(settings.indexes.value)
         packages = fill_sizes(adopted.packages, services.http, previous=previous, credentials=known)
     except BaseException:

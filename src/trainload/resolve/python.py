@@ -27,6 +27,7 @@ from trainload.project.model import (
     RequirementFiles,
     UvLock,
 )
+from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv, explain, is_network_failure
 from trainload.system import process, scratch
 
@@ -41,14 +42,6 @@ _BUILDS = {"cuda": r"\+cu[0-9]+", "auto": r"\+(cpu|cu[0-9]+|rocm[0-9.]+|xpu)"}
 
 
 _UV_GLIBC = (17, 28, *range(31, 41))  # minor versions of glibc 2 that ``uv --python-platform`` knows
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """What to take anew although the last lock has it."""
-
-    everything: bool = False
-    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

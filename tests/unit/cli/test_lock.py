@@ -6,13 +6,13 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from trainload.cli.main import run
-from trainload.lock.model import DistributionBase, Lock
+from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, Lock
 from trainload.lock.toml import FILE_NAME, dumps, loads
 from trainload.platform import Platform
 from trainload.testing.index import PackageIndex, wheel
@@ -93,6 +93,31 @@ def test_versions_stay_until_an_upgrade_of_one_or_of_all(folder: Folder) -> None
     assert folder("--upgrade", "b") == 0, folder.err
     assert folder.versions() == {"a": "1.0", "b": "2.0"}
     assert "b 1.0 → 2.0" in folder.err and "locking anew" not in folder.err
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("numpi", "did you mean numpy?"),
+        ("NumPi<2", "did you mean numpy?"),
+        ("zzzz", "write it into the project's dependencies"),
+        ("tini", "tini is a package of bookworm"),
+    ],
+)
+def test_an_upgrade_of_what_the_lock_does_not_have_is_told(folder: Folder, word: str, hint: str) -> None:
+    folder.index.add(wheel("numpy", "1.0"))
+    folder.require("numpy\n")
+    archive = File("tini_1_amd64.deb", "1" * 64, 1, ArchivePath("debian", "pool/tini_1_amd64.deb"))
+    packages = {"amd64": (DistributionPackage("tini", "1", "amd64", archive, 0),)}
+    lock = loads(folder.file.read_bytes(), FILE_NAME)
+    assert isinstance(lock.base, DistributionBase)
+    folder.file.write_bytes(dumps(replace(lock, base=replace(lock.base, packages=packages))))
+    before = folder.file.read_bytes()
+    assert folder("--upgrade", word) == 2
+    assert "the lock has no Python package" in folder.err and hint in folder.err
+    assert folder.file.read_bytes() == before
+    assert folder("--upgrade", "NumPy>=1") == 0, folder.err
+    assert folder.versions() == {"numpy": "1.0"}
 
 
 def test_json_has_everything_that_is_told(folder: Folder) -> None:

@@ -21,7 +21,7 @@ from trainload.resolve.archives import Archives, Root
 from trainload.resolve.cache import FolderCache
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.lock import Services, make_lock
-from trainload.resolve.python import Upgrade
+from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http, Retry
 from trainload.system.tree import DiskTree
