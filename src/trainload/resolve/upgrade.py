@@ -43,8 +43,8 @@ def check_upgrade(upgrade: Upgrade, packages: Sequence[PythonPackage], base: Dis
 def _hint(name: str, known: set[str], base: DistributionBase) -> Text:
     if any(package.name == name for chosen in base.packages.values() for package in chosen):
         return Text(
-            "{name} is a package of {suite}, and those are of one point in time: trainload lock --upgrade", name=name,
-            suite=base.suite,
+            "{name} is a package of {suite}, and those are of one point in time: trainload lock --upgrade",
+            name=name, suite=base.suite,
         )  # fmt: skip
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
     if near:

@@ -56,8 +56,9 @@ def test_an_image_without_a_command_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("SIGQUIT", 3), ("quit", 3), ("3", 3), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("rtmax-1", signal.SIGRTMAX - 1),
-        ("0", None), ("65", None), ("SIGNOPE", None), ("", None), ("RTMIN+99", None), ("9; id", None), ("-9", None),
+        ("SIGQUIT", 3), ("quit", 3), ("3", 3), ("SIGRTMIN+3", signal.SIGRTMIN + 3),
+        ("rtmax-1", signal.SIGRTMAX - 1), ("0", None), ("65", None), ("SIGNOPE", None),
+        ("", None), ("RTMIN+99", None), ("9; id", None), ("-9", None),
     ],
 )  # fmt: skip
 def test_signals_are_read_as_docker_reads_them(text: str, number: int | None) -> None:
