@@ -130,6 +130,10 @@ class FetchError(TrainloadError):
     """A file could not be fetched, or is not the file that was locked."""
 
 
+class RegistryError(TrainloadError):
+    """A registry cannot be reached, refuses, or answers what the distribution specification does not allow."""
+
+
 class RunError(TrainloadError):
     """A container could not be started."""
 

@@ -19,6 +19,8 @@ class How(StrEnum):
     MADE = "made"
     FETCHED = "fetched"
     CHECKED = "checked"
+    SENT = "sent"
+    MOUNTED = "mounted"
     PRESENT = "already there"
     FAILED = "failed"
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainload.layers.model import ByteSink, Written
     from trainload.pipeline import Site
     from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
+    from trainload.registry.client import Client
     from trainload.store.store import Store
     from trainload.system.http import Http
 
@@ -62,6 +63,14 @@ class World:
         from trainload.system.http import Http
 
         return Http(user_agent=f"trainload/{__version__}", ca_file=ca_file(self.environ))
+
+    @cached_property
+    def registry(self) -> Client:
+        """Speaks with registries."""
+        from trainload.registry.client import Anonymous, Client
+        from trainload.registry.hosts import Hosts
+
+        return Client(self.http, Hosts(), Anonymous())
 
     @cached_property
     def store(self) -> Store:

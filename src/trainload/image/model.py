@@ -38,6 +38,8 @@ class Descriptor:
     """Other places a layer may be had from; never followed unless asked (THREATS R10)."""
     platform: Platform | None = None
     """In an index: what the image is for."""
+    artifact_type: str | None = None
+    """In an index: what kind of thing it is, when it is no image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ def parse_descriptor(node: Node) -> Descriptor:
         annotations=node.get("annotations").strings(),
         urls=node.get("urls").texts(),
         platform=None if platform.value is None else _platform(platform),
+        artifact_type=node.get("artifactType").optional(),
     )
     data = node.get("data")
     if data.value is not None:

@@ -8,51 +8,44 @@ from __future__ import annotations
 
 import itertools
 import random
-import re
-import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from trainload.errors import FetchError, Text, printable
 from trainload.limits import DEFAULT, Limits
+from trainload.system.transfer import USUALLY, Retry, Transfer
+from trainload.system.wire import (
+    CHUNK,
+    REDIRECTS,
+    RETRY_STATUS,
+    SECRET_HEADERS,
+    USUAL,
+    Body,
+    Cut,
+    Trust,
+    chunks,
+    count,
+    cut_by,
+    is_loopback,
+    make_pool,
+    origin,
+    redirect_target,
+    said,
+    shown,
+)
 
 if TYPE_CHECKING:
     import urllib3
     from urllib3 import BaseHTTPResponse
 
-CHUNK = 1 << 20
+T = TypeVar("T")
+
 _SMALL_CHUNK = 1 << 16
 """After a cut: urllib3 hands out whole chunks only, so a link that dies often gets further with small ones."""
-
-_SHOWN_BODY = 1024  # bytes of an error's body that are read and told (THREATS R18)
-_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")  # RFC 9110 § 14.4
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """When a request is tried again; seconds."""
-
-    tries: int = 5
-    """In a row without a byte of progress."""
-    most: int = 100
-    """Of one transfer in all, so that no server can keep us for ever."""
-    first: float = 1.0
-    cap: float = 30.0
-    longest_retry_after: float = 120.0
-
-    def pause(self, attempt: int, retry_after: str | None, jitter: Callable[[], float]) -> float:
-        """Seconds before try ``attempt`` + 1 (0-based); a server's Retry-After wins up to its bound."""
-        wanted = _count((retry_after or "").strip())
-        if wanted is not None:
-            return min(float(wanted), self.longest_retry_after)
-        return min(self.cap, self.first * 2.0**attempt) * jitter()
 
 
 class StatusError(FetchError):
@@ -63,44 +56,9 @@ class StatusError(FetchError):
             Text("{url} could not be fetched", url=shown(url)),
             got=f"HTTP {status} {said}".strip(),
             hints=hints,
-            retryable=status in _RETRY_STATUS,
+            retryable=status in RETRY_STATUS,
         )
         self.status = status
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """One body on its way; survives cut connections."""
-
-    url: str
-    write: Callable[[bytes], object]
-    restart: Callable[[], object]
-    limit: int
-    size: int | None
-    done: int = 0
-    tag: str | None = None
-    """The server's strong ETag of the bytes so far."""
-
-    def headers(self) -> dict[str, str]:
-        if not self.done:
-            return {}
-        return {"Range": f"bytes={self.done}-", **({"If-Range": self.tag} if self.tag else {})}
-
-    def again(self) -> None:
-        """Forget the bytes so far."""
-        if self.done:
-            self.restart()
-        self.done, self.tag = 0, None
-
-    def take(self, chunk: bytes) -> None:
-        self.done += len(chunk)
-        if self.done > (self.limit if self.size is None else self.size):
-            raise FetchError(
-                Text("{url} sends more than it may", url=shown(self.url)),
-                got=f"> {self.done - len(chunk)} bytes",
-                want=f"{self.size} bytes" if self.size is not None else f"at most {self.limit} bytes",
-            )
-        self.write(chunk)
 
 
 @dataclass(slots=True)
@@ -112,14 +70,14 @@ class Http:
     connect_timeout: float = 10.0
     stall_timeout: float = 30.0
     """Seconds without a byte before a transfer counts as cut."""
-    retry: Retry = Retry()
+    retry: Retry = USUALLY
     limits: Limits = DEFAULT
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     offline: bool = False
     """Ask nobody: every request is an error."""
     proxies: Mapping[str, str] = field(default_factory=urllib.request.getproxies)
-    _pools: dict[str, urllib3.PoolManager] = field(default_factory=dict)
+    _pools: dict[tuple[str, Trust], urllib3.PoolManager] = field(default_factory=dict)
 
     def get(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> bytes:
         """The body at ``url``, at most ``limit`` bytes. Raises :class:`FetchError`."""
@@ -134,12 +92,12 @@ class Http:
         """
         try:
             response = self._open(url, headers or {}, "HEAD")
-        except _Again as cut:
+        except Cut as cut:
             raise cut.error(url) from cut
         response.close()
         if response.status != 200:
             raise StatusError(url, response.status, printable(response.reason or ""))
-        length = _count(response.headers.get("Content-Length", ""))
+        length = count(response.headers.get("Content-Length", ""))
         return length if "Content-Encoding" not in response.headers else None
 
     def download(
@@ -159,52 +117,51 @@ class Http:
         expected number of bytes, ``limit`` the largest accepted. Raises :class:`FetchError`; what ``write``
         raises is passed on.
         """
-        transfer = _Transfer(url, write, restart, limit, size)
-        attempt = 0
-        for tried in itertools.count(1):
-            before = transfer.done
-            chunk = CHUNK if attempt == 0 and before == 0 else _SMALL_CHUNK
-            try:
-                self._receive(transfer, headers or {}, chunk)
-            except _Again as cut:
-                attempt = 0 if transfer.done > before else attempt + 1
-                if attempt >= self.retry.tries or tried >= self.retry.most or not cut.helps:
-                    raise cut.error(url) from cut
-                self.sleep(self.retry.pause(max(0, attempt - 1), cut.retry_after, self.jitter))
-            else:
-                break
+        transfer = Transfer(url, write, restart, limit, size)
+        try:
+            return self.receive(transfer, lambda rest: self._open(url, {**(headers or {}), **rest}))
+        except Cut as cut:
+            raise cut.error(url) from cut
+
+    def receive(self, transfer: Transfer, ask: Callable[[Mapping[str, str]], BaseHTTPResponse]) -> int:
+        """Bring ``transfer`` to its end; returns its bytes. ``ask`` sends the request with the headers it is given.
+
+        Raises the last :class:`Cut` when no further try is made, and what ``ask`` raises.
+        """
+
+        def once() -> None:
+            fresh = transfer.done == 0 and not tried
+            tried.append(True)
+            self._receive(transfer, ask, CHUNK if fresh else _SMALL_CHUNK)
+
+        tried: list[bool] = []
+        self.persist(once, lambda: transfer.done)
         return transfer.done
 
-    def _receive(self, transfer: _Transfer, headers: Mapping[str, str], chunk: int) -> None:
-        """One request and its body, as far as it comes. Raises :class:`_Again` when it does not come whole."""
-        response = self._open(transfer.url, {**headers, **transfer.headers()})
-        try:
-            self._check(response, transfer)
-            for data in _chunks(response, chunk):
-                transfer.take(data)
-        except BaseException:
-            response.close()  # unread bytes must not be taken for the next answer
-            raise
-        response.release_conn()
-        if transfer.size is not None and transfer.done < transfer.size:
-            raise _Again(f"{transfer.done} of {transfer.size} bytes")
+    def persist(self, work: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+        """What ``work`` returns; after a :class:`Cut` it is called again as :class:`Retry` allows.
 
-    def _open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> BaseHTTPResponse:
-        first = url
-        for _ in range(self.limits.redirects + 1):
-            response = self._request(method, url, headers)
-            if response.status not in _REDIRECTS:
-                return response
-            response.close()
-            target = redirect_target(url, response.headers.get("Location", ""))
-            if origin(target) != origin(url):
-                headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
-            url = target
-        raise FetchError(
-            Text("{url} redirects too often", url=shown(first)), want=f"at most {self.limits.redirects}"
-        )
+        ``progress`` that grew since the last cut starts the count of tries anew.
+        """
+        attempt = 0
+        for tried in itertools.count(1):
+            before = progress()
+            try:
+                return work()
+            except Cut as cut:
+                attempt = 0 if progress() > before else attempt + 1
+                if attempt >= self.retry.tries or tried >= self.retry.most or not cut.helps:
+                    raise
+                self.sleep(self.retry.pause(max(0, attempt - 1), cut.retry_after, self.jitter))
+        raise AssertionError("the count is endless")
 
-    def _request(self, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, trust: Trust = USUAL
+    ) -> BaseHTTPResponse:
+        """One request and the head of its answer, whatever its status; redirects are not followed.
+
+        The caller reads the body to its end or closes it. Raises :class:`Cut`, :class:`FetchError` when offline.
+        """
         import urllib3
 
         if self.offline:
@@ -212,184 +169,77 @@ class Http:
                 Text("{url} is not here, and nothing is fetched offline", url=shown(url)),
                 hints=[Text("run again with a network")],
             )
-        pool = self._pool(url)
+        # a socket's time limit holds for one piece sent: a slow line must get a whole piece through in it
+        connect = self.connect_timeout if body is None else max(self.connect_timeout, self.stall_timeout)
         try:
-            return pool.request(
+            return self._pool(url, trust).urlopen(
                 method,
                 url,
+                body=body,
                 headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity", **headers},
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=self.connect_timeout, read=self.stall_timeout),
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=connect, read=self.stall_timeout),
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _again(error) from error
+            raise cut_by(error) from error
 
-    def _check(self, response: BaseHTTPResponse, transfer: _Transfer) -> None:
-        """Accept the answer, or say why not; on return the body continues where the transfer stands."""
-        status = response.status
-        if status in _RETRY_STATUS:
-            raise _Again(f"HTTP {status} {_body(response)}".strip(), response.headers.get("Retry-After"))
-        if status == 416 and transfer.done:
-            transfer.again()
-            raise _Again("HTTP 416: the part is no part of the file any more")
-        if status not in (200, 206):
-            raise StatusError(
-                transfer.url, status, f"{printable(response.reason or '')} {_body(response)}", _hints(status)
-            )
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding not in ("identity", ""):
-            text = Text("{url} sends a content encoding nobody asked for", url=shown(transfer.url))
-            raise FetchError(text, got=encoding)
-        tag = response.headers.get("ETag", "")
-        strong = tag if tag and not tag.startswith("W/") else None
-        if status == 206:
-            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            same = transfer.tag is None or strong is None or strong == transfer.tag
-            fits = match is not None and (transfer.size is None or match[3] in ("*", str(transfer.size)))
-            if not transfer.done or match is None or int(match[1]) != transfer.done or not same or not fits:
-                transfer.again()  # THREATS R17
-                raise _Again("a part that does not continue the file")
-        else:
-            transfer.again()
-        transfer.tag = strong
-        _check_length(response, transfer)
+    def _receive(
+        self, transfer: Transfer, ask: Callable[[Mapping[str, str]], BaseHTTPResponse], chunk: int
+    ) -> None:
+        """One request and its body, as far as it comes. Raises :class:`Cut` when it does not come whole."""
+        response = ask(transfer.headers())
+        try:
+            _check(response, transfer)
+            for data in chunks(response, chunk):
+                transfer.take(data)
+        except BaseException:
+            response.close()  # unread bytes must not be taken for the next answer
+            raise
+        response.release_conn()
+        if transfer.size is not None and transfer.done < transfer.size:
+            raise Cut(f"{transfer.done} of {transfer.size} bytes")
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        import urllib3
+    def _open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> BaseHTTPResponse:
+        first = url
+        for _ in range(self.limits.redirects + 1):
+            response = self.exchange(method, url, headers)
+            if response.status not in REDIRECTS:
+                return response
+            response.close()
+            target = redirect_target(url, response.headers.get("Location", ""))
+            if origin(target) != origin(url):
+                headers = {name: value for name, value in headers.items() if name.lower() not in SECRET_HEADERS}
+            url = target
+        raise FetchError(
+            Text("{url} redirects too often", url=shown(first)), want=f"at most {self.limits.redirects}"
+        )
 
+    def _pool(self, url: str, trust: Trust) -> urllib3.PoolManager:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise FetchError(Text("{url} is not an http address", url=shown(url)))
-        direct = urllib.request.proxy_bypass(parts.hostname)
+        direct = is_loopback(parts.hostname) or urllib.request.proxy_bypass(parts.hostname)
         proxy = "" if direct else self.proxies.get(parts.scheme, self.proxies.get("all", ""))
-        if proxy not in self._pools:
-            if proxy:
-                self._pools[proxy] = _proxy_manager(proxy, self.ca_file)
-            else:
-                self._pools[proxy] = urllib3.PoolManager(ca_certs=self.ca_file, maxsize=8)
-        return self._pools[proxy]
+        key = (proxy, trust)
+        if key not in self._pools:
+            self._pools[key] = make_pool(proxy, self.ca_file, trust)
+        return self._pools[key]
 
 
-class _Again(Exception):
-    """The body did not come whole; ``helps``: another try may bring it."""
-
-    def __init__(
-        self, reason: str, retry_after: str | None = None, *, helps: bool = True, hints: Sequence[Text] = ()
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after = retry_after
-        self.helps = helps
-        self.hints = tuple(hints)
-
-    def error(self, url: str) -> FetchError:
-        default = Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")
-        return FetchError(
-            Text("{url} could not be fetched", url=shown(url)),
-            got=self.reason,
-            hints=self.hints or (default,),
-            retryable=self.helps,
-        )
-
-
-def _again(error: Exception) -> _Again:
-    """What a failed connection means, and whether trying again can help."""
-    import urllib3.exceptions as failures
-
-    cause = error.original_error if isinstance(error, failures.ProxyError) else error
-    reason = printable(cause)[:500] or type(cause).__name__
-    if isinstance(cause, failures.SSLError | ssl.SSLError):
-        hints = [Text("the certificate is not trusted here: check this machine's clock and its certificates")]
-        return _Again(reason, helps=False, hints=hints)
-    if isinstance(error, failures.ProxyError) or "407" in reason:
-        hint = Text("check the proxy in HTTP_PROXY or HTTPS_PROXY, with its user and password")
-        return _Again(f"the proxy refuses: {reason}", helps="407" not in reason, hints=[hint])
-    if isinstance(cause, failures.ReadTimeoutError):
-        return _Again("no byte came for too long")
-    if isinstance(cause, failures.NameResolutionError):
-        return _Again(reason, hints=[Text("the name is not known here: check the network, DNS or a proxy")])
-    return _Again(reason)
-
-
-def _chunks(response: BaseHTTPResponse, size: int) -> Iterator[bytes]:
-    import urllib3
-
-    stream = response.stream(size, decode_content=False)
-    while True:
-        try:
-            data = next(stream, b"")
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _again(error) from error
-        if not data:
-            return
-        yield data
-
-
-def _check_length(response: BaseHTTPResponse, transfer: _Transfer) -> None:
-    """Refuse a body that says beforehand that it is not the one expected (THREATS R02)."""
-    length = _count(response.headers.get("Content-Length", ""))
-    if length is None:
-        return
-    whole = transfer.done + length
-    if (whole != transfer.size) if transfer.size is not None else (whole > transfer.limit):
-        raise FetchError(
-            Text("{url} has another size than it should", url=shown(transfer.url)),
-            got=f"{whole} bytes",
-            want=f"{transfer.size} bytes" if transfer.size is not None else f"at most {transfer.limit} bytes",
-        )
-
-
-def _count(text: str) -> int | None:
-    """A header's number; None for anything else, other scripts' digits and endless ones too."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-
-def _proxy_manager(proxy: str, ca_file: str | None) -> urllib3.ProxyManager:
-    import urllib3
-
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise FetchError(
-            Text("the proxy {proxy} cannot be used", proxy=shown(proxy)), want="an http or https proxy"
-        )
-    secret = None
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        secret = urllib3.make_headers(proxy_basic_auth=pair)
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(address, proxy_headers=secret, ca_certs=ca_file, maxsize=8)
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what credentials are bound to (THREATS D8)."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def redirect_target(url: str, location: str) -> str:
-    """Where a redirect leads. Raises :class:`FetchError` for one that must not be followed (THREATS R12, D15)."""
-    if not location or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise FetchError(Text("{url} redirects to an address with forbidden characters", url=shown(url)))
-    target = urljoin(url, location)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise FetchError(
-            Text("{url} redirects from https to an unprotected address", url=shown(url)), got=shown(target)
-        )
-    return target
-
-
-def _body(response: BaseHTTPResponse) -> str:
-    """The first bytes of an error's body, harmless; a page for a browser is not told."""
-    import urllib3
-
-    try:
-        data = response.read(_SHOWN_BODY, decode_content=False)
-    except (urllib3.exceptions.HTTPError, OSError):
-        return ""
-    plain = b"<" not in data[:200] and "Content-Encoding" not in response.headers
-    return printable(" ".join(data.decode("utf-8", "replace").split())) if plain else ""
+def _check(response: BaseHTTPResponse, transfer: Transfer) -> None:
+    """Accept the answer, or say why not; on return the body continues where the transfer stands."""
+    status = response.status
+    if status in RETRY_STATUS:
+        raise Cut(f"HTTP {status} {said(response)}".strip(), response.headers.get("Retry-After"))
+    if status == 416 and transfer.done:
+        raise transfer.refuse_part()
+    if status not in (200, 206):
+        reason = f"{printable(response.reason or '')} {said(response)}"
+        raise StatusError(transfer.url, status, reason, _hints(status))
+    transfer.accept(response)
 
 
 def _hints(status: int) -> list[Text]:
@@ -400,8 +250,15 @@ def _hints(status: int) -> list[Text]:
     return []
 
 
-def shown(url: str) -> str:
-    """``url`` without user, password and query, which may carry a token (THREATS C09)."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else printable(url)
+__all__ = [
+    "CHUNK",
+    "Cut",
+    "Http",
+    "Retry",
+    "StatusError",
+    "Transfer",
+    "Trust",
+    "origin",
+    "redirect_target",
+    "shown",
+]
