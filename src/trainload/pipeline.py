@@ -16,7 +16,6 @@ from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
 from trainload.image.model import Image
 from trainload.layers.code import code_content
-from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
@@ -111,8 +110,10 @@ class Wishes:
     """The image is to run on this machine: its platform is taken where none is named."""
     offline: bool = False
     """Ask nobody: what is not on this machine is an error."""
-    limits: Limits = DEFAULT
-    """What wheels may cost, and be like."""
+    unrecorded: bool = False
+    """Accept files of a wheel that its RECORD does not list (THREATS W21)."""
+    portable: bool = False
+    """Refuse names that other systems take for the same (THREATS W28)."""
     references: Sequence[str] = ()
 
 
@@ -206,6 +207,7 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
 def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
     """Archives are looked for only when a distribution file is to be fetched."""
     settings = locked.project.settings
+    limits = settings.limits.value.limits(unrecorded=wishes.unrecorded, portable=wishes.portable)
     fetcher = Fetcher(
         site.store.files,
         site.http,
@@ -218,8 +220,9 @@ def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
         ),
         offline=wishes.offline,
         reporter=site.reporter,
+        limits=limits,
     )
-    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, wishes.limits)
+    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, limits)
 
 
 class _ArchiveUrls:

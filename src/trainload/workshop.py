@@ -39,7 +39,7 @@ from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.store.store import Store
 
-Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink], Written]
+Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink, Limits], Written]
 """Writes what a program of the layers below makes: needs an engine, so it is given."""
 
 
@@ -85,7 +85,7 @@ class Workshop:
     workers: int
     sandbox: Sandbox | None = None
     limits: Limits = DEFAULT
-    """Of wheels."""
+    """Of archives that go in, and of layers that are unpacked to go on from."""
 
     def make(self, plan: Plan, code: Code) -> tuple[MadeLayer, ...]:
         """Every layer of ``plan``, in order. Call it inside ``store.writing()``.
@@ -95,6 +95,10 @@ class Workshop:
         found = {layer: self.store.recipes.find(recipe_key(layer.recipe)) for layer in plan.layers}
         missing = [layer for layer in plan.layers if found[layer] is None]
         self._check_sandbox(missing, plan.platform)
+        if self.limits.portable:
+            from trainload.layers.ownership import check_portable
+
+            check_portable((file.path for file in code.listing.files), plan.name)
         unchecked = self._unchecked_owners(plan)
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
         self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
@@ -194,7 +198,7 @@ class Workshop:
         assert sandbox is not None
         if isinstance(recipe, BytecodeRecipe):
             recipe = replace(recipe, below=tuple(layer.diff_id for layer in below))
-        return self._one(replace(planned, recipe=recipe), lambda sink: sandbox(recipe, below, sink))
+        return self._one(replace(planned, recipe=recipe), lambda sink: sandbox(recipe, below, sink, self.limits))
 
     def _write(self, recipe: Recipe, code: Code, configured: bool, sink: ByteSink) -> Written:  # noqa: FBT001
         match recipe:
@@ -203,9 +207,11 @@ class Workshop:
 
                 return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
             case BaseRecipe():
-                from trainload.layers.debian.base import write_base
+                from trainload.layers.debian.base import Cost, write_base
 
-                return write_base(recipe, self.sources, sink, self.reporter, configured=configured)
+                return write_base(
+                    recipe, self.sources, sink, self.reporter, cost=Cost(limits=self.limits), configured=configured
+                )
             case EnvironmentRecipe():
                 from trainload.layers.environment import write_environment
 
@@ -213,11 +219,11 @@ class Workshop:
             case InterpreterRecipe():
                 from trainload.layers.interpreter import write_interpreter
 
-                return write_interpreter(recipe, self.sources, sink)
+                return write_interpreter(recipe, self.sources, sink, self.limits)
             case UserRecipe():
                 from trainload.layers.user import write_user
 
-                return write_user(recipe, self.sources, sink)
+                return write_user(recipe, self.sources, sink, self.limits)
             case CodeRecipe():
                 from trainload.layers.code import write_code
 
@@ -228,13 +234,13 @@ class Workshop:
     def _unchecked_owners(self, plan: Plan) -> Sequence[File]:
         """The wheels of ``plan``, unless it is known that these get along."""
         wheels = _wheels(plan)
-        return () if self.store.facts.known(_getting_along(wheels)) else wheels
+        return () if self.store.facts.known(_getting_along(wheels, portable=self.limits.portable)) else wheels
 
     def _check_owners(self, wheels: Sequence[File], plan: Plan) -> None:
         """No two wheels of the image may want different files at one path (THREATS D5, W27)."""
         if not wheels:
             return
-        from trainload.layers.ownership import check_ownership, claims
+        from trainload.layers.ownership import check_ownership, check_portable, claims
 
         python = next(layer.recipe.python for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe))
         owners = {}
@@ -242,7 +248,9 @@ class Workshop:
             with self.sources.open(wheel) as stream:
                 owners[wheel.name] = claims(wheel, stream, python, self.limits)
         check_ownership(owners)
-        self.store.facts.learn(_getting_along(wheels))
+        if self.limits.portable:
+            check_portable((path for paths in owners.values() for path in paths), plan.name)
+        self.store.facts.learn(_getting_along(wheels, portable=self.limits.portable))
 
 
 def _wheels(plan: Plan) -> list[File]:
@@ -250,9 +258,11 @@ def _wheels(plan: Plan) -> list[File]:
     return [wheel for recipe in recipes for wheel in recipe.wheels]
 
 
-def _getting_along(wheels: Sequence[File]) -> Digest:
-    """The statement that no path is claimed twice in this set of wheels."""
-    return Digest.sha256(canonical_json({"owners": sorted(wheel.sha256 for wheel in wheels), "version": 1}))
+def _getting_along(wheels: Sequence[File], *, portable: bool = False) -> Digest:
+    """The statement that no path is claimed twice in this set of wheels; ``portable``: on no file system."""
+    words = {"portable": True} if portable else {}
+    owners = sorted(wheel.sha256 for wheel in wheels)
+    return Digest.sha256(canonical_json({"owners": owners, "version": 1, **words}))
 
 
 def input_files(recipe: Recipe) -> tuple[File, ...]:

@@ -104,6 +104,32 @@ def test_W21_what_only_allow_unrecorded_accepts_is_not_found_without_it(tmp_path
     store.close()
 
 
+def test_W28_portable_refuses_what_another_system_takes_for_one_file(tmp_path: Path) -> None:
+    upper, lower = Made("upper", files={"shared/A.py": b""}), Made("lower", files={"shared/a.py": b""})
+    files = {made.file: made.bytes() for made in (upper, lower)}
+    layers = tuple(
+        PlannedLayer(Kind.PACKAGE, name, WheelsRecipe((locked(name, data),), "3.11"), len(data), Text("a test"))
+        for name, data in files.items()
+    )
+    plan = Plan("x", Platform(), layers, RuntimeConfig("1000", "/app", (), (), {}, {}))
+    code = Code(CodeListing((), (), ()), lambda path: cast("BinaryIO", None))
+    store = Store.open(tmp_path / "home")
+    usual = Workshop(store, MemorySources(files), lambda files: None, SILENT, workers=1)
+    portable = replace(usual, limits=replace(DEFAULT, portable=True))
+    with store.writing():
+        with pytest.raises(LayerError, match=r"1 pairs of files differ only in case .*/A\.py and .*/a\.py"):
+            portable.make(plan, code)
+        assert list(store.home.glob("blobs/sha256/*")) == []
+        assert len(usual.make(plan, code)) == 2
+        with pytest.raises(LayerError, match="build without --portable"):  # also when every layer is there
+            portable.make(plan, code)
+        assert len(portable.make(replace(plan, layers=layers[:1]), code)) == 1
+        both = CodeListing((CodeFile("data/é", 0), CodeFile("data/e\u0301", 0)))
+        with pytest.raises(LayerError, match="/data/e"):
+            portable.make(replace(plan, layers=layers[:1]), Code(both, code.open))
+    store.close()
+
+
 def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     other = Platform("linux", "arm64" if Platform.host().architecture == "amd64" else "amd64")

@@ -28,7 +28,8 @@ def project_target(world: World, wishes: Wishes, *, runs: bool = False) -> tuple
         world.warn(warning)
     name = built.references[0]
     world.say(Text("{name}  {digest}", name=name, digest=built.image.digest))
-    return Target(built.image, name), built.planned.locked.project.settings.run.value
+    settings = built.planned.locked.project.settings
+    return Target(built.image, name, settings.limits.value.limits()), settings.run.value
 
 
 def _check_command(world: World, wishes: Wishes) -> None:

@@ -18,6 +18,7 @@ def command(world: World, *, run: str, env: tuple[str, ...]) -> int:
     """Repeat a run with the same image and command."""
     from functools import partial
 
+    from trainload.project.detect import limits_given
     from trainload.run import flags
     from trainload.run.request import request_from
     from trainload.run.rundir import alive
@@ -25,6 +26,6 @@ def command(world: World, *, run: str, env: tuple[str, ...]) -> int:
 
     found = RunRecords(world.home).find(run, partial(alive, world.store.rootfs))
     values = {**world.environ, **flags.environment(env, world.environ)}
-    target = Target(world.store.image(found.image), found.name)
+    target = Target(world.store.image(found.image), found.name, limits_given({}, world.environ).limits())
     world.say(Text("{name} {digest}, as in run {id}", name=found.name, digest=found.image.short, id=found.id))
     return perform(world, target, request_from(found.request, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ import click
 
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
+from trainload.limits import DEFAULT
+from trainload.limits import Limits as ArchiveLimits
 
 if TYPE_CHECKING:
     from trainload.image.history import Step
@@ -78,6 +80,8 @@ class Target:
     image: Image
     name: str
     """As the user knows it."""
+    limits: ArchiveLimits = DEFAULT
+    """Of what its layers may unpack to."""
 
 
 def run_options(verb: Callable[Concatenate[World, Given, ...], R]) -> Callable[Concatenate[World, ...], R]:
@@ -153,12 +157,17 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def stored_image(world: World, name: str) -> Target:
-    """The image of the store that ``name`` means. Raises :class:`StoreError`."""
+def stored_image(world: World, name: str, flags: Mapping[str, object]) -> Target:
+    """The image of the store that ``name`` means. Raises :class:`StoreError`.
+
+    ``flags``: settings on the command line, by key.
+    """
+    from trainload.project.detect import limits_given
     from trainload.store.trouble import MissingError
 
     try:
-        return Target(world.store.image(world.store.resolve(name)), name)
+        image = world.store.image(world.store.resolve(name))
+        return Target(image, name, limits_given(flags, world.environ).limits())
     except MissingError as error:
         if name in _PROGRAMS or (world.cwd / name).is_file():
             # "run train.py" and "run python train.py": what comes first is an image, as in Docker
@@ -206,7 +215,7 @@ def for_project(world: World, given: Given, target: Target, defaults: Resources)
     return with_code(world, request, target) if given.code else request
 
 
-def engine_of(world: World) -> EmbeddedEngine:
+def engine_of(world: World, limits: ArchiveLimits) -> EmbeddedEngine:
     """The engine that runs here. Raises :class:`RunError` when none can."""
     from trainload.digest import Digest
     from trainload.errors import RunError
@@ -221,7 +230,7 @@ def engine_of(world: World) -> EmbeddedEngine:
             if step.layer is not None and step.diff_id is not None
         ]
 
-    engine = EmbeddedEngine(world.store.rootfs, layers, world.reporter)
+    engine = EmbeddedEngine(world.store.rootfs, layers, world.reporter, limits)
     reason = engine.unavailable()
     if reason is not None:
         raise RunError(reason)
@@ -248,7 +257,7 @@ def perform(world: World, target: Target, request: Request) -> int:
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     with world.store.writing():
         world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
-        engine = engine_of(world)
+        engine = engine_of(world, target.limits)
         for text in engine.not_in_force(spec):
             world.warn(text)
         _make_missing(spec.mounts)

@@ -32,7 +32,7 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None) ->
         target, defaults = project_target(world, wishes)
         request = for_project(world, given, target, defaults)
     else:
-        target = stored_image(world, image)
+        target = stored_image(world, image, wishes.flags)
         request = with_code(world, given.request, target) if given.code else given.request
     if request.entrypoint is None:
         request = replace(request, entrypoint="sh", arguments=_SHELL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, TypeVar
 
 import click
@@ -12,20 +11,31 @@ import click
 from trainload.cli.world import World
 
 if TYPE_CHECKING:
-    from trainload.limits import Limits
     from trainload.pipeline import Wishes
 
 R = TypeVar("R")
 
-# option → key of the configuration it stands for
-_FLAGS: dict[str, tuple[str, bool, str]] = {
-    "base": ("base", False, "What the image stands on, e.g. apt:bookworm."),
-    "python": ("python", False, "Minor version of Python, e.g. 3.11."),
-    "profile": ("profile", False, "slim, dev or distroless."),
-    "accelerator": ("accelerator", False, "Which torch build to lock: cpu, cuda, cu128, rocm6.3 or auto."),
-    "system": ("system", True, "A distribution package to add; may be given several times."),
-    "find-links": ("find-links", True, "A folder with wheels; may be given several times."),
-}
+_OPTIONS = (
+    click.option("--base", help="What the image stands on, e.g. apt:bookworm."),
+    click.option("--python", help="Minor version of Python, e.g. 3.11."),
+    click.option("--profile", help="slim, dev or distroless."),
+    click.option("--accelerator", help="Which torch build to lock: cpu, cuda, cu128, rocm6.3 or auto."),
+    click.option("--system", multiple=True, help="A distribution package to add; may be given several times."),
+    click.option("--find-links", multiple=True, help="A folder with wheels; may be given several times."),
+    click.option("--platform", metavar="OS/ARCH", help="linux/amd64 or linux/arm64."),
+    click.option("--frozen", is_flag=True, help="Refuse to change the lock."),
+    click.option("--offline", is_flag=True, help="Fetch nothing."),
+    click.option("--allow-stale", is_flag=True, help="Accept distribution indexes past their date."),
+    click.option("--allow-unrecorded", is_flag=True, help="Accept files of a wheel that its RECORD does not list."),
+    click.option("--max-unpacked", metavar="SIZE", help="What an archive may unpack to; default: 50g."),
+    click.option("--portable", is_flag=True, help="Refuse names that differ only in case or form."),
+)
+
+_KEYS = {
+    "base": "base", "python": "python", "profile": "profile", "accelerator": "accelerator", "system": "system",
+    "find_links": "find-links", "max_unpacked": "limits.max-unpacked",
+}  # fmt: skip
+"""Parameter → key of the configuration it stands for."""
 
 
 def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callable[Concatenate[World, ...], R]:
@@ -35,38 +45,22 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
     def called(world: World, *args: object, **kwargs: object) -> R:
         from trainload.pipeline import Wishes
         from trainload.platform import Platform
+        from trainload.project.config import read_given
 
-        flags = {key: kwargs.pop(option.replace("-", "_")) for option, (key, _, _) in _FLAGS.items()}
+        given = {key: value for name, key in _KEYS.items() if (value := kwargs.pop(name)) not in (None, ())}
+        read_given(given, {})  # what makes no sense is told before anything is made
         platform = kwargs.pop("platform")
         wishes = Wishes(
-            flags={key: value for key, value in flags.items() if value not in (None, ())},
+            flags=given,
             frozen=bool(kwargs.pop("frozen")),
             allow_stale=bool(kwargs.pop("allow_stale")),
             offline=bool(kwargs.pop("offline")),
             platform=Platform.parse(str(platform)) if platform else None,
-            limits=_limits(kwargs.pop("max_unpacked"), unrecorded=bool(kwargs.pop("allow_unrecorded"))),
+            unrecorded=bool(kwargs.pop("allow_unrecorded")),
+            portable=bool(kwargs.pop("portable")),
         )
         return verb(world, wishes, *args, **kwargs)
 
-    for option, (_, many, text) in reversed(_FLAGS.items()):
-        called = click.option(f"--{option}", multiple=many, help=text)(called)
-    called = click.option("--platform", metavar="OS/ARCH", help="linux/amd64 or linux/arm64.")(called)
-    called = click.option("--allow-stale", is_flag=True, help="Accept distribution indexes past their date.")(
-        called
-    )
-    called = click.option(
-        "--allow-unrecorded", is_flag=True, help="Accept files of a wheel that its RECORD does not list."
-    )(called)
-    called = click.option("--max-unpacked", metavar="SIZE", help="What a wheel may unpack to; default: 50g.")(
-        called
-    )
-    called = click.option("--offline", is_flag=True, help="Fetch nothing.")(called)
-    return click.option("--frozen", is_flag=True, help="Refuse to change the lock.")(called)
-
-
-def _limits(unpacked: object, *, unrecorded: bool) -> Limits:
-    from trainload.limits import DEFAULT
-    from trainload.run.words import size_in_bytes
-
-    most = size_in_bytes(str(unpacked), "--max-unpacked") if unpacked is not None else DEFAULT.unpacked
-    return replace(DEFAULT, unpacked=most, unrecorded=unrecorded)
+    for option in reversed(_OPTIONS):
+        option(called)
+    return called

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainload.cli.progress import Lines
     from trainload.image.model import Layer
     from trainload.layers.model import ByteSink, Written
+    from trainload.limits import Limits
     from trainload.pipeline import Site
     from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
     from trainload.registry.client import Client
@@ -89,17 +90,17 @@ class World:
         )
 
     def _sandbox(
-        self, recipe: BytecodeRecipe | ConfiguredRecipe, below: Sequence[Layer], sink: ByteSink
+        self, recipe: BytecodeRecipe | ConfiguredRecipe, below: Sequence[Layer], sink: ByteSink, limits: Limits
     ) -> Written:
         from trainload.plan.model import ConfiguredRecipe
 
         if isinstance(recipe, ConfiguredRecipe):
             from trainload.run.configure import write_configured
 
-            return write_configured(below, self.store.rootfs, self.store.path, sink, self.reporter)
+            return write_configured(below, self.store.rootfs, self.store.path, sink, self.reporter, limits)
         from trainload.run.bytecode import write_bytecode
 
-        return write_bytecode(recipe, below, self.store.rootfs, self.store.path, sink)
+        return write_bytecode(recipe, below, self.store.rootfs, self.store.path, sink, limits)
 
     def say(self, text: Text) -> None:
         """A sentence of talk on stderr; not when quiet."""

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from trainload.errors import LayerError, Place
 from trainload.layers.tarread import Readable
-from trainload.limits import DEFAULT, Limits, MiB
+from trainload.limits import DEFAULT, Limits, MiB, accepting
 
 _INPUT = 1 << 16
 _OUTPUT = 1 << 18
@@ -144,6 +144,7 @@ class Decompressed:
                 "the compressed data expands too far",
                 place=self._place,
                 want=f"at most {limits.expansion_ratio} times its size",
+                hints=[accepting("max-ratio", 10 * limits.expansion_ratio)],
             )
         return chunk
 

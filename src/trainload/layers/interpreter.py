@@ -17,6 +17,7 @@ from trainload.layers.decompress import Decompressed
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
 from trainload.layers.writer import LayerWriter, Stream
+from trainload.limits import DEFAULT, Limits
 from trainload.plan.model import InterpreterRecipe
 
 PLACE = "opt/python"
@@ -36,9 +37,11 @@ class _Listing:
     hard: dict[str, str]
 
 
-def write_interpreter(recipe: InterpreterRecipe, sources: Sources, sink: ByteSink) -> Written:
+def write_interpreter(
+    recipe: InterpreterRecipe, sources: Sources, sink: ByteSink, limits: Limits = DEFAULT
+) -> Written:
     """The layer of a standalone Python. Raises :class:`LayerError` for an archive that is broken or hostile."""
-    with _members(recipe, sources) as reader:
+    with _members(recipe, sources, limits) as reader:
         listing = _list(reader, recipe)
     if f"{PLACE}/bin/python{recipe.python}" not in {*listing.files, *listing.links, *listing.hard}:
         raise LayerError(
@@ -50,7 +53,7 @@ def write_interpreter(recipe: InterpreterRecipe, sources: Sources, sink: ByteSin
                 writer.symlink(path, listing.links[path])
             else:
                 writer.directory(path)
-        with _members(recipe, sources) as reader:
+        with _members(recipe, sources, limits) as reader:
             for member in reader:
                 path = _path(member, recipe)
                 if path in listing.files:
@@ -62,13 +65,14 @@ def write_interpreter(recipe: InterpreterRecipe, sources: Sources, sink: ByteSin
 
 
 @contextmanager
-def _members(recipe: InterpreterRecipe, sources: Sources) -> Iterator[TarReader]:
+def _members(recipe: InterpreterRecipe, sources: Sources, limits: Limits) -> Iterator[TarReader]:
     name = recipe.archive.name
     compression = next((word for end, word in _COMPRESSIONS.items() if name.endswith(end)), None)
     if compression is None:
         raise LayerError("the archive is of no known kind", place=Place(name), want=", ".join(_COMPRESSIONS))
     with sources.open(recipe.archive) as file:
-        yield TarReader(Decompressed(file, compression, Place(name), members=True), name)
+        stream = Decompressed(file, compression, Place(name), members=True, limits=limits)
+        yield TarReader(stream, name, limits=limits)
 
 
 def _path(member: Member, recipe: InterpreterRecipe) -> str:

@@ -69,6 +69,24 @@ def case_clashes(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield first, path
 
 
+def check_portable(paths: Iterable[str], where: str) -> None:
+    """No file system may take two of the image's ``paths`` for one (THREATS W28, ``--portable``).
+
+    ``where``: what the paths are of. Raises :class:`LayerError` naming the first pair.
+    """
+    clashes = list(case_clashes(paths))
+    if clashes:
+        first, second = clashes[0]
+        raise LayerError(
+            Text(
+                "{count} pairs of files differ only in case or form of letters, such as /{first} and /{second}",
+                count=len(clashes), first=first, second=second,
+            ),
+            place=Place(where, second),
+            hints=[Text("leave one of the two out, or build without --portable: Linux holds both")],
+        )  # fmt: skip
+
+
 def runs_at_start(path: str) -> bool:
     """Whether Python runs the file by itself when it starts (THREATS W29)."""
     folder, _, name = path.rpartition("/")

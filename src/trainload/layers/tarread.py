@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from trainload.errors import LayerError, Place, Text, printable
-from trainload.limits import DEFAULT, Limits
+from trainload.limits import DEFAULT, Limits, accepting
 
 BLOCK = 512
 CHUNK = 1 << 18
@@ -101,10 +101,18 @@ class TarReader:
         while (member := self._next()) is not None:
             members += 1
             if members > self._limits.archive_members:
-                raise self._refuse("the archive has too many members", want=self._limits.archive_members)
+                most = self._limits.archive_members
+                raise self._refuse(
+                    "the archive has too many members", want=most, hint=accepting("max-members", 10 * most)
+                )
             self._unpacked += member.size
             if self._unpacked > self._limits.unpacked:
-                raise self._refuse("the archive unpacks to too much", want=f"{self._limits.unpacked} bytes")
+                most = self._limits.unpacked
+                raise self._refuse(
+                    "the archive unpacks to too much",
+                    want=f"{most} bytes",
+                    hint=accepting("max-unpacked", 2 * most),
+                )
             yield member
 
     def read(self, size: int = CHUNK) -> bytes:
@@ -306,9 +314,11 @@ class TarReader:
             raise self._refuse("a header's {what} is not a number", got=value[:40], what=what)
         return int(value)
 
-    def _refuse(self, template: str, *, got: object = None, want: object = None, **values: object) -> LayerError:
-        inside = printable(self._name) if self._name else None
-        return LayerError(Text(template, **values), place=Place(self._archive, inside), got=got, want=want)
+    def _refuse(
+        self, template: str, *, got: object = None, want: object = None, hint: Text | None = None, **values: object
+    ) -> LayerError:
+        place = Place(self._archive, printable(self._name) if self._name else None)
+        return LayerError(Text(template, **values), place=place, got=got, want=want, hints=[hint] if hint else [])
 
 
 def _until_nul(field: bytes) -> bytes:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from trainload.layers.debian.accounts import numbered_user
-from trainload.layers.debian.base import compose, shell_of, write_accounts
+from trainload.layers.debian.base import Cost, compose, shell_of, write_accounts
 from trainload.layers.debian.root import Root
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner
+from trainload.limits import DEFAULT, Limits
 from trainload.plan.model import UserRecipe
 
 
-def write_user(recipe: UserRecipe, sources: Sources, sink: ByteSink) -> Written:
+def write_user(recipe: UserRecipe, sources: Sources, sink: ByteSink, limits: Limits = DEFAULT) -> Written:
     """The base's account files with a line for ``recipe.uid``, and a home, unless the base knows the number.
 
     Raises :class:`LayerError` as the base does.
     """
-    base = compose(recipe.base, sources, held=0)
+    base = compose(recipe.base, sources, cost=Cost(0, limits))
     user = numbered_user(recipe.uid, shell_of(base.root))
     accounts = base.accounts.with_user(user, user.name)
     root = Root()

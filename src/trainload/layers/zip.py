@@ -26,7 +26,7 @@ from trainload.layers.zipend import (
     refuse,
     zip64_values,
 )
-from trainload.limits import DEFAULT, Limits
+from trainload.limits import DEFAULT, Limits, accepting
 
 STORED, DEFLATED = 0, 8
 _METHODS = {
@@ -49,8 +49,8 @@ _PLAIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}/)*[A-Za-z0-9_][A-Za-
 """Nearly all names: nothing in them can lead elsewhere."""
 _CHUNK = 1 << 18
 _PIECE = 1 << 20
-_DIRECTORY_LIMIT = 64 << 20
-"""Bytes of a central directory: it is held in memory (200,000 members of 300 bytes)."""
+_BYTES_OF_A_MEMBER = 336
+"""In a central directory, on average at most: it is held in memory (64 MiB for 200,000 members)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def read_members(file: BinaryIO, name: str, limits: Limits = DEFAULT) -> tuple[M
     end = find_directory(file, name)
     if end.count > limits.archive_members:
         text = Text("it has {count} members, the limit is {limit}", count=end.count, limit=limits.archive_members)
-        refuse(name, None, text)
-    if end.size > _DIRECTORY_LIMIT:
+        refuse(name, None, text, hint=accepting("max-members", end.count))
+    if end.size > _BYTES_OF_A_MEMBER * limits.archive_members:
         refuse(name, None, Text("its central directory has {size} bytes", size=end.size))
     entries = _central_directory(file, name, end, limits)
     _check_expansion(name, end.start, entries, limits)
@@ -272,6 +272,7 @@ def _check_expansion(archive: str, packed: int, entries: list[_Entry], limits: L
             None,
             Text("it unpacks to {size} bytes, {ratio} times its size", size=total, ratio=total // max(packed, 1)),
             want=f"at most {limits.expansion_ratio} times",
+            hint=accepting("max-ratio", total // max(packed, 1) + 1),
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from trainload.errors import ConfigError, Place, Problems, Text, printable
+from trainload.errors import ConfigError, Place, Problems, Text, UsageError, printable
 from trainload.project.document import read_toml, table_at
 from trainload.project.keys import BY_PATH, KEYS, TABLES, Key
 from trainload.project.kinds import Wrong, shown
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 PYPROJECT = "pyproject.toml"
 OWN = "trainload.toml"
+_COMMAND_LINE = "command line"
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)(?:_|$)",
     re.I,
@@ -72,6 +73,14 @@ def read_sources(tree: Tree, flags: Mapping[str, object], environ: Mapping[str, 
     return Sources(values, file, pyproject, warnings)
 
 
+def read_given(flags: Mapping[str, object], environ: Mapping[str, str]) -> Sources:
+    """As :func:`read_sources` where no project is asked."""
+    problems = Problems()
+    values = {Origin.FLAG: _flags(flags, problems), Origin.ENVIRONMENT: _variables(environ, problems)}
+    problems.check()
+    return Sources({**values, Origin.FILE: {}}, None, {}, ())
+
+
 def _document(tree: Tree, file: str, problems: Problems) -> Mapping[str, object]:
     entry = tree.find(file)
     if entry is None:
@@ -96,7 +105,7 @@ def _flags(flags: Mapping[str, object], problems: Problems) -> dict[str, tuple[o
     given = {path: value for path, value in flags.items() if value is not None}
     found: dict[str, tuple[object, Text]] = {}
     for path, value in given.items():
-        place = Place("command line", "--" + path.rpartition(".")[2])
+        place = Place(_COMMAND_LINE, "--" + path.rpartition(".")[2])
         _parse(BY_PATH[path], value, (place, Text("given on the command line")), found, problems)
     return found
 
@@ -171,7 +180,10 @@ def _parse(
         for fault in error.faults:
             at = Place(place.file, f"{place.inside}{fault.inside}")
             got = _CREDENTIALS.sub(r"\1…@", fault.got.strip('"')) if "://" in fault.got else fault.got
-            problems.add(ConfigError(Text("this value cannot be used"), place=at, got=got, want=fault.want))
+            wrong = ConfigError(Text("this value cannot be used"), place=at, got=got, want=fault.want)
+            if place.file == _COMMAND_LINE:
+                wrong.exit_code = UsageError.exit_code
+            problems.add(wrong)
 
 
 def _permissions(tree: Tree, file: str | None) -> Iterator[Text]:

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from trainload.errors import Text
+from trainload.limits import Allowed
 from trainload.project import keys
 from trainload.project.command import find_command
-from trainload.project.config import Sources, read_sources
+from trainload.project.config import Sources, read_given, read_sources
 from trainload.project.dependencies import find_dependencies
 from trainload.project.metadata import Metadata, read_metadata
 from trainload.project.model import (
@@ -72,6 +73,7 @@ def read_project(
         mirrors=_mirrors(sources),
         run=_resources(sources),
         secrets=sources.choose(keys.SECRETS),
+        limits=_limits(sources),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
@@ -169,6 +171,20 @@ def _resources(sources: Sources) -> Chosen[Resources]:
         ports=choose(keys.PORTS).value,
     )
     return _together(sources, value, "run.")
+
+
+def _limits(sources: Sources) -> Chosen[Allowed]:
+    value = Allowed(
+        max_unpacked=sources.choose(keys.LIMIT_UNPACKED).value,
+        max_members=sources.choose(keys.LIMIT_MEMBERS).value,
+        max_ratio=sources.choose(keys.LIMIT_RATIO).value,
+    )
+    return _together(sources, value, "limits.")
+
+
+def limits_given(flags: Mapping[str, object], environ: Mapping[str, str]) -> Allowed:
+    """Where there is no project: what flags and environment say. Raises :class:`ConfigError`."""
+    return _limits(read_given(flags, environ)).value
 
 
 def _together(sources: Sources, value: T, prefix: str) -> Chosen[T]:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from trainload.errors import ConfigError
+from trainload.limits import Allowed
 from trainload.platform import Platform
 from trainload.project.kinds import (
     BOOLEAN,
@@ -117,6 +118,7 @@ _URLS = many(_URL, "an array of URLs")
 _INSIDE = checked(_inside, "a path inside the project")
 _PATTERNS = many(checked(_pattern, "a pattern as .gitignore writes them"), "an array of patterns")
 _NAME_WANT = "lower-case letters and digits with single - _ . between them"
+_ALLOWED = Allowed()
 _NORMAL = "a name such as dev"
 _NAMES = many(text(_NORMAL, r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"), f"an array of names, each {_NORMAL}")
 
@@ -230,12 +232,21 @@ PORTS: Key[tuple[str, ...]] = Key(
     "run.ports", many(text("HOST:CONTAINER such as 8000:8000", _PORT), "an array of ports"),
     "Ports a run publishes.", (),
 )  # fmt: skip
+LIMIT_UNPACKED = Key("limits.max-unpacked", SIZE, "What one archive or layer may unpack to.", _ALLOWED.max_unpacked)
+LIMIT_MEMBERS = Key(
+    "limits.max-members", integer(1, 10_000_000), "Files that one archive, or the project's code, may have.",
+    _ALLOWED.max_members,
+)  # fmt: skip
+LIMIT_RATIO = Key(
+    "limits.max-ratio", integer(2, 1_000_000), "How many times its size an archive past 64 MiB may unpack to.",
+    _ALLOWED.max_ratio,
+)  # fmt: skip
 
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE, EXCLUDE, SECRETS,
     PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS,
-    SHM, VOLUMES, PORTS,
+    SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -251,6 +262,6 @@ EXAMPLES: Mapping[str, object] = {
     "mirrors.registry": {"docker.io": ["https://mirror.example"]},
     "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4, "run.pids": 4096,
     "run.shm": "2g",
-    "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"],
+    "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",
 }  # fmt: skip
 """What a value looks like, where the default does not show it."""

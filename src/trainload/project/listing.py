@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Problems, Text
-from trainload.limits import DEFAULT, KiB, MiB
+from trainload.limits import KiB, MiB, accepting
 from trainload.project.content import scan_secrets, scan_weights
 from trainload.project.ignore import Rules, parse
 from trainload.project.links import check_link
@@ -24,7 +24,8 @@ from trainload.tree import Entry, EntryKind, Tree
 LOCK = "pylock.trainload.toml"
 _IGNORE_LIMIT = 256 * KiB
 _LARGE = 100 * MiB
-_MOST_SEEN = 1_000_000
+_SEEN_PER_TAKEN = 5
+"""A folder is looked at for as long as it has this many names for each file that may go in."""
 _MOST_TOLD = 20
 _GENERATED = (
     ".git", ".hg", ".svn", ".bzr", "__pycache__", "*.py[co]", ".venv", "node_modules", ".mypy_cache", ".ruff_cache",
@@ -67,10 +68,10 @@ class _Listing:
 
 def list_code(tree: Tree, project: Project) -> CodeListing:
     """The files that go in, sorted. Raises :class:`ConfigError` for what cannot be carried, all of it at once."""
-    listing = _prepare(tree, project.settings)
+    listing, most = _prepare(tree, project.settings), project.settings.limits.value.max_members
     for seen, entry in enumerate(tree.walk(lambda folder: _enter(listing, folder))):
         _decide(listing, entry)
-        if len(listing.files) > DEFAULT.archive_members or seen > _MOST_SEEN:
+        if len(listing.files) > most or seen > _SEEN_PER_TAKEN * most:
             raise _too_many(listing)
     listing.problems.check()
     found = scan_secrets(tree, listing.files, listing.wanted_secrets)
@@ -89,10 +90,11 @@ def _too_many(listing: _Listing) -> ConfigError:
     return ConfigError(
         Text("the project has too many files for a code layer"),
         got=f"more than {len(listing.files) - 1}",
-        want=f"at most {DEFAULT.archive_members}",
+        want=f"at most {listing.settings.limits.value.max_members}",
         hints=[
             Text('leave data out: exclude = ["{folder}"]', folder=largest),
             Text('and mount it: run.volumes = ["./{folder}:/{folder}:ro"]', folder=largest),
+            accepting("max-members", 10 * listing.settings.limits.value.max_members),
         ],
     )
 

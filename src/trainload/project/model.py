@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from trainload.errors import Text
+from trainload.limits import Allowed
 
 T = TypeVar("T")
 
@@ -121,6 +122,7 @@ class Resources:
     ports: tuple[str, ...] = ()
 
 
+_USUAL_LIMITS: Chosen[Allowed] = Chosen(Allowed(), Origin.DEFAULT, Text("the default"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -156,6 +158,7 @@ class Settings:
     run: Chosen[Resources]
     secrets: Chosen[tuple[str, ...]] = _NO_SECRETS
     """Patterns of files that go in although they look like secrets (THREATS P08, P11)."""
+    limits: Chosen[Allowed] = _USUAL_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

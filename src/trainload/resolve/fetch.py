@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from trainload.digest import Digest
 from trainload.errors import FetchError, Problems, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
-from trainload.limits import DEFAULT
+from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, File, Found, Url
 from trainload.resolve import interpreter
 from trainload.store.content import Ingest
@@ -52,13 +52,21 @@ class Fetcher:
     """Gives locked files as verified local files (:class:`trainload.layers.model.Sources`); safe for threads."""
 
     def __init__(
-        self, cache: FileCache, http: Http, places: Places, *, offline: bool = False, reporter: Reporter = SILENT
+        self,
+        cache: FileCache,
+        http: Http,
+        places: Places,
+        *,
+        offline: bool = False,
+        reporter: Reporter = SILENT,
+        limits: Limits = DEFAULT,
     ) -> None:
         self._cache = cache
         self._http = http
         self._places = places
         self._offline = offline
         self._reporter = reporter
+        self._limits = limits
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._hashed: dict[tuple[int, int, int, int], str] = {}
@@ -214,7 +222,7 @@ class Fetcher:
             http.download(
                 url,
                 progress.write,
-                limit=DEFAULT.unpacked,
+                limit=self._limits.unpacked,
                 restart=progress.restart,
                 headers=headers,
                 size=file.size,

@@ -16,7 +16,7 @@ from trainload.errors import RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.writer import LayerWriter, Stream
-from trainload.limits import MiB
+from trainload.limits import DEFAULT, Limits, MiB
 from trainload.plan.model import VENV, BytecodeRecipe
 from trainload.run.embedded import EmbeddedEngine
 from trainload.run.model import Mount, RunSpec
@@ -58,6 +58,7 @@ def write_bytecode(
     rootfs: Path,
     blob: Callable[[Digest], Path],
     sink: ByteSink,
+    limits: Limits = DEFAULT,
 ) -> Written:
     """Writes the layer of ``recipe`` over the layers ``below``.
 
@@ -65,7 +66,7 @@ def write_bytecode(
     image's interpreter cannot be run here.
     """
     blobs = [LayerBlob(blob(layer.descriptor.digest), layer.diff_id, layer.descriptor.size) for layer in below]
-    engine = EmbeddedEngine(rootfs, lambda _: blobs)
+    engine = EmbeddedEngine(rootfs, lambda _: blobs, limits=limits)
     with scratch.folder("bytecode") as folder:
         outcome = engine.run(
             RunSpec(

@@ -18,6 +18,7 @@ from trainload.image.model import Layer
 from trainload.layers.debian import configuration
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.writer import LayerWriter
+from trainload.limits import DEFAULT, Limits
 from trainload.run.below import Below
 from trainload.run.capture import Changes, Rules, find_changes, write_changes
 from trainload.run.embedded import Changing, EmbeddedEngine
@@ -56,6 +57,7 @@ def write_configured(
     blob: Callable[[Digest], Path],
     sink: ByteSink,
     reporter: Reporter = SILENT,
+    limits: Limits = DEFAULT,
 ) -> Written:
     """Writes what configuring the packages of ``below``, a base and perhaps its user, changes.
 
@@ -63,7 +65,7 @@ def write_configured(
     package whose script fails, or the file that a script deletes: layers hold no deletions.
     """
     blobs = [LayerBlob(blob(layer.descriptor.digest), layer.diff_id, layer.descriptor.size) for layer in below]
-    seen = Below(blobs, unpack(blobs, rootfs))
+    seen = Below(blobs, unpack(blobs, rootfs, limits=limits))
     packages = configuration.to_configure(_info(seen, ".postinst"))
     if not packages:
         reporter.report(Said(Text("no package has a script to be run")))
@@ -75,7 +77,7 @@ def write_configured(
             hints=[Text('set profile = "slim"'), Text('set configure = "never"')],
         )
     reporter.report(Said(Text("scripts run in the sandbox: {packages}", packages=", ".join(packages))))
-    return _configure(seen, packages, EmbeddedEngine(rootfs, lambda _: blobs), sink)
+    return _configure(seen, packages, EmbeddedEngine(rootfs, lambda _: blobs, limits=limits), sink)
 
 
 def _configure(seen: Below, packages: Sequence[str], engine: EmbeddedEngine, sink: ByteSink) -> Written:

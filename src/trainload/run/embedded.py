@@ -13,6 +13,7 @@ from pathlib import Path
 from trainload.digest import Digest
 from trainload.errors import RunError, Text
 from trainload.events import SILENT, Level, Reporter, Said
+from trainload.limits import DEFAULT, Limits
 from trainload.run import cgroups, gpus, rundir
 from trainload.run.flatten import flatten
 from trainload.run.model import Mount, Outcome, RunSpec
@@ -42,6 +43,8 @@ class EmbeddedEngine:
     layers: Callable[[Digest], Sequence[LayerBlob]]
     """The layers of an image, base first. Raises when the image or one of them is not there."""
     reporter: Reporter = SILENT
+    limits: Limits = DEFAULT
+    """Of what a layer may unpack to."""
     ways: tuple[Way, ...] = tuple(Way)
     """Ways of joining layers that may be tried."""
     name: str = "embedded"
@@ -69,7 +72,7 @@ class EmbeddedEngine:
         for killed in rundir.clear(self.rootfs):
             cgroups.forget(f"trainload-{killed}", cgroups.this_machine())
         devices = gpus.devices(spec.gpus)
-        layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter)
+        layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter, limits=self.limits)
         with rundir.run_folder(self.rootfs, spec.id) as folder:
             if changing is not None:
                 changing.prepare(folder / "upper")

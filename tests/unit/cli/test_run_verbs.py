@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_dockers_options_reach_the_program(trainload: Trainload) -> None:
     lines = done.stdout.splitlines()
     assert lines[:5] == ["/srv/here", "0", "gpu7", "1 file ours too", "mounted"], done.stderr
     assert lines[-1] == "ro"
+
+
+def test_what_a_layer_may_unpack_to_is_the_users_to_say(home: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "home"
+    shutil.copytree(home, fresh, ignore=shutil.ignore_patterns("rootfs"))
+    trainload = Trainload(fresh, tmp_path)
+    done = trainload("run", "--max-unpacked", "1k", "tiny")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the archive unpacks to too much" in done.stderr and "limits.max-unpacked = 2048" in done.stderr
+    assert trainload("run", "tiny", TRAINLOAD_LIMITS_MAX_UNPACKED="1k").returncode == 1
+    assert trainload("run", "tiny").stdout == "hello\n"
 
 
 def test_code_is_the_folder_itself(trainload: Trainload) -> None:

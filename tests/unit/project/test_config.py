@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from trainload.errors import ConfigError, ManyErrors
-from trainload.limits import GiB, MiB
-from trainload.project.detect import read_project
-from trainload.project.model import Project
+from trainload.limits import DEFAULT, Allowed, GiB, MiB
+from trainload.project.detect import limits_given, read_project
+from trainload.project.model import Origin, Project
 from trainload.testing.tree import MemoryTree, Node, Sparse
 
 
@@ -36,6 +36,20 @@ def test_two_places_of_configuration_are_refused_naming_both() -> None:
 )
 def test_sizes_are_bytes_in_binary_units(written: str, size: int) -> None:
     assert project(f'run.memory = "{written}"').settings.run.value.memory == size
+
+
+def test_limits_are_set_by_flag_environment_or_file_and_for_an_image_by_the_first_two() -> None:
+    tree = MemoryTree({"train.py": "", "trainload.toml": "[limits]\nmax-unpacked = '1g'\nmax-ratio = 99\n"})
+    variables, flags = {"TRAINLOAD_LIMITS_MAX_RATIO": "77"}, {"limits.max-unpacked": "2g"}
+    limits = read_project(tree, environ=variables).settings.limits
+    assert (limits.value, limits.origin) == (
+        Allowed(max_unpacked=GiB, max_ratio=77), Origin.ENVIRONMENT,
+    )  # fmt: skip
+    assert limits_given(flags, variables) == Allowed(max_unpacked=2 * GiB, max_ratio=77)
+    assert limits_given({}, {}).limits() == DEFAULT
+    with pytest.raises(ConfigError, match=r"--max-unpacked: this value cannot be used; got \"much\"") as caught:
+        limits_given({"limits.max-unpacked": "much"}, {})
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("value", ['"8 apples"', "0", "-1", "true", "1.5", '"0g"', '"99999999999999999t"', "[]"])
@@ -217,6 +231,8 @@ def test_a_configuration_with_everything_is_read(golden: Callable[[str, str], No
         cpus = 1.5
         volumes = ["./data:/data:ro"]
         ports = ["8000:8000"]
+        [limits]
+        max-unpacked = "1t"
         """,
         **{"requirements.txt": "numpy\n"},
     ).settings

@@ -254,8 +254,18 @@ def test_P09_a_data_set_is_refused_as_code_and_told_how_to_mount() -> None:
     assert str(caught.value) == (
         "the project has too many files for a code layer; got more than 200000; want at most 200000\n"
         'hint: leave data out: exclude = ["data"]\n'
-        'hint: and mount it: run.volumes = ["./data:/data:ro"]'
+        'hint: and mount it: run.volumes = ["./data:/data:ro"]\n'
+        "hint: if you trust it, accept it: limits.max-members = 2000000 in the configuration"
     )
+
+
+def test_P09_how_many_files_are_code_is_the_users_to_say() -> None:
+    files: dict[str, Node] = {f"data/{number}": "" for number in range(3)}
+    tree = MemoryTree({"train.py": "", **files, "trainload.toml": "limits.max-members = 5"})
+    assert len(list_code(tree, read_project(tree)).files) == 5
+    tree = MemoryTree({"train.py": "", **files, "trainload.toml": "limits.max-members = 4"})
+    with pytest.raises(ConfigError, match="too many files for a code layer; got more than 4"):
+        list_code(tree, read_project(tree))
 
 
 @pytest.mark.parametrize("pattern", ["data", "data/**", "/data/*", "**/data/**"])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainload.errors import Text
 from trainload.events import SILENT, Level, Moved, Reporter, Said
@@ -39,7 +39,7 @@ from trainload.layers.debian.root import Node, Root
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
-from trainload.limits import MiB
+from trainload.limits import DEFAULT, Limits, MiB
 from trainload.plan.model import BaseRecipe, recipe_key
 
 HELD = 80 * MiB
@@ -49,6 +49,15 @@ _MANY = 48 * MiB
 """Bytes of packages from which most of the unpacked ones would not be held anyway: their room is for the names of
 ten thousands of files and for two decompressors."""
 _WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What making a base may take."""
+
+    held: int = HELD
+    """Unpacked bytes kept in memory; what does not fit is decompressed twice."""
+    limits: Limits = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +77,17 @@ def write_base(
     sink: ByteSink,
     reporter: Reporter = SILENT,
     *,
-    held: int = HELD,
+    cost: Cost = Cost(),
     configured: bool = False,
 ) -> Written:
     """The layer of ``recipe``; scripts that are not modelled are told to ``reporter``.
 
-    ``configured``: a layer above runs each ``postinst``, so that only the others are told. ``held``: unpacked bytes
-    kept in memory; what does not fit is decompressed twice. Reports ``Moved`` (bytes of packages read) for the task
-    ``recipe_key(recipe)``, which the caller begins and ends.
+    ``configured``: a layer above runs each ``postinst``, so that only the others are told. Reports ``Moved`` (bytes
+    of packages read) for the task ``recipe_key(recipe)``, which the caller begins and ends.
 
     Raises :class:`LayerError` for a broken or hostile package and for paths with two owners.
     """
-    base = compose(recipe, sources, reporter, held=held)
+    base = compose(recipe, sources, reporter, cost)
     for each in base.unmodelled:
         if configured and each.script == scripts.CONFIGURES:
             continue
@@ -97,11 +105,11 @@ def write_base(
         return writer.close()
 
 
-def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, *, held: int = HELD) -> Base:
+def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, cost: Cost = Cost()) -> Base:
     """Everything about the base that is known before its bytes are written."""
     if sum(package.file.size or 0 for package in recipe.packages) > _MANY:
-        held = min(held, _HELD_OF_MANY)
-    packages = tuple(_index_all(recipe, sources, reporter, Budget(held)))
+        cost = replace(cost, held=min(cost.held, _HELD_OF_MANY))
+    packages = tuple(_index_all(recipe, sources, reporter, cost))
     accounts = _accounts(packages)
     diverted = diversions.of(packages)
     merged = merge(diversions.apply(packages, diverted), accounts)
@@ -112,13 +120,13 @@ def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, *
     return Base(merged.root, packages, accounts, tuple(reported))
 
 
-def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, budget: Budget) -> Iterator[Indexed]:
-    chosen = exclude.rules(recipe.profile)
+def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, cost: Cost) -> Iterator[Indexed]:
+    chosen, budget = exclude.rules(recipe.profile), Budget(cost.held)
 
     def one(number: int) -> Indexed:
         return index(
             recipe.packages[number], sources, budget,
-            lambda path, kind: exclude.excluded(path, kind, chosen), effects.wanted,
+            lambda path, kind: exclude.excluded(path, kind, chosen), effects.wanted, cost.limits,
         )  # fmt: skip
 
     task = str(recipe_key(recipe))

@@ -40,12 +40,13 @@ class Deb:
     """``postinst``, ``md5sums`` …; sorted, with ``control``."""
     data: ar.ArMember
     compression: str
+    limits: Limits = DEFAULT
 
-    def files(self, file: BinaryIO, *, limits: Limits = DEFAULT) -> TarReader:
+    def files(self, file: BinaryIO) -> TarReader:
         """The package's files; ``file`` is the one the package was opened from."""
         window = ar.Window(file, self.data.offset, self.data.size)
-        stream = Decompressed(window, self.compression, Place(self.name, self.data.name), limits=limits)
-        return TarReader(stream, self.name, limits=limits)
+        stream = Decompressed(window, self.compression, Place(self.name, self.data.name), limits=self.limits)
+        return TarReader(stream, self.name, limits=self.limits)
 
 
 def open_deb(file: BinaryIO, name: str, *, limits: Limits = DEFAULT) -> Deb:
@@ -73,7 +74,7 @@ def open_deb(file: BinaryIO, name: str, *, limits: Limits = DEFAULT) -> Deb:
     place = Place(name, parts[1].name)
     stream = Decompressed(ar.Window(file, parts[1].offset, parts[1].size), control[1] or "", place, limits=limits)
     members = _control_members(TarReader(stream, f"{name}: {parts[1].name}", limits=limits), name)
-    return Deb(name, parse_control(members["control"].content, name), members, parts[2], data[1] or "")
+    return Deb(name, parse_control(members["control"].content, name), members, parts[2], data[1] or "", limits)
 
 
 def _control_members(reader: TarReader, name: str) -> dict[str, ControlFile]:

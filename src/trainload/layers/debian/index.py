@@ -12,7 +12,7 @@ from trainload.layers.debian.deb import Deb, open_deb
 from trainload.layers.debian.elf import Library, Probe
 from trainload.layers.model import Sources
 from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
-from trainload.limits import MiB
+from trainload.limits import DEFAULT, Limits, MiB
 from trainload.lock.model import DistributionPackage
 
 _TEXT_LIMIT = MiB
@@ -95,10 +95,17 @@ class _Contents:
         return True
 
 
-def index(package: DistributionPackage, sources: Sources, budget: Budget, skip: Skip, wanted: Wanted) -> Indexed:
+def index(
+    package: DistributionPackage,
+    sources: Sources,
+    budget: Budget,
+    skip: Skip,
+    wanted: Wanted,
+    limits: Limits = DEFAULT,
+) -> Indexed:
     """Read ``package`` once. Raises :class:`LayerError` for a broken package and for one that is not it."""
     with sources.open(package.file) as file:
-        deb = open_deb(file, package.file.name)
+        deb = open_deb(file, package.file.name, limits=limits)
         _check(deb, package)
         return _Indexing(package, deb, _Contents(budget), skip, wanted).run(deb.files(file))
 

@@ -16,9 +16,10 @@ import pytest
 from trainload.errors import FetchError, LayerError
 from trainload.events import Event, Moved, Said
 from trainload.layers.debian import index as indexing
-from trainload.layers.debian.base import write_base
+from trainload.layers.debian.base import Cost, write_base
 from trainload.layers.model import Written
 from trainload.layers.user import write_user
+from trainload.limits import DEFAULT
 from trainload.plan.model import BaseRecipe, UserRecipe, recipe_key
 from trainload.testing.debs import Item, MadeDeb, MadeSources
 
@@ -390,6 +391,19 @@ def debs() -> Iterator[MadeDeb]:
         )
 
 
+def test_D04_what_a_package_may_cost_is_the_users_to_say(sources: MadeSources) -> None:
+    wanted = recipe(sources, *debs())
+    for limits, told in (
+        (replace(DEFAULT, archive_members=1), "too many members; want 1\nhint: if you trust it, accept it: limits"),
+        (
+            replace(DEFAULT, unpacked=1),
+            "unpacks to too much; want 1 bytes\nhint: if you trust it, accept it",
+        ),
+    ):
+        with pytest.raises(LayerError, match=told):
+            write_base(wanted, sources, io.BytesIO(), cost=Cost(limits=limits))
+
+
 def test_the_same_packages_make_the_same_layer_whatever_fits_in_memory(
     sources: MadeSources, tmp_path: Path
 ) -> None:
@@ -400,7 +414,7 @@ def test_the_same_packages_make_the_same_layer_whatever_fits_in_memory(
 
     for held in (0, 50_000):
         out = io.BytesIO()
-        made = write_base(recipe(sources, *debs()), sources, out, held=held)
+        made = write_base(recipe(sources, *debs()), sources, out, cost=Cost(held))
         assert (made, out.getvalue()) == plain
 
 
