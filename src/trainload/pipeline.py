@@ -103,6 +103,8 @@ class Wishes:
     """Refuse to lock."""
     allow_stale: bool = False
     """Accept a distribution's index that is past its date (THREATS D12)."""
+    unhashed: bool = False
+    """Lock files on trust that nobody tells a sha256 of (THREATS F01)."""
     upgrade: Upgrade | None = None
     platform: Platform | None = None
     """None: the first of the project's."""
@@ -200,7 +202,9 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
     def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
         return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
-    services = resolve.Services(http, distribution, Uv(site.environ, wishes.offline), site.reporter)
+    services = resolve.Services(
+        http, distribution, Uv(site.environ, wishes.offline), site.reporter, wishes.unhashed
+    )
     return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
 
 

@@ -84,7 +84,9 @@ def locks(draw: st.DrawFn) -> Lock:
     archive = File("cpython.tar.gz", draw(hexes), draw(sizes), Url("https://files.example/cpython.tar.gz"))
     interpreter = draw(st.sampled_from([None, StandalonePython("3.11.9", {"amd64": archive})]))
     packages = tuple(chosen[name] for name in sorted(chosen))
-    return Lock(draw(hexes), "3.11", packages, base, (AMD64,), interpreter, draw(st.sampled_from(["cpu", "cu128"])))
+    unhashed = tuple(sorted(wheel.name for package in packages for wheel in package.wheels if draw(st.booleans())))
+    accelerator = draw(st.sampled_from(["cpu", "cu128"]))
+    return Lock(draw(hexes), "3.11", packages, base, (AMD64,), interpreter, accelerator, unhashed)
 
 
 @given(locks())

@@ -21,6 +21,8 @@ from trainload.platform import Platform
 if TYPE_CHECKING:
     from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel, Pylock
 
+_NO_HASH: Mapping[str, str] = {"none": ""}
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -30,10 +32,12 @@ class Wanted:
     found: Mapping[str, int] = field(default_factory=dict)
     """Absolute paths of the files in the find-links folders → bytes; a ``file:`` address must be one of them."""
     sha256: Callable[[str], str] = lambda path: ""
-    """The hash of one of them, asked only for a wheel that stands in for a source."""
+    """The hash of one of them, asked only for a wheel that stands in for a source, or has no hash."""
     extras: Collection[str] = ()
     groups: Collection[str] | None = None
     """Dependency groups; None: the lock's default ones."""
+    unhashed: bool = False
+    """Take files over whose sha256 the lock does not have (THREATS F01)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Adopted:
     packages: tuple[PythonPackage, ...]
     misfits: Mapping[Platform, tuple[LockError, ...]]
     """Platform → packages that have neither a wheel nor a source for it (THREATS W30)."""
+    unhashed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """File name → the hashes the lock has, of files that are here with an empty sha256."""
 
 
 def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
@@ -55,6 +61,7 @@ def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
     packages: list[PythonPackage] = []
     misfits: dict[Platform, tuple[LockError, ...]] = {}
     chosen: dict[tuple[str, Platform], str] = {}
+    unhashed: dict[str, Mapping[str, str]] = {}
     for index, package in enumerate(pylock.packages):
         takers = [target for target in wanted.targets if _applies(package, target, pylock, wanted)]
         if not takers:
@@ -68,20 +75,21 @@ def adopt(data: bytes, file: str, wanted: Wanted) -> Adopted:
                 problems.add(
                     LockError(text, place=Place(file, f"packages[{index}]"), got=f"{other}, {package.version}")
                 )
-        whole = _Reader(Place(file, f"packages[{index}]"), wanted.found, problems).package(package)
+        whole = _Reader(Place(file, f"packages[{index}]"), wanted, problems, unhashed).package(package)
         if whole is not None:
             whole = _with_built(whole, takers, wanted)
             packages.append(_for_targets(whole, takers, wanted.targets))
             for target in _without_file(whole, takers):
                 misfits[target.platform] = (*misfits.get(target.platform, ()), nothing_fits(whole, target))
     problems.check()
-    return Adopted(tuple(sorted(packages, key=lambda package: (package.name, package.version))), misfits)
+    return Adopted(tuple(sorted(packages, key=lambda package: (package.name, package.version))), misfits, unhashed)
 
 
 def _parse(data: bytes, file: str) -> Pylock:
     from packaging.pylock import Pylock, PylockValidationError
 
     values = document.parse(data, file)
+    _stand_in(values)
     try:
         pylock = Pylock.from_dict(values)
     except PylockValidationError as error:
@@ -97,6 +105,17 @@ def _parse(data: bytes, file: str) -> Pylock:
             want="1.0 (PEP 751)",
         )
     return pylock
+
+
+def _stand_in(values: Mapping[str, object]) -> None:
+    """Files without any hash get one that is none: PEP 751 wants one, and we say better which file lacks it."""
+    packages = values.get("packages")
+    for package in packages if isinstance(packages, list) else ():
+        files = [package.get(key) for key in ("sdist", "archive")] if isinstance(package, dict) else []
+        wheels = package.get("wheels") if isinstance(package, dict) else None
+        for file in (*files, *(wheels if isinstance(wheels, list) else ())):
+            if isinstance(file, dict) and file.get("hashes", {}) == {}:
+                file["hashes"] = dict(_NO_HASH)
 
 
 def _check_targets(pylock: Pylock, file: str, wanted: Wanted, problems: Problems) -> None:
@@ -182,8 +201,9 @@ class _Reader:
     """Reads one package; what is wrong with it goes into ``problems``."""
 
     place: Place
-    found: Mapping[str, int]
+    wanted: Wanted
     problems: Problems
+    unhashed: dict[str, Mapping[str, str]]
 
     def package(self, package: Package) -> PythonPackage | None:
         if package.vcs is not None or package.directory is not None:
@@ -228,9 +248,14 @@ class _Reader:
             self.wrong(Text("{file} is no file name", file=name))
             return None
         if not HEX.fullmatch(sha256):
-            text = Text("{file} has no sha256, so its bytes are not known", file=name)
-            self.wrong(text, got=", ".join(file.hashes) or "no hash")
-            return None
+            if not self.wanted.unhashed or sha256:
+                self.wrong(
+                    Text("{file} has no sha256, so its bytes are not known", file=name),
+                    got=", ".join(key for key in file.hashes if key not in _NO_HASH) or "no hash",
+                    hints=[] if sha256 else [Text("to trust what is fetched now: trainload lock --allow-unhashed")],
+                )
+                return None
+            self.unhashed[name] = {key: value for key, value in file.hashes.items() if key not in _NO_HASH}
         return File(name, sha256, file.size if file.size is not None else size, location)
 
     def location(self, url: str | None, path: str | None) -> tuple[Location | None, int | None]:
@@ -239,9 +264,10 @@ class _Reader:
         if url is None or parts.scheme == "file":
             local = path if url is None else unquote(parts.path)
             name = (local or "").replace("\\", "/").rpartition("/")[2]
-            matching = [size for known, size in self.found.items() if known == local]
+            found = self.wanted.found
+            matching = [size for known, size in found.items() if known == local]
             if url is None and not matching:
-                matching = [size for known, size in self.found.items() if known.rpartition("/")[2] == name]
+                matching = [size for known, size in found.items() if known.rpartition("/")[2] == name]
             if name and matching:
                 return Found(name), matching[0]
             self.wrong(

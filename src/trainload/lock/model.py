@@ -163,3 +163,5 @@ class Lock:
     platforms: tuple[Platform, ...]
     interpreter: StandalonePython | None = None
     accelerator: str = "cpu"
+    unhashed: tuple[str, ...] = ()
+    """Names of Python files whose sha256 is of what came when they were locked, because nobody told one (F01)."""

@@ -62,7 +62,7 @@ def loads(data: bytes, file: str) -> Lock:
     own = top.table("tool").table("trainload")
     packages = tuple(_package(table) for table in top.tables("packages"))
     _check_unique(packages, top)
-    own.only(("version", "inputs", "python", "accelerator", "platforms", "base", "interpreter"))
+    own.only(("version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter"))
     lock = Lock(
         inputs=own.text("inputs", HEX, want="64 hexadecimal digits"),
         python=own.text("python", _PYTHON, want="a minor version such as 3.11"),
@@ -71,6 +71,7 @@ def loads(data: bytes, file: str) -> Lock:
         platforms=_platforms(own),
         interpreter=_interpreter(own.table("interpreter")) if "interpreter" in own.values else None,
         accelerator=own.text("accelerator", _WORD),
+        unhashed=tuple(sorted(own.texts("unhashed"))),
     )
     top.problems.check()
     return lock

@@ -43,6 +43,9 @@ def dumps(lock: Lock) -> bytes:
     for key, value in (("inputs", lock.inputs), ("python", lock.python), ("accelerator", lock.accelerator)):
         lines.append(f"{key} = {_text(value)}")
     lines.append(f"platforms = [{', '.join(_text(str(target)) for target in sorted(lock.platforms))}]")
+    if lock.unhashed:
+        lines.append("# nobody told the hashes of these; they are of what came when they were locked")
+        lines.extend(_list("unhashed", (_text(name) for name in sorted(lock.unhashed))))
     lines.extend(_base(lock.base))
     if lock.interpreter is not None:
         lines.extend(_interpreter(lock.interpreter))

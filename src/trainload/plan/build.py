@@ -73,7 +73,17 @@ def make_plan(
         platform=platform,
         layers=layers,
         config=_runtime(project, lock, platform),
-        warnings=project.warnings,
+        warnings=(*project.warnings, *_on_trust(lock, packages)),
+    )
+
+
+def _on_trust(lock: Lock, packages: Sequence[PythonFile]) -> tuple[Text, ...]:
+    """THREATS F01: said whenever such a file goes in."""
+    names = sorted({package.file.name for package in packages} & set(lock.unhashed))
+    return (
+        (Text("{files}: locked on trust, without a hash of its publisher", files=", ".join(names)),)
+        if names
+        else ()
     )
 
 

@@ -19,8 +19,9 @@ from trainload.resolve.distribution import resolve_distribution
 from trainload.resolve.fetch import credentials
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
-from trainload.resolve.python import PythonRequest, resolve_python
+from trainload.resolve.python import PythonRequest, link_folders, resolve_python
 from trainload.resolve.sizes import fill_sizes
+from trainload.resolve.unhashed import Trust, pinned
 from trainload.resolve.upgrade import Upgrade, check_upgrade
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
@@ -35,6 +36,8 @@ class Services:
     """Services for the base's archives, given the indexes of the last lock."""
     uv: Uv = field(default_factory=Uv)
     reporter: Reporter = SILENT
+    unhashed: bool = False
+    """Take files on trust that have no sha256 (THREATS F01)."""
 
 
 def make_lock(
@@ -71,13 +74,17 @@ def make_lock(
         mirrors=settings.mirrors.value.pypi,
         previous=previous,
         upgrade=upgrade,
+        unhashed=services.unhashed,
     )
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         adopted = resolve_python(request, services.uv)
         check_upgrade(upgrade, adopted.packages, base)
         known = credentials(settings.indexes.value)
-        packages = fill_sizes(adopted.packages, services.http, previous=previous, credentials=known)
+        folders = link_folders(root, settings.find_links.value)
+        trust = Trust(services.http, folders, known, services.reporter)
+        packages, unhashed = pinned(adopted, trust, previous if upgrade == Upgrade() else None)
+        packages = fill_sizes(packages, services.http, previous=previous, credentials=known)
     except BaseException:
         services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
         raise
@@ -91,6 +98,7 @@ def make_lock(
         platforms=platforms,
         interpreter=interpreter,
         accelerator=settings.accelerator.value,
+        unhashed=unhashed,
     )
 
 

@@ -62,6 +62,8 @@ class PythonRequest:
     previous: Lock | None = None
     """Its versions are kept where they still fit."""
     upgrade: Upgrade = field(default_factory=Upgrade)
+    unhashed: bool = False
+    """Take files over that have no sha256 (THREATS F01); their sha256 is empty then."""
 
 
 def resolve_python(request: PythonRequest, uv: Uv) -> Adopted:
@@ -95,7 +97,7 @@ def _wanted(request: PythonRequest) -> Wanted:
                 hints=[Text("mend or remove it in find-links")],
             )
         found.update({str(file): file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()})
-    return Wanted(request.targets, found, sha256=lambda path: _sha256(Path(path)))
+    return Wanted(request.targets, found, lambda path: _sha256(Path(path)), unhashed=request.unhashed)
 
 
 def _sha256(path: Path) -> str:
@@ -140,6 +142,7 @@ def _compile(request: PythonRequest, uv: Uv) -> Adopted:
             return together
         common = output.read_bytes()
         parts: dict[Platform, tuple[PythonPackage, ...]] = {}
+        unhashed = dict(together.unhashed)
         for target in request.targets:
             output.write_bytes(common)
             try:
@@ -149,7 +152,8 @@ def _compile(request: PythonRequest, uv: Uv) -> Adopted:
             if part.misfits:
                 return together
             parts[target.platform] = part.packages
-        return Adopted(merge(parts), {})
+            unhashed.update(part.unhashed)
+        return Adopted(merge(parts), {}, unhashed)
 
 
 def _resolved(request: PythonRequest, uv: Uv, output: Path, *, alone: bool = False) -> Adopted:

@@ -79,11 +79,14 @@ def _urlsafe(data: bytes) -> str:
 class PackageIndex:
     """Serves files under ``/simple/`` of a :class:`FaultServer`, laid out as the public index lays them out.
 
-    ``sizes``: speak JSON (PEP 691), which tells sizes; else HTML (PEP 503), which does not.
+    ``sizes``: speak JSON (PEP 691), which tells sizes; else HTML (PEP 503), which does not. ``hashes``: tell them.
     """
 
-    def __init__(self, server: FaultServer, *, sizes: bool = True, prefix: str = "") -> None:
+    def __init__(
+        self, server: FaultServer, *, sizes: bool = True, hashes: bool = True, prefix: str = ""
+    ) -> None:
         self._server = server
+        self._hashes = hashes
         self._sizes = sizes
         self._prefix = prefix
         self._files: dict[str, dict[str, bytes]] = {}
@@ -117,7 +120,7 @@ class PackageIndex:
                     {
                         "filename": name,
                         "url": self._server.url + self.path(name, data),
-                        "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
+                        "hashes": {"sha256": hashlib.sha256(data).hexdigest()} if self._hashes else {},
                         "size": len(data),
                     }
                     for name, data in files.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,7 @@ class Yard:
     index: PackageIndex
     scratch: Path
     heard: Heard = field(default_factory=Heard)
+    unhashed: bool = False
 
     def publish(self, *more: str) -> None:
         archive = Archive(KEY)
@@ -73,7 +75,7 @@ class Yard:
 
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
         uv = Uv({**environ, "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"})
-        return Services(http, distribution, uv, self.heard)
+        return Services(http, distribution, uv, self.heard, self.unhashed)
 
     def write(self, requirements: str, *settings: str) -> None:
         (self.root / "requirements.txt").write_text(requirements)
@@ -245,3 +247,69 @@ def test_a_python_of_its_own_stays_until_it_is_to_be_upgraded(yard: Yard) -> Non
     assert (again.interpreter, again.python) == (own, "3.12")
     yard.write("")
     assert yard.lock(again).interpreter is None
+
+
+HASHLESS = """
+lock-version = "1.0"
+created-by = "a tool"
+[[packages]]
+name = "a"
+version = "1.0"
+wheels = [{{ url = "{url}"{hashes} }}]
+"""
+
+
+def hashless(yard: Yard, hashes: str = "") -> bytes:
+    """A project whose own lock has a wheel without a sha256; the wheel's bytes."""
+    name, data = wheel("a", "1.0")
+    yard.index.add((name, data))
+    url = yard.server.url + yard.index.path(name, data)
+    (yard.root / "train.py").write_text("print('hello')\n")
+    (yard.root / "pylock.toml").write_text(HASHLESS.format(url=url, hashes=hashes))
+    return data
+
+
+@pytest.mark.parametrize("hashes", ["", ", hashes = {}", ', hashes = { md5 = "MD5" }', ', hashes = { none = "x" }'])
+def test_F01_without_a_sha256_nothing_is_locked_unless_trust_is_asked_for(yard: Yard, hashes: str) -> None:
+    data = hashless(yard)
+    hashes = hashes.replace("MD5", hashlib.md5(data, usedforsecurity=False).hexdigest())
+    data = hashless(yard, hashes)
+    with pytest.raises(LockError, match=r"a-1\.0-py3-none-any\.whl has no sha256.*\n.*--allow-unhashed"):
+        yard.lock()
+    yard.unhashed = True
+    lock = yard.lock()
+    (package,) = lock.packages
+    assert (package.wheels[0].sha256, package.wheels[0].size) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert lock.unhashed == ("a-1.0-py3-none-any.whl",)
+    assert any("taken on trust" in warning for warning in yard.heard.warnings())
+
+
+def test_F01_what_was_trusted_once_stays_until_an_upgrade(yard: Yard) -> None:
+    data = hashless(yard)
+    yard.unhashed = True
+    first = yard.lock()
+    path = yard.index.path("a-1.0-py3-none-any.whl", data)
+    yard.server.serve(path, b"another file")
+    assert yard.lock(first).packages == first.packages
+    (changed,) = yard.lock(first, Upgrade(everything=True)).packages
+    assert changed.wheels[0].sha256 == hashlib.sha256(b"another file").hexdigest()
+
+
+def test_F01_a_weaker_hash_must_hold_and_a_broken_one_is_no_missing_one(yard: Yard) -> None:
+    yard.unhashed = True
+    hashless(yard, f', hashes = {{ md5 = "{"0" * 32}" }}')
+    with pytest.raises(LockError, match="is not the file the lock means; got md5:"):
+        yard.lock()
+    hashless(yard, ', hashes = { sha256 = "abc" }')
+    with pytest.raises(LockError, match="has no sha256"):
+        yard.lock()
+
+
+def test_F01_of_an_index_without_hashes_uv_reads_the_files_itself(yard: Yard) -> None:
+    name, data = wheel("a", "1.0")
+    yard.index = PackageIndex(yard.server, hashes=False)
+    yard.index.add((name, data))
+    yard.write("a\n")
+    lock = yard.lock()
+    assert lock.packages[0].wheels[0].sha256 == hashlib.sha256(data).hexdigest()
+    assert lock.unhashed == ()
