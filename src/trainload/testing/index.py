@@ -82,9 +82,7 @@ class PackageIndex:
     ``sizes``: speak JSON (PEP 691), which tells sizes; else HTML (PEP 503), which does not. ``hashes``: tell them.
     """
 
-    def __init__(
-        self, server: FaultServer, *, sizes: bool = True, hashes: bool = True, prefix: str = ""
-    ) -> None:
+    def __init__(self, server: FaultServer, *, sizes: bool = True, hashes: bool = True, prefix: str = "") -> None:
         self._server = server
         self._hashes = hashes
         self._sizes = sizes
