@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.measure import Figure, best, timed
+from bench.measure import Figure, best, timed, touch_memory
 from bench.project import TRAINLOAD, Bench
 
 PROGRAMS = ("dockerd", "docker", "docker-registry", "skopeo")
@@ -42,6 +42,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
 
 def _first_run(bench: Bench, home: Path) -> float:
     _set_aside(home / "rootfs")
+    touch_memory()
     argv = [TRAINLOAD, "-q", "run", bench.folder.name, "true"]
     return timed(lambda: subprocess.run(argv, cwd=bench.folder, env=bench.environ, check=True, capture_output=True))
 
@@ -57,6 +58,7 @@ def _set_aside(folder: Path) -> None:
 def _pull(scratch: Path, attempt: int, address: str) -> float:
     """Seconds of a pull into an engine that is new."""
     with _docker(scratch / f"docker-{attempt}") as host:
+        touch_memory()
         return timed(lambda: _run("docker", "-H", host, "pull", "-q", address))
 
 

@@ -23,6 +23,7 @@ _HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 1
 _POSIX, _GNU, _V7 = b"ustar\x0000", b"ustar  \x00", bytes(8)
 _ZEROS = bytes(BLOCK)
 _LARGEST_OCTAL = 8**11 - 1
+_CONTROLS = bytes([*range(32), 127])
 _RECORD = re.compile(rb"([1-9][0-9]{0,7}) ([^=]+)=", re.DOTALL)
 _XATTR = b"SCHILY.xattr."
 _MEANT = frozenset({b"path", b"linkpath", b"size", b"uid", b"gid", b"uname", b"gname", b"mtime"})
@@ -343,7 +344,7 @@ def member_path(name: bytes, archive: str, *, limits: Limits = DEFAULT) -> bytes
         reason = "a member's name is absolute"
     elif b".." in parts:
         reason = "a member's name leads outside"
-    elif any(byte < 32 or byte == 127 for byte in name):
+    elif len(name.translate(None, _CONTROLS)) != len(name):
         reason = "a member's name holds control characters"
     elif any(len(part) > limits.component_length for part in parts):
         reason = "a part of a member's name is too long"

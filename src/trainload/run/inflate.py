@@ -18,8 +18,8 @@ from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text
 from trainload.limits import DEFAULT, Limits
 
-_CHUNK = 1 << 18
-_AHEAD = 32  # chunks between the threads: 8 MiB per layer
+_CHUNK = 1 << 19
+_AHEAD = 16  # chunks between the threads: 8 MiB per layer
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # RFC 8878 § 3.1.2
@@ -89,7 +89,8 @@ class TarStream:
         self._hashing: queue.Queue[bytes] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._hash = hashlib.sha256()
-        self._chunk = memoryview(b"")
+        self._chunk = b""
+        self._at = 0
         self._over = False
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._inflate, self._digest)]
         self.size = 0
@@ -109,7 +110,7 @@ class TarStream:
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes, fewer only at a chunk's end; empty at the end of the stream."""
-        if not self._chunk:
+        if self._at == len(self._chunk):
             if self._over:
                 return b""
             chunk = self._chunks.get()
@@ -118,11 +119,11 @@ class TarStream:
                     Text("the compressed layer is broken: {reason}", reason=chunk), place=Place(self._name)
                 ) from chunk
             self._over = not chunk
-            self._chunk = memoryview(chunk)
-        data = self._chunk[:size]
-        self._chunk = self._chunk[size:]
+            self._chunk, self._at = chunk, 0
+        data = self._chunk[self._at : self._at + size]  # a whole chunk is not copied
+        self._at += len(data)
         self.size += len(data)
-        return bytes(data)
+        return data
 
     def digest(self) -> Digest:
         """Of the whole stream; reads what is left of it."""
