@@ -31,6 +31,7 @@ from trainload.resolve.python import link_folders
 from trainload.resolve.upgrade import Upgrade
 from trainload.store.store import Store
 from trainload.system.files import replace
+from trainload.system.git import above
 from trainload.system.http import Http
 from trainload.system.tree import DiskTree
 from trainload.workshop import Code, MadeLayer, Sandbox, Workshop
@@ -144,7 +145,7 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     locked = lock(site, wishes)
     target = wishes.platform or (Platform.host() if wishes.here else locked.lock.platforms[0])
     selection = select(locked.lock, target)
-    listing = list_code(site.tree, locked.project)
+    listing = list_code(site.tree, locked.project, above(site.root, site.environ))
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
     made = make_plan(locked.project, locked.lock, target, selection.python, facts)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
+from trainload.errors import Text
+
 
 class EntryKind(StrEnum):
     FILE = "file"
@@ -36,6 +38,30 @@ class Entry:
     """Owned by someone else than this user and root (THREATS F14)."""
     private_group: bool = False
     """Its group has nobody in it but this user, or root: what the group may write, nobody else may (F14)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreFile:
+    """An ignore file outside a folder that git holds for it."""
+
+    name: str
+    """For messages: ``../.gitignore``."""
+    text: bytes
+    inside: tuple[str, ...] = ()
+    """The folder, in parts, as seen from where the patterns are anchored."""
+    everywhere: bool = False
+    """The user's own, which holds in every repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """What git says of a folder from outside it; nothing where there is no repository."""
+
+    ignores: tuple[IgnoreFile, ...] = ()
+    """The strongest first: of the folders above, the nearest first, then the repository's, then the user's."""
+    tracked: frozenset[str] = frozenset()
+    """Paths in the folder that some rule ignores and that are tracked all the same, so that git keeps them."""
+    warnings: tuple[Text, ...] = ()
 
 
 class Tree(Protocol):
