@@ -84,6 +84,18 @@ class Reference:
         return f"{self.name}{self._suffix}"
 
 
+def registry_named(text: str) -> str:
+    """The registry a user means: ``ghcr.io``, ``https://ghcr.io/``, ``index.docker.io``, ``localhost:5000``.
+
+    Raises :class:`ImageError` for what cannot be one.
+    """
+    name = re.sub(r"^https?://", "", text).rstrip("/")
+    name = re.sub(r"/v[12]$", "", name)
+    if not _DOMAIN.fullmatch(name):
+        raise ImageError(Text("{name} is not the name of a registry", name=text[:300]), want="HOST or HOST:PORT")
+    return _HUB_NAMES.get(name, name)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Registry and repository: the first word is a registry when it has a dot, a port, capitals or is localhost."""
     first, slash, rest = name.partition("/")

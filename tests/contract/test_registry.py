@@ -14,8 +14,7 @@ from trainload.errors import RegistryError
 from trainload.events import How
 from trainload.image.model import CONFIG, LAYER_GZIP, MANIFEST, Descriptor
 from trainload.reference import Reference
-from trainload.registry.client import Anonymous, Client
-from trainload.registry.hosts import Hosts
+from trainload.registry.client import Client
 from trainload.system.http import Http
 
 pytestmark = pytest.mark.skipif(bool(DockerRegistry.missing()), reason=DockerRegistry.missing())
@@ -33,7 +32,7 @@ def blob_of(data: bytes, kind: str = LAYER_GZIP) -> Descriptor:
 
 
 def test_what_was_pushed_is_found_listed_and_read_back(peer: DockerRegistry) -> None:
-    client = Client(Http(), Hosts(), Anonymous())
+    client = Client(Http())
     name = Reference.parse(f"{peer.host}/team/app:v1")
     config, layer = blob_of(b"{}", CONFIG), blob_of(BLOB)
     assert client.find(name) is None

@@ -51,6 +51,14 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "gc": ("gc", "Remove what no image needs."),
         "verify": ("verify", "Check that the store is whole."),
     },
+    "Registries": {
+        "pull": ("pull", "Bring an image from a registry."),
+        "push": ("push", "Send an image to a registry."),
+        "copy": ("copy", "Copy an image from one registry to another."),
+        "tags": ("tags", "List the tags of a repository."),
+        "login": ("login", "Log in to a registry."),
+        "logout": ("logout", "Forget the credentials for a registry."),
+    },
     "Runs": {
         "runs": ("runs", "List what was run, with which image, and how it ended."),
         "rerun": ("rerun", "Repeat a run with the same image and command."),

@@ -33,6 +33,10 @@ class Start:
     quiet: bool = False
     home: str | None = None
     directory: str | None = None
+    insecure: tuple[str, ...] = ()
+    """Registries named by ``--insecure-registry``."""
+    authorities: tuple[str, ...] = ()
+    """Files named by ``--registry-ca``."""
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
@@ -73,6 +77,19 @@ def everywhere(*, hidden: bool) -> list[click.Parameter]:
     ]  # fmt: skip
 
 
+def registry_options(verb: Callable[P, R]) -> Callable[P, R]:
+    """How registries are spoken to: for verbs that do; the World knows it then."""
+    verb = click.option(
+        "--registry-ca", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+        expose_value=False, callback=_keep("authorities"),
+        help="A certificate authority that may vouch for registries (PEM).",
+    )(verb)  # fmt: skip
+    return click.option(
+        "--insecure-registry", multiple=True, metavar="HOST[:PORT]", expose_value=False, callback=_keep("insecure"),
+        help="A registry that may be spoken to without TLS, or with TLS nobody vouches for.",
+    )(verb)  # fmt: skip
+
+
 def started(ctx: click.Context) -> Start:
     start = ctx.find_root().obj
     assert isinstance(start, Start)
@@ -99,6 +116,8 @@ def world_of(ctx: click.Context) -> World:
         catalogue=start.catalogue,
         stdout=start.stdout,
         stderr=start.stderr,
+        insecure=start.insecure,
+        authorities=start.authorities,
     )
     ctx.call_on_close(world.close)
     return world

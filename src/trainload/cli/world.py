@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainload.pipeline import Site
     from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
     from trainload.registry.client import Client
+    from trainload.registry.hosts import Hosts
     from trainload.store.store import Store
     from trainload.system.http import Http
 
@@ -48,6 +49,10 @@ class World:
     """For data only."""
     stderr: TextIO
     """For talk: progress, warnings, errors."""
+    insecure: tuple[str, ...] = ()
+    """Registries that may be spoken to without TLS."""
+    authorities: tuple[str, ...] = ()
+    """Certificate authorities of registries, PEM files."""
 
     @cached_property
     def reporter(self) -> Lines:
@@ -66,12 +71,23 @@ class World:
         return Http(user_agent=f"trainload/{__version__}", ca_file=ca_file(self.environ))
 
     @cached_property
-    def registry(self) -> Client:
-        """Speaks with registries."""
-        from trainload.registry.client import Anonymous, Client
-        from trainload.registry.hosts import Hosts
+    def hosts(self) -> Hosts:
+        """What is configured about registries: flags, environment, the project in this folder, this machine."""
+        from trainload.project.config import read_sources
+        from trainload.project.keys import MIRRORS_REGISTRY
+        from trainload.registry.machine import hosts_here
+        from trainload.system.tree import DiskTree
 
-        return Client(self.http, Hosts(), Anonymous())
+        mirrors = read_sources(DiskTree(self.cwd), {}, self.environ).choose(MIRRORS_REGISTRY).value
+        return hosts_here(self.environ, mirrors, self.insecure, self.authorities)
+
+    @cached_property
+    def registry(self) -> Client:
+        """Speaks with registries, as the user of this machine."""
+        from trainload.registry.client import Client
+        from trainload.registry.credentials import Keyring
+
+        return Client(self.http, self.hosts, Keyring.of(self.environ), self.reporter)
 
     @cached_property
     def store(self) -> Store:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, TypeVar
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, RegistryError, Text
-from trainload.events import How
+from trainload.events import SILENT, How, Level, Reporter, Said
 from trainload.image.model import INDEX, Descriptor
 from trainload.image.parse import Node, parse_descriptor, parse_manifest
 from trainload.image.strict_json import parse_object
 from trainload.reference import Reference
-from trainload.registry.hosts import Endpoint, Hosts
+from trainload.registry.auth import NOBODY, Authorizer, Credentials
+from trainload.registry.hosts import USUAL_HOSTS, Endpoint, Hosts
 from trainload.registry.protocol import (
     ACCEPT,
+    RefusedError,
     Request,
     blob_path,
     check_digest,
@@ -28,7 +31,7 @@ from trainload.registry.protocol import (
     scope,
     with_query,
 )
-from trainload.registry.session import Authority, Session
+from trainload.registry.session import Session, settle
 from trainload.registry.upload import Upload, quirks_of
 from trainload.system.http import Http, Transfer
 from trainload.system.wire import count, shown
@@ -61,9 +64,15 @@ class Client:
     """
 
     http: Http
-    hosts: Hosts
-    authority: Authority
+    hosts: Hosts = USUAL_HOSTS
+    credentials: Credentials = NOBODY
+    reporter: Reporter = SILENT
     _sessions: dict[Endpoint, Session] = field(default_factory=dict)
+    _authority: Authorizer = field(init=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._authority = Authorizer(self.http, self.hosts, self.credentials)
 
     def manifest(self, reference: Reference) -> Fetched:
         """The manifest or index under a tag or digest, verified."""
@@ -240,16 +249,20 @@ class Client:
         for endpoint in endpoints[:-1]:
             try:
                 found = work(self._session(endpoint))
-            except (RegistryError, ImageError):
+            except (RegistryError, ImageError) as error:
+                missed = Text("the mirror {host} does not serve {name}", host=endpoint.host, name=str(reference))
+                self.reporter.report(Said(missed, Level.INFO if isinstance(error, RefusedError) else Level.WARNING))
                 continue
             if found is not None:
                 return found
         return work(self._session(endpoints[-1]))
 
     def _session(self, endpoint: Endpoint) -> Session:
-        if endpoint not in self._sessions:
-            self._sessions[endpoint] = Session(endpoint, self.http, self.authority)
-        return self._sessions[endpoint]
+        with self._guard:
+            if endpoint not in self._sessions:
+                settled = settle(endpoint, self.http)
+                self._sessions[endpoint] = Session(settled, self.http, self._authority)
+            return self._sessions[endpoint]
 
 
 def digest_of(data: bytes, algorithm: str) -> Digest:
@@ -274,13 +287,3 @@ class _Taken:
     def restart(self) -> None:
         self._some = False
         self._restart()
-
-
-class Anonymous:
-    """Proves nothing: for registries without users."""
-
-    def header(self, endpoint: Endpoint, scopes: tuple[str, ...]) -> str | None:
-        return None
-
-    def challenged(self, endpoint: Endpoint, answer: object, scopes: tuple[str, ...]) -> bool:
-        return False

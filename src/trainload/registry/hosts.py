@@ -51,6 +51,11 @@ class Endpoint:
     def host(self) -> str:
         return urlsplit(self.base).netloc
 
+    @property
+    def account(self) -> str:
+        """Under which name credentials for it are kept: a mirror's are its own."""
+        return self.host if self.mirror else self.domain
+
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
@@ -75,17 +80,18 @@ class Hosts:
             bases = (secure, bare)
         else:
             bases = (secure,)
-        return Endpoint(bases[0], domain, self._trust(netloc), others=bases[1:], plain=self.plain)
+        return Endpoint(bases[0], domain, self.trust(netloc), others=bases[1:], plain=self.plain)
 
     def readers(self, domain: str) -> tuple[Endpoint, ...]:
         """Who may be asked for what ``domain`` has, in order; the registry itself is the last."""
         mirrors = tuple(
-            Endpoint(url.rstrip("/"), domain, self._trust(urlsplit(url).netloc), mirror=True, plain=self.plain)
+            Endpoint(url.rstrip("/"), domain, self.trust(urlsplit(url).netloc), mirror=True, plain=self.plain)
             for url in self.mirrors.get(domain, ())
         )
         return (*mirrors, self.server(domain))
 
-    def _trust(self, netloc: str) -> Trust:
+    def trust(self, netloc: str) -> Trust:
+        """Whose certificates that host may show."""
         verify = not self.plain.named(netloc)
         found: list[str] = list(self.authorities)
         pairs: list[tuple[str, str]] = []
@@ -98,3 +104,6 @@ class Hosts:
             pairs += [(str(file), str(file.with_suffix(".key"))) for file in files if file.suffix == ".cert"]
         client = next(iter(pairs), None)
         return Trust(tuple(found), verify, client) if found or client or not verify else USUAL
+
+
+USUAL_HOSTS = Hosts()

@@ -6,7 +6,7 @@ A :class:`Request` says what to send, an :class:`Answer` what came; ``session.py
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
@@ -15,7 +15,7 @@ from trainload.errors import ImageError, RegistryError, Text, printable
 from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST
 from trainload.image.strict_json import parse_object
 from trainload.limits import DEFAULT
-from trainload.reference import Reference
+from trainload.reference import DOCKER_HUB, Reference
 from trainload.system.wire import origin, shown
 
 ACCEPT = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
@@ -69,7 +69,7 @@ class Complaint:
 class RefusedError(RegistryError):
     """The registry answered with an error."""
 
-    def __init__(self, text: Text, answer: Answer, hints: tuple[Text, ...]) -> None:
+    def __init__(self, text: Text, answer: Answer, hints: Sequence[Text]) -> None:
         self.status = answer.status
         self.complaints = complaints(answer.body)
         super().__init__(text, got=_told(answer, self.complaints), hints=hints)
@@ -105,9 +105,12 @@ def complaints(body: bytes) -> tuple[Complaint, ...]:
     )
 
 
-def refused(answer: Answer, what: Text) -> RefusedError:
-    """The error for an answer that is not the wanted one; ``what`` says what was wanted."""
-    return RefusedError(what, answer, tuple(_hints(answer)))
+def refused(answer: Answer, what: Text, account: str | None = None) -> RefusedError:
+    """The error for an answer that is not the wanted one; ``what`` says what was wanted.
+
+    ``account``: the registry to log in to, when it is not who answers.
+    """
+    return RefusedError(what, answer, _hints(answer, account or urlsplit(answer.url).netloc))
 
 
 def digest_header(answer: Answer) -> Digest | None:
@@ -205,9 +208,9 @@ def _told(answer: Answer, found: tuple[Complaint, ...]) -> str:
     return f"HTTP {answer.status} {said[:_SAID]}".strip()
 
 
-def _hints(answer: Answer) -> list[Text]:
-    host = urlsplit(answer.url).netloc
+def _hints(answer: Answer, account: str) -> list[Text]:
     if answer.status in (401, 403):
+        host = DOCKER_HUB if account == "registry-1.docker.io" else account
         return [Text("log in with a user who may do this: trainload login {host}", host=host)]
     if answer.status == 413:
         return [Text("the registry, or a proxy before it, takes no uploads of this size: raise its limit")]

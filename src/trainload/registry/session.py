@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -45,8 +45,8 @@ class Authority(Protocol):
     def header(self, endpoint: Endpoint, scopes: tuple[str, ...]) -> str | None:
         """The Authorization header for such a request, as far as it is known."""
 
-    def challenged(self, endpoint: Endpoint, answer: Answer, scopes: tuple[str, ...]) -> bool:
-        """After a 401: whether another try with another header can succeed. Raises :class:`RegistryError`."""
+    def challenged(self, endpoint: Endpoint, answer: Answer, scopes: tuple[str, ...], used: str | None) -> bool:
+        """After a 401: whether there is now another header than ``used``. Raises :class:`RegistryError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Session:
 
         Raises :class:`RegistryError`.
         """
-        return self._persist(lambda: self._once(request, None, limit))
+        return self.persist(lambda: self._once(request, None, limit))
 
     def converse(self, conversation: Generator[Step, Answer | Cut, T], open_blob: Callable[[], BinaryIO]) -> T:
         """Do what ``conversation`` yields; bytes of its blob come from ``open_blob``."""
@@ -101,7 +101,8 @@ class Session:
     def url(self, request: Request) -> str:
         return request.url if "://" in request.url else self.endpoint.base + request.url
 
-    def _persist(self, work: Callable[[], T]) -> T:
+    def persist(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, tried again after cuts. Raises :class:`RegistryError`."""
         try:
             with told(self.endpoint.base):
                 return self.http.persist(work)
@@ -110,41 +111,47 @@ class Session:
 
     def _once(self, request: Request, open_blob: Callable[[], BinaryIO] | None, limit: int) -> Answer:
         """One exchange, and a second one when the first was not authorized. Raises :class:`Cut`."""
-        answer = self._exchange(request, open_blob, limit)
-        if answer.status == 401 and self.authority.challenged(self.endpoint, answer, request.scopes):
-            answer = self._exchange(request, open_blob, limit)
+        proof = self._proof(request)
+        answer = self._exchange(request, proof, open_blob, limit)
+        if answer.status == 401 and self.authority.challenged(self.endpoint, answer, request.scopes, proof):
+            answer = self._exchange(request, self._proof(request), open_blob, limit)
         if answer.status in RETRY_STATUS and open_blob is None:
             raise Cut(_short(answer), answer.headers.get("retry-after"))
         return answer
 
-    def _exchange(self, request: Request, open_blob: Callable[[], BinaryIO] | None, limit: int) -> Answer:
+    def _exchange(
+        self, request: Request, proof: str | None, open_blob: Callable[[], BinaryIO] | None, limit: int
+    ) -> Answer:
         if isinstance(request.body, Rest):
             assert open_blob is not None
             with open_blob() as blob:
                 url = self.url(request)
-                response = self._send(request, url, {}, _pieces(blob, request.body))
+                response = self._send(request, url, proof, {}, _pieces(blob, request.body))
         else:
-            url, response = self._follow(request, {}, request.body)
-        return _whole(url, response, request.method, limit)
+            url, response = self._follow(request, proof, {}, request.body)
+        return whole(url, response, request.method, limit)
 
     def _stream(self, request: Request, rest: Mapping[str, str]) -> BaseHTTPResponse:
         """An answer whose body is a file. Raises :class:`RefusedError` for an error that no further try mends."""
         for last in (False, True):
-            url, response = self._follow(request, rest, None)
+            proof = self._proof(request)
+            url, response = self._follow(request, proof, rest, None)
             if response.status in (200, 206, 416) or response.status in RETRY_STATUS:
                 return response
-            answer = _whole(url, response, request.method, DEFAULT.error_body)
-            if last or answer.status != 401 or not self.authority.challenged(self.endpoint, answer, request.scopes):
+            answer = whole(url, response, request.method, DEFAULT.error_body)
+            if last or answer.status != 401:
+                break
+            if not self.authority.challenged(self.endpoint, answer, request.scopes, proof):
                 break
         raise refused(answer, Text("{url} could not be fetched", url=shown(answer.url)))
 
     def _follow(
-        self, request: Request, headers: Mapping[str, str], body: bytes | None
+        self, request: Request, proof: str | None, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[str, BaseHTTPResponse]:
         """The answer after redirects, and who gave it; our authorization stays with the registry (THREATS R12)."""
         url = self.url(request)
         for _ in range(self.http.limits.redirects + 1):
-            response = self._send(request, url, headers, body)
+            response = self._send(request, url, proof, headers, body)
             if response.status not in REDIRECTS or request.method not in ("GET", "HEAD"):
                 return url, response
             response.close()
@@ -159,12 +166,30 @@ class Session:
             want=f"at most {self.http.limits.redirects}",
         )
 
-    def _send(self, request: Request, url: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
+    def _send(
+        self, request: Request, url: str, proof: str | None, headers: Mapping[str, str], body: Body | None
+    ) -> BaseHTTPResponse:
         ours = origin(url) == origin(self.endpoint.base)
-        secret = self.authority.header(self.endpoint, request.scopes) if ours else None
-        proof = {"Authorization": secret} if secret is not None else {}
+        secret = {"Authorization": proof} if proof is not None and ours else {}
         trust = self.endpoint.trust if ours else USUAL
-        return self.http.exchange(request.method, url, {**request.headers, **headers, **proof}, body, trust)
+        return self.http.exchange(request.method, url, {**request.headers, **headers, **secret}, body, trust)
+
+    def _proof(self, request: Request) -> str | None:
+        return self.authority.header(self.endpoint, request.scopes)
+
+
+def settle(endpoint: Endpoint, http: Http) -> Endpoint:
+    """``endpoint`` with the scheme its server speaks, where both http and https are allowed; asks it once."""
+    for base in (endpoint.base, *endpoint.others) if endpoint.others else ():
+        try:
+            response = http.exchange("GET", f"{base}/v2/", {}, None, endpoint.trust)
+        except (Cut, FetchError):
+            continue
+        response.close()
+        # a TLS server tells whom speaks http to it: Go and nginx say 400
+        if response.status != 400 or "docker-distribution-api-version" in response.headers:
+            return replace(endpoint, base=base, others=())
+    return endpoint
 
 
 def unreachable(url: str, cut: Cut) -> RegistryError:
@@ -189,7 +214,7 @@ def told(url: str) -> Iterator[None]:
         ) from error
 
 
-def _whole(url: str, response: BaseHTTPResponse, method: str, limit: int) -> Answer:
+def whole(url: str, response: BaseHTTPResponse, method: str, limit: int) -> Answer:
     """The answer with its body, at most ``limit`` bytes of it. Raises :class:`Cut`."""
     try:
         check_encoding(response, url)
@@ -199,7 +224,9 @@ def _whole(url: str, response: BaseHTTPResponse, method: str, limit: int) -> Ans
         response.close()
         raise
     response.release_conn()
-    return Answer(url, response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+    return Answer(
+        url, response.status, {name.lower(): value for name, value in response.headers.itermerged()}, body
+    )
 
 
 def _bounded(response: BaseHTTPResponse, url: str, limit: int) -> bytes:

@@ -13,14 +13,17 @@ class FileError(TrainloadError):
     """A file of the user's could not be written; it is as it was."""
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mode: int | None = None) -> None:
     """Make ``data`` the content of ``path`` in one step; a link is followed, an existing file keeps its mode.
+
+    ``mode``: the permissions it has then, whatever it had.
 
     Raises :class:`FileError`; the old content is then untouched and nothing is left beside it.
     """
     target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        if mode is None:
+            mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
