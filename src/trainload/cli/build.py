@@ -9,25 +9,52 @@ import click
 
 from trainload.cli import units
 from trainload.cli.options import pass_world
+from trainload.cli.pushing import document, lines, send
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text
 from trainload.events import How
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainload.pipeline import Built, Wishes
+    from trainload.reference import Reference
 
 
 @click.command("build", help="Make the image of the project in this folder; lock it first if it is not.")
 @click.option("-t", "--tag", "references", multiple=True, metavar="NAME[:TAG]", help="Name of the image.")
+@click.option(
+    "--push", "targets", multiple=True, metavar="REFERENCE", help="Send it to a registry under this name."
+)
 @pass_world
 @build_options
-def command(world: World, wishes: Wishes, references: tuple[str, ...]) -> None:
+def command(world: World, wishes: Wishes, references: tuple[str, ...], targets: tuple[str, ...]) -> None:
     from trainload.pipeline import build
     from trainload.reference import Reference
 
     names = tuple(str(Reference.parse(reference)) for reference in references)
+    places = _places(targets)
     built = build(world.site, replace(wishes, references=names))
+    _tell(world, built)
+    deliveries = send(world, built.image.digest, places).deliveries if places else ()
+    result = {**_document(built), **({"pushed": document(deliveries)} if places else {})}
+    world.result(result, [f"{built.references[0]}  {built.image.digest}", *lines(deliveries)])
+
+
+def _places(targets: Sequence[str]) -> list[Reference]:
+    """Where to push; what cannot be pushed to is refused before anything is built."""
+    if not targets:
+        return []
+    from trainload.destinations.push import check_targets
+    from trainload.reference import Reference
+
+    places = [Reference.parse(target) for target in targets]
+    check_targets(places)
+    return places
+
+
+def _tell(world: World, built: Built) -> None:
     for warning in built.planned.plan.warnings:
         world.warn(warning)
     made = [item.layer.descriptor.size for item in built.layers if item.how is How.MADE]
@@ -41,7 +68,6 @@ def command(world: World, wishes: Wishes, references: tuple[str, ...]) -> None:
             there=units.size(sum(there)),
         )
     )
-    world.result(_document(built), f"{built.references[0]}  {built.image.digest}")
 
 
 def _document(built: Built) -> dict[str, object]:

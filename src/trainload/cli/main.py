@@ -53,7 +53,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Registries": {
         "pull": ("pull", "Bring an image from a registry."),
-        "push": ("push", "Send an image to a registry."),
+        "push": ("push", "Send the project, or an image, to a registry."),
         "copy": ("copy", "Copy an image from one registry to another."),
         "tags": ("tags", "List the tags of a repository."),
         "login": ("login", "Log in to a registry."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, TypeVar
 
 import click
 
+from trainload.cli.options import registry_options
 from trainload.cli.world import World
 
 if TYPE_CHECKING:
@@ -65,4 +66,4 @@ def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callabl
 
     for option in reversed(_OPTIONS):
         option(called)
-    return called
+    return registry_options(called)

@@ -78,9 +78,15 @@ class Client:
         """The manifest or index under a tag or digest, verified."""
         return self._read(reference, lambda session: self._manifest(session, reference))
 
-    def find(self, reference: Reference) -> Descriptor | None:
-        """What a tag or digest stands for (HEAD); None: it is not there."""
-        return self._read(reference, lambda session: self._find(session, reference))
+    def find(self, reference: Reference, *, pushing: bool = False) -> Descriptor | None:
+        """What a tag or digest stands for (HEAD); None: it is not there.
+
+        ``pushing``: what the registry itself has, not a mirror, asked by somebody who will write there.
+        """
+        if pushing:
+            session = self._session(self.hosts.server(reference.domain))
+            return self._find(session, reference, scope(reference, "pull,push"))
+        return self._read(reference, lambda session: self._find(session, reference, scope(reference)))
 
     def download(
         self,
@@ -192,8 +198,8 @@ class Client:
         found = parse_manifest(answer.body, str(reference), media_type=kind)
         return Fetched(answer.body, found.media_type, got)
 
-    def _find(self, session: Session, reference: Reference) -> Descriptor | None:
-        request = Request("HEAD", manifest_path(reference), (scope(reference),), {"Accept": ACCEPT})
+    def _find(self, session: Session, reference: Reference, allowed: str) -> Descriptor | None:
+        request = Request("HEAD", manifest_path(reference), (allowed,), {"Accept": ACCEPT})
         answer = session.ask(request)
         if answer.status == 404:
             return None

@@ -31,6 +31,7 @@ from trainload.store.lookup import find_name, look_up
 from trainload.store.recipes import Recipes
 from trainload.store.session import Session, remove_dead, remove_tree
 from trainload.store.trouble import MissingError, told
+from trainload.store.whereabouts import Whereabouts
 
 if TYPE_CHECKING:  # gc and verify are loaded when called
     from trainload.store.check import Verdict
@@ -69,6 +70,7 @@ class Store:
         self.files = FileCache(Content(layout, layout.files, self._session), self._is_writing)
         self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
         self.facts = Facts(layout, self._session)
+        self.whereabouts = Whereabouts(layout, self._session)
         self._guard = threading.RLock()
         self._open: Session | None = None
 

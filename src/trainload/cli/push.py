@@ -1,0 +1,70 @@
+"""``trainload push``: send the project's image, or another one, to registries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.pushing import document, lines, send
+from trainload.cli.wishes import build_options
+from trainload.cli.world import World
+from trainload.errors import RegistryError, Text, UsageError
+from trainload.reference import Reference
+from trainload.store.trouble import MissingError
+
+if TYPE_CHECKING:
+    from trainload.digest import Digest
+    from trainload.pipeline import Wishes
+
+
+@click.command()
+@click.argument("words", metavar="[IMAGE] [REFERENCE...]", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@click.option("--all-platforms", is_flag=True, help="Of an index: all its images (the default without --platform).")
+@pass_world
+@build_options
+def command(world: World, wishes: Wishes, *, words: tuple[str, ...], dry_run: bool, all_platforms: bool) -> None:
+    """Send an image to registries, under one reference or several.
+
+    When the first word names an image in the store, that one is sent, to its own name when no REFERENCE follows.
+    Otherwise all words are references for the project in this folder, which is built first. Only what a registry
+    lacks is sent.
+    """
+    if all_platforms and wishes.platform is not None:
+        raise UsageError(Text("--platform and --all-platforms exclude each other"))
+    if not words:
+        raise UsageError(
+            Text("where to? Give at least one reference"), want="trainload push registry.example/team/app:v1"
+        )
+    digest = _stored(world, words[0])
+    targets = [Reference.parse(word) for word in (words if digest is None or len(words) == 1 else words[1:])]
+    if digest is None:
+        digest = _built(world, wishes, words[0])
+    pushed = send(world, digest, targets, wishes.platform, dry_run=dry_run)
+    result = {"digest": str(pushed.digest), "size": pushed.size, "repositories": document(pushed.deliveries)}
+    world.result(result, lines(pushed.deliveries))
+
+
+def _stored(world: World, word: str) -> Digest | None:
+    try:
+        return world.store.resolve(word)
+    except MissingError:
+        return None
+
+
+def _built(world: World, wishes: Wishes, word: str) -> Digest:
+    """The project's image. Raises :class:`MissingError` when a word without a registry was meant to be an image."""
+    from trainload.destinations.push import check_targets
+    from trainload.pipeline import build
+
+    try:
+        check_targets([Reference.parse(word)])
+    except RegistryError:
+        world.store.resolve(word)
+        raise
+    built = build(world.site, wishes)
+    for warning in built.planned.plan.warnings:
+        world.warn(warning)
+    return built.image.digest

@@ -1,0 +1,148 @@
+"""What travels: an image or index with everything it needs, complete before the first byte moves (THREATS L04)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from trainload.digest import Digest
+from trainload.errors import ImageError, Place, StoreError, Text
+from trainload.image.history import steps
+from trainload.image.model import Descriptor, Image, ImageIndex, Manifest
+from trainload.image.parse import is_image_config, make_image, parse_manifest, select
+from trainload.limits import DEFAULT
+from trainload.platform import Platform
+from trainload.reference import Reference
+from trainload.store.store import Store
+
+_FOREIGN = ("foreign", "nondistributable")
+"""In the media types of layers whose makers forbid spreading them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or index."""
+
+    data: bytes
+    media_type: str
+    digest: Digest
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, len(self.data))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A blob, and what people call it."""
+
+    blob: Descriptor
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """An image or index on its way to registries."""
+
+    documents: tuple[Document, ...]
+    """What others name comes first; the last is the one that gets the tags."""
+    parts: tuple[Part, ...]
+    """Configs and layers, each once."""
+    open: Callable[[Descriptor], BinaryIO]
+    sources: Callable[[Descriptor, Reference], Sequence[Reference]] = lambda blob, target: ()
+    """Repositories beside the target's that may have a blob."""
+
+    @property
+    def root(self) -> Document:
+        return self.documents[-1]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs and documents."""
+        return sum(part.blob.size for part in self.parts) + sum(len(document.data) for document in self.documents)
+
+
+class Loader:
+    """Collects documents and blobs from wherever ``read`` finds documents and ``config`` the configs."""
+
+    def __init__(
+        self, read: Callable[[Descriptor], Document], config: Callable[[Descriptor], bytes], where: str
+    ) -> None:
+        self._read, self._config, self._where = read, config, where
+        self.documents: dict[Digest, Document] = {}
+        self.parts: dict[Digest, Part] = {}
+
+    def load(self, descriptor: Descriptor, depth: int = 0) -> None:
+        """Everything below ``descriptor`` and itself. Raises :class:`ImageError` (THREATS R04–R09)."""
+        if depth >= DEFAULT.index_depth:
+            raise ImageError(
+                Text("an index of images nests too deep"), place=Place(self._where),
+                want=f"at most {DEFAULT.index_depth} levels",
+            )  # fmt: skip
+        if descriptor.digest in self.documents:
+            return
+        document = self._read(descriptor)
+        found = parse_manifest(document.data, self._where, media_type=document.media_type)
+        if isinstance(found, ImageIndex):
+            for child in found.manifests:
+                self.load(child, depth + 1)
+        else:
+            self._blobs(document, found)
+        self.documents[document.digest] = document
+
+    def _blobs(self, document: Document, manifest: Manifest) -> None:
+        labels: dict[Digest, str] = {}
+        if is_image_config(manifest.config.media_type):
+            image = make_image(document.data, self._config(manifest.config), self._where)
+            labels = titles(image)
+        self._add(manifest.config, f"config {manifest.config.digest.short}")
+        for layer in manifest.layers:
+            self._add(layer, labels.get(layer.digest) or layer.digest.short)
+
+    def _add(self, blob: Descriptor, label: str) -> None:
+        self.parts.setdefault(blob.digest, Part(blob, label))
+
+
+def titles(image: Image) -> dict[Digest, str]:
+    """Layer → what we say it holds; layers of other builders have no such title."""
+    return {step.layer.digest: step.title for step in steps(image) if step.layer is not None and step.recipe}
+
+
+def from_store(store: Store, digest: Digest, platform: Platform | None = None) -> Cargo:
+    """The image or index ``digest`` of the store, or of an index only the image for ``platform``.
+
+    Raises :class:`StoreError` naming every blob that is not there or not whole (THREATS L04).
+    """
+    where = str(store.path(digest))
+    root = _stored(store, Descriptor("", digest, 0))
+    found = parse_manifest(root.data, where, digest=digest)
+    root = Document(root.data, found.media_type, digest)
+    while isinstance(found, ImageIndex) and platform is not None:
+        child = select(found, platform)
+        root = _stored(store, child)
+        found = parse_manifest(root.data, where, digest=child.digest, media_type=child.media_type)
+    loader = Loader(lambda one: _stored(store, one), lambda one: store.read(one.digest, DEFAULT.config), where)
+    loader.load(root.descriptor)
+    parts = tuple(loader.parts.values())
+    _check_complete(store, parts)
+    return Cargo(tuple(loader.documents.values()), parts, lambda blob: store.blob_file(blob.digest))
+
+
+def is_foreign(blob: Descriptor) -> bool:
+    """Whether a layer may be kept from registries (THREATS R10)."""
+    return any(word in blob.media_type for word in _FOREIGN)
+
+
+def _stored(store: Store, one: Descriptor) -> Document:
+    return Document(store.read(one.digest, DEFAULT.manifest), one.media_type, one.digest)
+
+
+def _check_complete(store: Store, parts: Iterable[Part]) -> None:
+    missing = [part.label for part in parts if not store.blobs.sound(part.blob.digest, part.blob.size)]
+    if missing:
+        raise StoreError(
+            Text("the image is not complete in the store"),
+            got=Text("missing or damaged: {parts}", parts=", ".join(missing[:20])),
+            hints=[Text("build or pull the image again: only what is missing is made")],
+        )

@@ -1,0 +1,177 @@
+"""Brings a cargo to a repository: what is missing there, blobs before manifests, tags last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, cast
+
+from trainload.destinations.cargo import Cargo, Document, Part
+from trainload.destinations.together import QUESTIONS, TRANSFERS, Stop, together
+from trainload.digest import Digest
+from trainload.errors import RegistryError, Text
+from trainload.events import SILENT, Began, Ended, How, Level, Moved, Reporter, Said
+from trainload.image.docker import in_docker_types
+from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST
+from trainload.reference import Reference
+from trainload.registry.client import Client
+from trainload.registry.protocol import RefusedError
+
+_NO_SUCH_TYPE = frozenset({"MANIFEST_INVALID", "UNSUPPORTED"})
+"""How registries that do not know OCI's media types say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What happened at one repository."""
+
+    references: tuple[Reference, ...]
+    digest: Digest
+    """Of what the tags name there: another one than ours only when the registry takes Docker's types alone."""
+    sent: int = 0
+    """Bytes that went over the line, or would."""
+    mounted: int = 0
+    present: int = 0
+    missing: tuple[Part, ...] = ()
+    """With a dry run: what would be sent or mounted."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One cargo, one repository."""
+
+    client: Client
+    cargo: Cargo
+    references: Sequence[Reference]
+    """Tags (or none: by digest) of one repository."""
+    reporter: Reporter = SILENT
+    dry_run: bool = False
+    _stop: Stop = field(default_factory=Stop)
+    _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRANSFERS))
+
+    def run(self) -> Delivered:
+        """Raises :class:`RegistryError`; then no tag was moved."""
+        root = self.cargo.root
+        for one in self.references:
+            if one.tag is None:
+                self.reporter.report(
+                    Said(Text("{name} is given no tag, so the registry calls it latest", name=one))
+                )
+        waiting = [one for one in self.references if not self._is_there(one, root.digest)]
+        if not waiting:
+            for part in self.cargo.parts:
+                self.reporter.report(Ended(str(part.blob.digest), part.label, How.PRESENT, part.blob.size))
+            return Delivered(tuple(self.references), root.digest, present=self.cargo.size)
+        parts = sorted(self.cargo.parts, key=lambda part: -part.blob.size)
+        ways = together(self._bring, parts, self._stop, QUESTIONS)
+        sizes = {how: sum(p.blob.size for p, way in zip(parts, ways, strict=True) if way is how) for how in How}
+        documents = sum(len(document.data) for document in self.cargo.documents)
+        digest = root.digest if self.dry_run else self._name(waiting)
+        missing = tuple(p for p, way in zip(parts, ways, strict=True) if way is How.SENT) if self.dry_run else ()
+        return Delivered(
+            tuple(self.references), digest, sizes[How.SENT] + documents, sizes[How.MOUNTED], sizes[How.PRESENT],
+            missing,
+        )  # fmt: skip
+
+    def _is_there(self, reference: Reference, digest: Digest) -> bool:
+        found = self.client.find(reference, pushing=True)
+        return found is not None and found.digest == digest
+
+    def _bring(self, part: Part) -> How:
+        """One blob, unless it is there."""
+        self._stop.check()
+        target, blob, task = self.references[0], part.blob, str(part.blob.digest)
+        if self.client.has(target, blob):
+            self.reporter.report(Ended(task, part.label, How.PRESENT, blob.size))
+            return How.PRESENT
+        if self.dry_run:
+            return How.MOUNTED if self.cargo.sources(blob, target) else How.SENT
+        with self._room:
+            self._stop.check()
+            self.reporter.report(Began(task, part.label, blob.size))
+            try:
+                how = self.client.send(target, blob, lambda: self._counted(part), self.cargo.sources(blob, target))
+            except BaseException:
+                self.reporter.report(Ended(task, part.label, How.FAILED))
+                raise
+        self.reporter.report(Ended(task, part.label, how, blob.size))
+        return how
+
+    def _counted(self, part: Part) -> BinaryIO:
+        counted = _Counted(self.cargo.open(part.blob), str(part.blob.digest), self.reporter, self._stop)
+        return cast("BinaryIO", counted)
+
+    def _name(self, references: Sequence[Reference]) -> Digest:
+        """The documents, the named one last; Docker's types where the registry refuses OCI's."""
+        try:
+            return self._put(self.cargo.documents, references)
+        except RefusedError as error:
+            if error.status != 415 and not {one.code for one in error.complaints} & _NO_SUCH_TYPE:
+                raise
+            converted = in_docker_types([(one.data, one.media_type) for one in self.cargo.documents])
+            if converted is None:
+                raise
+        documents = tuple(
+            Document(data, kind, Digest.sha256(data))
+            for data, kind in converted
+            if kind in (DOCKER_MANIFEST, DOCKER_INDEX)
+        )
+        digest = self._put(documents, references)
+        self.reporter.report(
+            Said(
+                Text(
+                    "{registry} takes only Docker's media types: there the image is {digest}, of the same layers",
+                    registry=references[0].domain, digest=digest,
+                ),
+                Level.WARNING,
+            )
+        )  # fmt: skip
+        return digest
+
+    def _put(self, documents: Sequence[Document], references: Sequence[Reference]) -> Digest:
+        *inner, root = documents
+        for document in inner:
+            target = replace(references[0], tag=None, digest=document.digest)
+            self.client.put_manifest(target, document.data, document.media_type)
+        for reference in references:
+            self.client.put_manifest(reference, root.data, root.media_type)
+        return root.digest
+
+
+class _Counted:
+    """A blob being read, which tells how far it is."""
+
+    def __init__(self, file: BinaryIO, task: str, reporter: Reporter, stop: Stop) -> None:
+        self._file, self._task, self._reporter, self._stop = file, task, reporter, stop
+        self._done = 0
+
+    def read(self, size: int) -> bytes:
+        self._stop.check()
+        data = self._file.read(size)
+        self._done += len(data)
+        self._reporter.report(Moved(self._task, self._done))
+        return data
+
+    def seek(self, offset: int) -> int:
+        self._done = self._file.seek(offset)
+        return self._done
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self._file.close()
+
+
+def by_repository(references: Sequence[Reference]) -> list[list[Reference]]:
+    """References grouped by their repository, in order."""
+    groups: dict[tuple[str, str], list[Reference]] = {}
+    for reference in references:
+        if reference.digest is not None:
+            raise RegistryError(
+                Text("an image is pushed to a tag, its digest follows from its bytes"), got=reference,
+                want=f"{reference.name}:TAG",
+            )  # fmt: skip
+        groups.setdefault((reference.domain, reference.path), []).append(reference)
+    return list(groups.values())

@@ -1,0 +1,82 @@
+"""From the store to registries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from trainload.destinations.cargo import Cargo
+from trainload.destinations.deliver import Delivered, Delivery, by_repository
+from trainload.digest import Digest
+from trainload.errors import RegistryError, StoreError, Text
+from trainload.events import SILENT, Reporter
+from trainload.image.model import Descriptor
+from trainload.reference import DOCKER_HUB, Reference
+from trainload.registry.client import Client
+from trainload.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """An image, and what happened at each repository."""
+
+    digest: Digest
+    size: int
+    deliveries: tuple[Delivered, ...]
+
+    @property
+    def sent(self) -> int:
+        return sum(one.sent for one in self.deliveries)
+
+
+def push(
+    store: Store,
+    client: Client,
+    cargo: Cargo,
+    references: Sequence[Reference],
+    *,
+    dry_run: bool = False,
+    reporter: Reporter = SILENT,
+) -> Pushed:
+    """Send ``cargo`` of ``store`` under ``references``; see :func:`from_store`.
+
+    Raises :class:`RegistryError`; then no tag was moved at the repository that failed.
+    """
+    check_targets(references)
+    groups = by_repository(references)
+    with suppress(StoreError):  # a store that nobody may write has no gc either
+        store.hold(cargo.root.digest)
+    delivered: list[Delivered] = []
+    for group in groups:
+        known = store.whereabouts.of(group[0].domain)
+        delivery = Delivery(client, _with_sources(cargo, known), group, reporter, dry_run)
+        delivered.append(delivery.run())
+        if not dry_run:
+            store.whereabouts.learn(group[0], [part.blob.digest for part in cargo.parts])
+    return Pushed(cargo.root.digest, cargo.size, tuple(delivered))
+
+
+def check_targets(references: Sequence[Reference]) -> None:
+    """Raises :class:`RegistryError` for a name that only Docker's own images have: a registry was forgotten."""
+    for reference in references:
+        if reference.domain == DOCKER_HUB and reference.path.startswith("library/"):
+            raise RegistryError(
+                Text(
+                    "{name} names no registry, and Docker Hub keeps such names for its own images", name=reference
+                ),
+                want="REGISTRY/NAME:TAG",
+                hints=[
+                    Text("for example registry.example/team/{name}", name=reference.path.removeprefix("library/"))
+                ],
+            )
+
+
+def _with_sources(cargo: Cargo, known: dict[str, frozenset[str]]) -> Cargo:
+    """``cargo`` that knows which repositories of the registry have its blobs already."""
+
+    def sources(blob: Descriptor, target: Reference) -> list[Reference]:
+        paths = [path for path, digests in known.items() if path != target.path and str(blob.digest) in digests]
+        return [Reference(target.domain, path) for path in paths]
+
+    return replace(cargo, sources=sources)
