@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,150}")
-KEPT = 32
-"""Entries; a lock of one suite for two architectures needs six to twelve, some 30 MB."""
+KEPT = 40
+"""Entries; a lock of one suite for two architectures needs nine to fifteen, some 30 MB."""
 
 
 class FolderCache:

@@ -15,7 +15,7 @@ from trainload.lock.distribution.index import Index, Records, Stanza
 from trainload.lock.distribution.profiles import Contents
 from trainload.lock.distribution.suites import Pocket, Suite
 from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File
-from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records
+from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
 
 _T = TypeVar("_T")
 _AT_ONCE = 4  # small against what a mirror allows per client
@@ -49,6 +49,7 @@ def resolve_distribution(
         wishes = _wishes(index, contents, system)
         requested.update(dict.fromkeys(wishes))
         chosen[architecture] = choose(index, architecture, wishes, ignored=contents.ignored)
+    remember(opened, services)
     return DistributionBase(
         distribution=release.distribution,
         suite=release.name,

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from trainload.errors import FetchError, LockError, Place, SignatureError, Text
-from trainload.events import SILENT, Ended, How, Reporter
+from trainload.events import SILENT, Ended, How, Reporter, Said
 from trainload.limits import MiB
 from trainload.lock.distribution import release as releases
 from trainload.lock.distribution import stanzas
@@ -69,12 +70,13 @@ class Opened:
     pocket: Pocket
     root: Root
     release: Release
-    sha256: str
+    data: bytes
+    """As it was signed."""
 
     @property
     def locked(self) -> ReleaseFile:
         date = self.release.date.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return ReleaseFile(self.pocket.archive, self.pocket.suite, date, self.sha256)
+        return ReleaseFile(self.pocket.archive, self.pocket.suite, date, hashlib.sha256(self.data).hexdigest())
 
 
 def open_pocket(pocket: Pocket, trust: Trust, services: Services) -> Opened:
@@ -83,10 +85,7 @@ def open_pocket(pocket: Pocket, trust: Trust, services: Services) -> Opened:
     Raises :class:`SignatureError` (the gravest, if any archive answers) or :class:`FetchError`.
     """
     if services.http.offline:
-        raise FetchError(
-            Text("the packages of {suite} cannot be chosen offline", suite=pocket.suite),
-            hints=[Text("run `trainload lock` once with a network")],
-        )
+        return _kept(pocket, trust, services)
     roots = services.archives.of(pocket.archive)
     quick = replace(services.http, retry=Retry(tries=2, first=0.2), connect_timeout=5.0)
     refused: SignatureError | None = None
@@ -111,9 +110,46 @@ def open_pocket(pocket: Pocket, trust: Trust, services: Services) -> Opened:
     )
 
 
+def _kept(pocket: Pocket, trust: Trust, services: Services) -> Opened:
+    """The index that was seen last, judged as if it came now: offline a choice is as good as what is known."""
+    data = services.cache.get(_key(pocket))
+    if data is None:
+        raise _unknown_offline(pocket)
+    opened = _verified(data, pocket, services.archives.of(pocket.archive)[0], trust, services)
+    date = f"{opened.release.date:%Y-%m-%d %H:%M} UTC"
+    text = Text("{suite}: chosen offline from the index of {date}", suite=pocket.suite, date=date)
+    services.reporter.report(Said(text))
+    return opened
+
+
+def remember(opened: Iterable[Opened], services: Services) -> None:
+    """Keep indexes that were good for a choice, for a choice that is made offline."""
+    for one in opened:
+        services.cache.put(_key(one.pocket), one.data)
+
+
+def _unknown_offline(pocket: Pocket) -> FetchError:
+    return FetchError(
+        Text("the packages of {suite} cannot be chosen offline", suite=pocket.suite),
+        hints=[Text("run `trainload lock` once with a network")],
+    )
+
+
+def _key(pocket: Pocket) -> str:
+    return "release-" + re.sub("[^a-z0-9]", "-", f"{pocket.archive}-{pocket.suite}")
+
+
 def _open(pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opened:
-    url = f"{root.url}/dists/{pocket.suite}/InRelease"
-    data = services.http.get(url, limit=INRELEASE_LIMIT)
+    data = services.http.get(_address(pocket, root), limit=INRELEASE_LIMIT)
+    return _verified(data, pocket, root, trust, services)
+
+
+def _address(pocket: Pocket, root: Root) -> str:
+    return f"{root.url}/dists/{pocket.suite}/InRelease"
+
+
+def _verified(data: bytes, pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opened:
+    url = _address(pocket, root)
     now = None if services.allow_stale else services.now
     release = releases.parse(signed_part(data, trust, url, now), url)
     if not release.is_of(pocket.suite):
@@ -125,7 +161,7 @@ def _open(pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opene
         )
     if not services.allow_stale:
         _check_age(pocket, root, release, url, services)
-    return Opened(pocket, root, release, hashlib.sha256(data).hexdigest())
+    return Opened(pocket, root, release, data)
 
 
 def _check_age(pocket: Pocket, root: Root, release: Release, url: str, services: Services) -> None:
@@ -197,6 +233,8 @@ def _cached(opened: Opened, hashed: Hashed, services: Services) -> bytes:
             return zlib.decompress(kept)  # its checksum notices a spoiled entry
         except zlib.error:
             pass
+    if services.http.offline:
+        raise _unknown_offline(opened.pocket)
     label = f"{opened.pocket.suite} {hashed.path.removesuffix('/Packages.xz')}"
     packed = _fetch(opened, hashed, services)
     data = b"".join(stanzas.compact(_unpacked(packed, hashed.path), f"{opened.pocket.suite}/{hashed.path}"))

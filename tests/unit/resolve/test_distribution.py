@@ -429,3 +429,32 @@ def test_fault_9_offline_no_archive_is_asked(world: World) -> None:
     world.services = replace(world.services, http=replace(world.services.http, offline=True))
     world.refused(FetchError, "the packages of bookworm", "cannot be chosen offline")
     assert world.server.asked == []
+
+
+def test_fault_9_offline_a_base_is_chosen_anew_from_what_was_seen_last(world: World) -> None:
+    world.publish(base(stanza("ffmpeg")), valid_until=NOW + timedelta(days=7))
+    first = world.resolve()
+    asked = len(world.server.asked)
+    online = world.services
+    world.services = replace(online, http=replace(online.http, offline=True))
+    assert world.resolve() == first
+    more = {package.name for package in world.resolve("ffmpeg").packages["amd64"]}
+    assert more - {package.name for package in first.packages["amd64"]} == {"ffmpeg"}
+    assert len(world.server.asked) == asked
+    world.services = replace(world.services, now=NOW + timedelta(days=8))
+    world.refused(SignatureError, "is stale", "--allow-stale accepts it", nothing=False)
+    world.services = replace(world.services, allow_stale=True)
+    assert world.resolve() == first
+
+
+def test_D11_offline_a_kept_index_is_verified_as_a_new_one(world: World) -> None:
+    world.resolve()
+    offline = replace(world.services, http=replace(world.services.http, offline=True))
+    (key,) = [key for key in world.cache if key == "release-debian-bookworm"]
+    good = world.cache[key]
+    world.services = offline
+    world.cache[key] = good.replace(b"Codename: bookworm", b"Codename: bookwork")
+    world.refused(SignatureError, nothing=False)
+    world.cache[key] = good
+    del world.cache[next(name for name in world.cache if name.startswith("packages-"))]
+    world.refused(FetchError, "cannot be chosen offline", nothing=False)
