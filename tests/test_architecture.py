@@ -23,9 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "destinations": {"image", "store", "system", "registry"},
     "run": {"plan", "layers", "image", "store", "system"},
     "workshop": {"project", "lock", "plan", "layers", "image", "store"},
+    "builds": {"workshop", "project", "lock", "plan", "layers", "image", "store"},
     "pipeline": {
-        "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations",
-        "run", "system",
+        "builds", "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve",
+        "destinations", "run", "system",
     },
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
@@ -33,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "workshop",
+        "system", "pipeline", "builds", "workshop",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -43,7 +44,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "store", "run", "cli", "workshop"},
+    "time": {"system", "store", "run", "cli", "workshop", "builds"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run"},
     "click": {"cli"},

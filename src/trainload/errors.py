@@ -59,10 +59,11 @@ class TrainloadError(Exception):
     """A failure with everything the user needs to mend it.
 
     ``place``: where. ``got``/``want``: what was found and what should be there. ``hints``: what to do,
-    the best first. ``retryable``: doing the same again can succeed.
+    the best first. ``retryable``: doing the same again can succeed. ``said``: the last lines of another program.
     """
 
     exit_code = 1
+    said: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class TrainloadError(Exception):
             parts.append(f"; got {printable(self.got)}")
         if self.want is not None:
             parts.append(f"; want {printable(self.want)}")
+        parts.extend(f"\n{printable(line)}" for line in self.said)
         parts.extend(f"\nhint: {hint}" for hint in self.hints)
         return "".join(parts)
 
@@ -136,6 +138,10 @@ class RegistryError(TrainloadError):
 
 class RunError(TrainloadError):
     """A container could not be started."""
+
+
+class BackendError(RunError):
+    """The build backend of a package failed, or took too long; ``said`` has its last words."""
 
 
 @dataclass(slots=True)

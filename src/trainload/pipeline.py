@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainload.builds import Ask, Builder, Desk, with_built
 from trainload.errors import ConfigError, LockError, Place, Text
 from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
@@ -25,9 +26,9 @@ from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
-from trainload.project.model import CodeListing, Project
+from trainload.project.model import BuildFrom, CodeListing, Project
 from trainload.resolve.fetch import Fetcher, Places, credentials
-from trainload.resolve.python import link_folders
+from trainload.resolve.request import link_folders
 from trainload.resolve.upgrade import Upgrade
 from trainload.store.store import Store
 from trainload.system.files import replace
@@ -58,6 +59,8 @@ class Site:
     """UTC."""
     cpus: int
     sandbox: Sandbox | None = None
+    ask: Ask | None = None
+    """Asks build backends of sdists."""
 
     @cached_property
     def tree(self) -> DiskTree:
@@ -126,14 +129,10 @@ def build(site: Site, wishes: Wishes) -> Built:
     with site.store.writing():
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
-        layers = _workshop(site, planned.locked, wishes).make(planned.plan, code)
-        finished = Plan(
-            planned.plan.name,
-            planned.plan.platform,
-            tuple(made.planned for made in layers),
-            planned.plan.config,
-            planned.plan.warnings,
-        )
+        builder = _builder(site, planned.locked.project, wishes)
+        ready = builder.settle(planned.plan)
+        layers = builder.shop.make(ready, code)
+        finished = changed(ready, layers=tuple(made.planned for made in layers))
         image = assemble(finished, [made.layer for made in layers], created)
         references = tuple(wishes.references) or (finished.name,)
         site.store.commit_image(image, references)
@@ -144,10 +143,12 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     """What :func:`build` would make, complete, with nothing made yet; locks first if it must."""
     locked = lock(site, wishes)
     target = wishes.platform or (Platform.host() if wishes.here else locked.lock.platforms[0])
-    selection = select(locked.lock, target)
+    sources = locked.project.settings.build.value.sources is BuildFrom.SANDBOX
+    selection = select(locked.lock, target, sdists=sources)
     listing = list_code(site.tree, locked.project, above(site.root, site.environ))
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
     made = make_plan(locked.project, locked.lock, target, selection.python, facts)
+    made = with_built(made, site.store)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 
 
@@ -203,15 +204,28 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
     def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
         return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
+    builder = _builder(site, project, wishes)
     services = resolve.Services(
-        http, distribution, Uv(site.environ, wishes.offline), site.reporter, wishes.unhashed
+        http,
+        distribution,
+        Uv(site.environ, wishes.offline),
+        site.reporter,
+        wishes.unhashed,
+        lambda ground: Desk(builder, ground),
     )
     return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
 
 
-def _workshop(site: Site, locked: Locked, wishes: Wishes) -> Workshop:
+def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
+    from trainload.resolve.cache import FolderCache
+
+    memory = FolderCache(site.store.home / "cache" / "sources")
+    return Builder(_workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
+
+
+def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     """Archives are looked for only when a distribution file is to be fetched."""
-    settings = locked.project.settings
+    settings = project.settings
     limits = settings.limits.value.limits(unrecorded=wishes.unrecorded, portable=wishes.portable)
     fetcher = Fetcher(
         site.store.files,

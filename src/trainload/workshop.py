@@ -31,6 +31,8 @@ from trainload.plan.model import (
     Plan,
     PlannedLayer,
     Recipe,
+    SourceRecipe,
+    UnbuiltRecipe,
     UserRecipe,
     WheelsRecipe,
     recipe_key,
@@ -228,6 +230,12 @@ class Workshop:
                 from trainload.layers.code import write_code
 
                 return write_code(recipe, code.listing, code.open, sink)
+            case SourceRecipe():
+                from trainload.layers.sdist import write_source
+
+                return write_source(recipe, self.sources, sink, self.limits)
+            case UnbuiltRecipe():
+                raise AssertionError("its wheels are built before (builds.py)")
             case BytecodeRecipe() | ConfiguredRecipe():
                 raise AssertionError("made in the sandbox, after what it runs over")
 
@@ -274,6 +282,8 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
             return tuple(package.file for package in recipe.packages)
         case InterpreterRecipe():
             return (recipe.archive,)
+        case SourceRecipe():
+            return (recipe.sdist,)
         case UserRecipe():
             return input_files(recipe.base)
         case _:

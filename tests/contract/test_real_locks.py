@@ -16,7 +16,8 @@ from trainload.lock.select import Target, select
 from trainload.lock.toml import dumps, loads
 from trainload.platform import Platform
 from trainload.project.model import RequirementFiles
-from trainload.resolve.python import PythonRequest, resolve_python
+from trainload.resolve.python import resolve_python
+from trainload.resolve.request import PythonRequest
 from trainload.resolve.uv import Uv, is_network_failure
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

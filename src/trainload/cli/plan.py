@@ -94,6 +94,7 @@ def _table(world: World, planned: Planned, present: set[Digest]) -> Iterator[str
         rows.append((layer.title, weight, tr(layer.why), there))
     yield from _columns(rows, right={1})
     yield ""
+    yield from _sources(world, planned.plan)
     total = sum(layer.size or 0 for layer in planned.plan.layers)
     to_make = sum(layer.size or 0 for layer in planned.plan.layers if recipe_key(layer.recipe) not in present)
     yield tr(
@@ -104,6 +105,19 @@ def _table(world: World, planned: Planned, present: set[Digest]) -> Iterator[str
             missing=units.size(to_make),
         )
     )
+
+
+def _sources(world: World, plan: Plan) -> Iterator[str]:
+    """Packages that have only their source, and whether their wheels are there."""
+    from trainload.plan.show import builds
+
+    found = [build for layer in plan.layers for build in builds(layer)]
+    coming = ", ".join(build["package"] for build in found if build["wheel"] is None)
+    there = ", ".join(build["package"] for build in found if build["wheel"] is not None)
+    if coming:
+        yield world.translate(Text("to be built from source in the sandbox: {packages}", packages=coming))
+    if there:
+        yield world.translate(Text("built from source in the sandbox: {packages}", packages=there))
 
 
 def _reasons(world: World, planned: Planned) -> Iterator[tuple[str, str, str]]:

@@ -25,7 +25,7 @@ def label(word: str, catalogue: Catalogue, *, colour: bool) -> str:
 
 
 def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = False) -> list[str]:
-    """The whole message: what failed and where, got and want, then hints after an empty line."""
+    """The whole message: what failed and where, got and want, another program's words, hints after a blank."""
     if isinstance(error, ManyErrors):
         lines: list[str] = []
         for one in error:
@@ -36,6 +36,7 @@ def error_lines(error: TrainloadError, catalogue: Catalogue, *, colour: bool = F
     facts = [(catalogue.template("got"), error.got), (catalogue.template("want"), error.want)]
     colon = "：" if catalogue.language == "zh" else ": "
     lines += [f"  {name}{colon}{_value(value, catalogue)}" for name, value in facts if value is not None]
+    lines += [f"  | {printable(line.expandtabs())}" for line in error.said]
     if error.hints:
         lines.append("")
         lines += [label("hint", catalogue, colour=colour) + catalogue.text(hint) for hint in error.hints]
@@ -63,6 +64,7 @@ def error_document(error: TrainloadError, catalogue: Catalogue) -> dict[str, obj
         "place": str(error.place) if error.place else None,
         "got": None if error.got is None else _value(error.got, catalogue),
         "want": None if error.want is None else _value(error.want, catalogue),
+        **({"said": [printable(line) for line in error.said]} if error.said else {}),
         "hints": [catalogue.text(hint) for hint in error.hints],
         "retryable": error.retryable,
     }

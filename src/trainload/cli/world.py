@@ -6,12 +6,12 @@ Nothing below ``cli`` reads the environment, the clock or the current folder; it
 from __future__ import annotations
 
 import json as _json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from trainload.cli.texts import Catalogue
 from trainload.errors import Text
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from trainload.limits import Limits
     from trainload.pipeline import Site
     from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
+    from trainload.plan.sources import Job
     from trainload.registry.client import Client
     from trainload.registry.hosts import Hosts
     from trainload.store.store import Store
     from trainload.system.http import Http
+    from trainload.tree import Tree
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,9 @@ class World:
         from trainload.pipeline import Site
 
         return Site(
-            self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus, sandbox=self._sandbox
-        )
+            self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus,
+            sandbox=self._sandbox, ask=self._ask,
+        )  # fmt: skip
 
     def _sandbox(
         self, recipe: BytecodeRecipe | ConfiguredRecipe, below: Sequence[Layer], sink: ByteSink, limits: Limits
@@ -117,6 +122,12 @@ class World:
         from trainload.run.bytecode import write_bytecode
 
         return write_bytecode(recipe, below, self.store.rootfs, self.store.path, sink, limits)
+
+    def _ask(self, job: Job, below: Sequence[Layer], take: Callable[[Tree], T], /) -> T:
+        from trainload.run.hooks import Backends
+
+        backends = Backends(self.store.rootfs, self.store.path, self.home / "cache" / "builds")
+        return backends.ask(job, below, take)
 
     def say(self, text: Text) -> None:
         """A sentence of talk on stderr; not when quiet."""

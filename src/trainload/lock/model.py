@@ -36,7 +36,14 @@ class Found:
     name: str
 
 
-Location = Url | ArchivePath | Found
+@dataclass(frozen=True, slots=True, order=True)
+class Made:
+    """A file that was built here from source; never in a lock, which holds what it is made of."""
+
+    name: str
+
+
+Location = Url | ArchivePath | Found | Made
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,6 +75,17 @@ class PythonPackage:
     """Kept only when some architecture has no wheel."""
     marker: str | None = None
     """None: every target takes it; else mostly ``platform_machine == 'x86_64'``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What building one sdist takes, exactly (PEP 518), so that it needs no network."""
+
+    name: str
+    """Of the package, normalised."""
+    version: str
+    packages: tuple[PythonPackage, ...]
+    """What its build environment holds; wheels only. Sorted by name, then version."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -165,3 +183,7 @@ class Lock:
     accelerator: str = "cpu"
     unhashed: tuple[str, ...] = ()
     """Names of Python files whose sha256 is of what came when they were locked, because nobody told one (F01)."""
+    builds: tuple[Build, ...] = ()
+    """For every sdist among ``packages``; sorted by name, then version."""
+    build_base: DistributionBase | None = None
+    """Where packages are built, if that takes more than the base has (``build.packages``)."""

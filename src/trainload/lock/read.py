@@ -12,6 +12,7 @@ from trainload.lock.document import Table
 from trainload.lock.model import (
     ArchivePath,
     Base,
+    Build,
     DistributionBase,
     DistributionPackage,
     File,
@@ -49,6 +50,10 @@ _BASE_KEYS = (
     "kind", "distribution", "suite", "profile", "requested", "system", "essential", "python", "glibc",
     "releases", "packages",
 )  # fmt: skip
+_OWN_KEYS = (
+    "version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter", "builds",
+    "build-base",
+)  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -62,7 +67,7 @@ def loads(data: bytes, file: str) -> Lock:
     own = top.table("tool").table("trainload")
     packages = tuple(_package(table) for table in top.tables("packages"))
     _check_unique(packages, top)
-    own.only(("version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter"))
+    own.only(_OWN_KEYS)
     lock = Lock(
         inputs=own.text("inputs", HEX, want="64 hexadecimal digits"),
         python=own.text("python", _PYTHON, want="a minor version such as 3.11"),
@@ -72,6 +77,8 @@ def loads(data: bytes, file: str) -> Lock:
         interpreter=_interpreter(own.table("interpreter")) if "interpreter" in own.values else None,
         accelerator=own.text("accelerator", _WORD),
         unhashed=tuple(sorted(own.texts("unhashed"))),
+        builds=_builds(own),
+        build_base=_build_base(own),
     )
     top.problems.check()
     return lock
@@ -117,6 +124,33 @@ def _package(table: Table) -> PythonPackage:
         sdist=sdist,
         marker=table.optional_text("marker", _MARKER, want="an environment marker (PEP 508)"),
     )
+
+
+def _builds(own: Table) -> tuple[Build, ...]:
+    """What the sdists are built with, each once."""
+    found: dict[tuple[str, str], Build] = {}
+    for table in own.tables("builds"):
+        table.only(("name", "version", "packages"))
+        needed = tuple(_package(item) for item in table.tables("packages"))
+        _check_unique(needed, table)
+        if any(package.sdist is not None for package in needed):
+            table.wrong("packages", "names a source", want="wheels only")
+        name, version = table.text("name", _NAME), table.text("version", _VERSION)
+        if (name, version) in found:
+            table.wrong("", Text("{name} {version} stands here twice", name=name, version=version))
+        ordered = tuple(sorted(needed, key=lambda package: (package.name, package.version)))
+        found[name, version] = Build(name, version, ordered)
+    return tuple(found[key] for key in sorted(found))
+
+
+def _build_base(own: Table) -> DistributionBase | None:
+    if "build-base" not in own.values:
+        return None
+    base = _base(own.table("build-base"))
+    if isinstance(base, DistributionBase):
+        return base
+    own.wrong("build-base", "has a wrong value", want="a base of distribution packages")
+    return None
 
 
 def _check_unique(packages: Iterable[PythonPackage], top: Table) -> None:

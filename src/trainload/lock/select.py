@@ -77,10 +77,15 @@ def select(lock: Lock, platform: Platform, *, sdists: bool = False) -> Selection
     """
     base, interpreter = _base(lock, platform)
     problems = Problems()
-    glibc = lock.base.glibc if isinstance(lock.base, DistributionBase) else OLDEST_GLIBC
-    chosen = choose(lock.packages, Target(platform, lock.python, glibc), problems, sdists=sdists)
+    chosen = choose(lock.packages, target_of(lock, platform), problems, sdists=sdists)
     problems.check()
     return Selection(platform, chosen, base, interpreter)
+
+
+def target_of(lock: Lock, platform: Platform) -> Target:
+    """What the lock's packages are chosen for on ``platform``."""
+    glibc = lock.base.glibc if isinstance(lock.base, DistributionBase) else OLDEST_GLIBC
+    return Target(platform, lock.python, glibc)
 
 
 def _base(lock: Lock, platform: Platform) -> tuple[tuple[DistributionPackage, ...], File | None]:
@@ -160,8 +165,9 @@ def nothing_fits(package: PythonPackage, target: Target) -> LockError:
             Text("{name} {version} has no wheel for {platform}, only its source", **values),
             got=package.sdist.name,
             hints=[
+                Text('set build.sources = "sandbox", and it is built while the image is made'),
                 Text(
-                    "nothing is built while an image is made: build a wheel once with "
+                    "or build a wheel once with "
                     '`pip wheel --no-deps -w wheels {name}=={version}`, and set find-links = ["wheels"]',
                     name=package.name,
                     version=package.version,

@@ -9,11 +9,13 @@ from urllib.parse import unquote, urlsplit
 from trainload.lock.model import (
     ArchivePath,
     Base,
+    Build,
     DistributionPackage,
     File,
     Found,
     ImageBase,
     Lock,
+    Made,
     PythonPackage,
     StandalonePython,
     Url,
@@ -46,14 +48,25 @@ def dumps(lock: Lock) -> bytes:
     if lock.unhashed:
         lines.append("# nobody told the hashes of these; they are of what came when they were locked")
         lines.extend(_list("unhashed", (_text(name) for name in sorted(lock.unhashed))))
-    lines.extend(_base(lock.base))
+    lines.extend(_base(lock.base, "base"))
+    if lock.build_base is not None:
+        lines.extend(_base(lock.build_base, "build-base"))
+    for build in lock.builds:
+        lines.extend(_build(build))
     if lock.interpreter is not None:
         lines.extend(_interpreter(lock.interpreter))
     return ("\n".join(lines) + "\n").encode()
 
 
-def _package(package: PythonPackage) -> Iterator[str]:
-    yield from ("", "[[packages]]", f"name = {_text(package.name)}", f"version = {_text(package.version)}")
+def _build(build: Build) -> Iterator[str]:
+    table = "tool.trainload.builds"
+    yield from ("", f"[[{table}]]", f"name = {_text(build.name)}", f"version = {_text(build.version)}")
+    for package in sorted(build.packages, key=lambda package: (package.name, package.version)):
+        yield from _package(package, f"{table}.packages")
+
+
+def _package(package: PythonPackage, table: str = "packages") -> Iterator[str]:
+    yield from ("", f"[[{table}]]", f"name = {_text(package.name)}", f"version = {_text(package.version)}")
     if package.marker is not None:
         yield f"marker = {_text(package.marker)}"
     if package.wheels:
@@ -71,15 +84,15 @@ def _file(file: File) -> str:
             pairs["url"] = url
         case Found(name):
             pairs["path"] = name
-        case ArchivePath():
-            raise AssertionError("a Python file does not come from a distribution's archive")
+        case ArchivePath() | Made():
+            raise AssertionError("a Python file of a lock comes from an index or a find-links folder")
     if file.size is not None:
         pairs["size"] = file.size
     return _inline({**pairs, "hashes": {"sha256": file.sha256}})
 
 
-def _base(base: Base) -> Iterator[str]:
-    yield from ("", "[tool.trainload.base]")
+def _base(base: Base, table: str) -> Iterator[str]:
+    yield from ("", f"[tool.trainload.{table}]")
     if isinstance(base, ImageBase):
         yield from ('kind = "image"', f"reference = {_text(base.reference)}", f"digest = {_text(base.digest)}")
         return
@@ -98,7 +111,7 @@ def _base(base: Base) -> Iterator[str]:
         for item in base.releases
     )
     yield from _list("releases", (_inline(release) for release in releases))
-    yield from ("", "[tool.trainload.base.packages]")
+    yield from ("", f"[tool.trainload.{table}.packages]")
     for architecture, packages in sorted(base.packages.items()):
         yield from _list(architecture, (_distribution_package(package) for package in sorted(packages)))
 

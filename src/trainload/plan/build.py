@@ -6,29 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainload.errors import PlanError, Text
-from trainload.lock.model import DistributionBase, Lock, PythonFile
+from trainload.lock.model import Lock, PythonFile
+from trainload.plan.base import INTERPRETER, base_of, environment_of, interpreter_of
 from trainload.plan.model import (
     VENV,
-    BaseRecipe,
     BytecodeRecipe,
     CodeRecipe,
     ConfiguredRecipe,
-    EnvironmentRecipe,
-    InterpreterRecipe,
     Kind,
     Plan,
     PlannedLayer,
     RuntimeConfig,
+    UnbuiltRecipe,
     UserRecipe,
     WheelsRecipe,
 )
 from trainload.plan.order import OWN_LAYER, group
+from trainload.plan.sources import build_recipe
 from trainload.platform import Platform
 from trainload.project.keys import Configure
 from trainload.project.model import Project
-
-INTERPRETER = "/opt/python"
-"""Where a Python that the distribution lacks is placed."""
 
 DEFAULT_USER = 1000
 """The user every composed base knows."""
@@ -62,8 +59,8 @@ def make_plan(
         )
     layers = (
         *_distribution_layers(project, lock, platform),
-        *_python_layers(project, lock, platform),
-        *_package_layers(packages, lock.python),
+        *_python_layers(lock, platform),
+        *_package_layers(lock, platform, packages),
         *_bytecode_layer(project, lock),
         *(() if _configures(project) else _user_layer(project, lock, platform)),
         _code_layer(project, code),
@@ -87,34 +84,13 @@ def _on_trust(lock: Lock, packages: Sequence[PythonFile]) -> tuple[Text, ...]:
     )
 
 
-def base_recipe(project: Project, lock: Lock, platform: Platform) -> BaseRecipe:
-    """The recipe of a base composed from distribution packages. Raises :class:`PlanError` for any other base."""
-    base = lock.base
-    if not isinstance(base, DistributionBase):
-        raise PlanError(
-            Text("a base from a registry cannot be used yet: {reference}", reference=base.reference),
-            hints=[Text('set base = "apt:bookworm" (or apt:trixie, apt:jammy, apt:noble)')],
-        )
-    packages = base.packages.get(platform.architecture)
-    if packages is None:
-        raise PlanError(Text("the lock holds no base packages for {platform}", platform=platform))
-    return BaseRecipe(
-        distribution=base.distribution,
-        suite=base.suite,
-        profile=base.profile,
-        architecture=platform.architecture,
-        requested=base.requested,
-        packages=packages,
-    )
-
-
 def _configures(project: Project) -> bool:
     return project.settings.configure.value == Configure.SANDBOX
 
 
 def _distribution_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
     """The base; with ``configure = "sandbox"`` its user, if it needs one, and what its scripts change."""
-    recipe = base_recipe(project, lock, platform)
+    recipe = base_of(lock.base, platform)
     base = PlannedLayer(
         Kind.BASE,
         f"{recipe.distribution} {recipe.suite} {recipe.profile}",
@@ -135,35 +111,36 @@ def _distribution_layers(project: Project, lock: Lock, platform: Platform) -> tu
     return base, *user, configured
 
 
-def _python_layers(project: Project, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
-    python, interpreter = lock.python, f"/usr/bin/python{lock.python}"
+def _python_layers(lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
     own: tuple[PlannedLayer, ...] = ()
-    if lock.interpreter is not None:
-        archive = lock.interpreter.archives.get(platform.architecture)
-        if archive is None:
-            raise PlanError(Text("the lock holds no Python for {platform}", platform=platform))
-        python, interpreter = lock.interpreter.version, f"{INTERPRETER}/bin/python{lock.python}"
-        suite = base_recipe(project, lock, platform).suite
+    made = interpreter_of(lock, platform)
+    if made is not None and lock.interpreter is not None:
+        suite = base_of(lock.base, platform).suite
         why = Text("{suite} has no Python {python}", suite=suite, python=lock.python)
-        made = InterpreterRecipe(archive, lock.python)
-        own = (PlannedLayer(Kind.INTERPRETER, f"python {python}", made, archive.size, why),)
+        title = f"python {lock.interpreter.version}"
+        own = (PlannedLayer(Kind.INTERPRETER, title, made, made.archive.size, why),)
     environment = PlannedLayer(
         Kind.ENVIRONMENT,
         f"virtual environment {VENV}",
-        EnvironmentRecipe(python, interpreter),
+        environment_of(lock),
         None,
         Text("packages do not depend on the base"),
     )
     return *own, environment
 
 
-def _package_layers(packages: Sequence[PythonFile], python: str) -> tuple[PlannedLayer, ...]:
+def _package_layers(lock: Lock, platform: Platform, packages: Sequence[PythonFile]) -> tuple[PlannedLayer, ...]:
+    def placed(group: Sequence[PythonFile]) -> WheelsRecipe | UnbuiltRecipe:
+        wheels = tuple(package.file for package in group if package.is_wheel)
+        builds = tuple(build_recipe(lock, platform, package) for package in group if not package.is_wheel)
+        return UnbuiltRecipe(wheels, builds, lock.python) if builds else WheelsRecipe(wheels, lock.python)
+
     grouping = group(packages)
     own = tuple(
         PlannedLayer(
             Kind.PACKAGE,
             f"{package.name} {package.version}",
-            WheelsRecipe((package.file,), python),
+            placed([package]),
             package.file.size,
             Text("{megabytes} MB or more: a layer of its own", megabytes=OWN_LAYER // 1_000_000),
         )
@@ -174,7 +151,7 @@ def _package_layers(packages: Sequence[PythonFile], python: str) -> tuple[Planne
     small = PlannedLayer(
         Kind.SMALL,
         _counted(len(grouping.together), "package"),
-        WheelsRecipe(tuple(package.file for package in grouping.together), python),
+        placed(grouping.together),
         sum(package.file.size or 0 for package in grouping.together),
         Text("smaller packages share a layer"),
     )
@@ -192,7 +169,7 @@ def _user_layer(project: Project, lock: Lock, platform: Platform) -> tuple[Plann
     uid = project.settings.user.value
     if uid in (0, DEFAULT_USER):
         return ()
-    recipe = UserRecipe(uid, base_recipe(project, lock, platform))
+    recipe = UserRecipe(uid, base_of(lock.base, platform))
     return (PlannedLayer(Kind.USER, f"user {uid}", recipe, None, project.settings.user.reason),)
 
 
@@ -215,7 +192,7 @@ def _counted(count: int, thing: str) -> str:
 
 def _runtime(project: Project, lock: Lock, platform: Platform) -> RuntimeConfig:
     settings = project.settings
-    has_init = any(p.name == "tini" for p in base_recipe(project, lock, platform).packages)
+    has_init = any(p.name == "tini" for p in base_of(lock.base, platform).packages)
     return RuntimeConfig(
         user=str(settings.user.value),
         workdir=settings.workdir.value,

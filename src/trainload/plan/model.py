@@ -94,6 +94,42 @@ class WheelsRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRecipe:
+    """The files of an sdist, where they are built; a layer of the place it is built in, never of an image."""
+
+    sdist: File
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecipe:
+    """A wheel that is built from source in the sandbox; no layer, but what goes into one."""
+
+    name: str
+    """Normalised project name (PEP 503)."""
+    release: str
+    """The project's version."""
+    source: SourceRecipe
+    base: BaseRecipe
+    interpreter: InterpreterRecipe | None
+    environment: EnvironmentRecipe
+    tools: WheelsRecipe
+    """What builds it, in the virtual environment."""
+    version: int = 1
+    """Of how it is built, and of what is kept of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnbuiltRecipe:
+    """A :class:`WheelsRecipe` some of whose wheels are still to be built: their bytes are not known yet."""
+
+    wheels: tuple[File, ...]
+    builds: tuple[BuildRecipe, ...]
+    python: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class BytecodeRecipe:
     """Unchecked-hash pycs of the layers below, compiled by the image's own interpreter in one process."""
 
@@ -125,13 +161,13 @@ class CodeRecipe:
 
 
 Recipe = (
-    BaseRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | BytecodeRecipe
-    | UserRecipe | CodeRecipe
+    BaseRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | UnbuiltRecipe
+    | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
 )  # fmt: skip
 
 
-def recipe_key(recipe: Recipe) -> Digest:
-    """Digest of *all* inputs of a layer. Locations are left out: where bytes come from does not change them."""
+def recipe_key(recipe: Recipe | BuildRecipe) -> Digest:
+    """Digest of *all* inputs of a layer or a build. Locations are left out: they do not change the bytes."""
     return Digest.sha256(canonical_json({"kind": type(recipe).__name__, **_without_locations(asdict(recipe))}))
 
 

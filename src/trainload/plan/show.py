@@ -7,7 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from trainload.digest import Digest
-from trainload.plan.model import BaseRecipe, InterpreterRecipe, Plan, PlannedLayer, WheelsRecipe, recipe_key
+from trainload.lock.model import Made
+from trainload.plan.model import (
+    BaseRecipe,
+    InterpreterRecipe,
+    Plan,
+    PlannedLayer,
+    UnbuiltRecipe,
+    WheelsRecipe,
+    recipe_key,
+)
 
 
 def as_data(plan: Plan, present: Collection[Digest] = ()) -> dict[str, Any]:
@@ -31,7 +40,25 @@ def _layer(layer: PlannedLayer, present: Collection[Digest]) -> dict[str, Any]:
         "recipe": str(key),
         "present": key in present,
         "inputs": inputs(layer),
+        "builds": builds(layer),
     }
+
+
+def builds(layer: PlannedLayer) -> list[dict[str, Any]]:
+    """Packages of the layer that are built from source, with the sha256 of the wheel where that is known."""
+    match layer.recipe:
+        case UnbuiltRecipe(wheels, unbuilt):
+            coming = [{"package": f"{build.name} {build.release}", "wheel": None} for build in unbuilt]
+        case WheelsRecipe(wheels):
+            coming = []
+        case _:
+            return []
+    there = [
+        {"package": " ".join(file.name.split("-")[:2]), "wheel": file.sha256}
+        for file in wheels
+        if isinstance(file.location, Made)
+    ]
+    return [*coming, *there]
 
 
 def inputs(layer: PlannedLayer) -> list[dict[str, Any]]:
@@ -42,6 +69,8 @@ def inputs(layer: PlannedLayer) -> list[dict[str, Any]]:
             files = recipe.wheels
         case BaseRecipe():
             files = tuple(package.file for package in recipe.packages)
+        case UnbuiltRecipe():
+            files = (*recipe.wheels, *(build.source.sdist for build in recipe.builds))
         case InterpreterRecipe():
             files = (recipe.archive,)
         case _:

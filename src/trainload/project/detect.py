@@ -19,6 +19,7 @@ from trainload.project.config import Sources, read_given, read_sources
 from trainload.project.dependencies import find_dependencies
 from trainload.project.metadata import Metadata, read_metadata
 from trainload.project.model import (
+    Building,
     Chosen,
     Dependencies,
     Mirrors,
@@ -74,6 +75,7 @@ def read_project(
         run=_resources(sources),
         secrets=sources.choose(keys.SECRETS),
         limits=_limits(sources),
+        build=_building(sources),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
@@ -185,6 +187,17 @@ def _limits(sources: Sources) -> Chosen[Allowed]:
 def limits_given(flags: Mapping[str, object], environ: Mapping[str, str]) -> Allowed:
     """Where there is no project: what flags and environment say. Raises :class:`ConfigError`."""
     return _limits(read_given(flags, environ)).value
+
+
+def _building(sources: Sources) -> Chosen[Building]:
+    choose = sources.choose
+    value = Building(
+        sources=choose(keys.BUILD_SOURCES).value,
+        packages=choose(keys.BUILD_PACKAGES).value,
+        constraints=choose(keys.BUILD_CONSTRAINTS).value,
+        timeout=choose(keys.BUILD_TIMEOUT).value,
+    )
+    return _together(sources, value, "build.")
 
 
 def _together(sources: Sources, value: T, prefix: str) -> Chosen[T]:

@@ -19,6 +19,8 @@ from trainload.project.document import read_toml, table_at
 from trainload.project.keys import Configure
 from trainload.project.metadata import FILE
 from trainload.project.model import (
+    BuildFrom,
+    Building,
     Chosen,
     Dependencies,
     Origin,
@@ -46,6 +48,7 @@ def inputs(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENV
     scripts = {} if configure == Configure.NEVER else {"configure": str(configure)}  # they need Essential packages
     return {
         **scripts,
+        **_building(settings.build.value),
         "version": VERSION,
         "python": settings.python.value,
         "base": settings.base.value,
@@ -57,6 +60,17 @@ def inputs(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENV
         "find-links": _named(settings.find_links),
         "dependencies": _dependencies(tree, settings.dependencies.value, environ),
     }
+
+
+def _building(value: Building) -> dict[str, object]:
+    """What decides which sources are locked and what they are built with; nothing where nothing is set."""
+    asked = {
+        "sources": "" if value.sources is BuildFrom.SANDBOX else str(value.sources),
+        "packages": sorted(set(value.packages)),
+        "constraints": sorted(set(value.constraints)),
+    }
+    found = {name: what for name, what in asked.items() if what}
+    return {"build": found} if found else {}
 
 
 def inputs_digest(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENVIRONMENT) -> str:

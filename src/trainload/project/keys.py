@@ -31,7 +31,7 @@ from trainload.project.kinds import (
     text,
     wrong,
 )
-from trainload.project.model import Profile
+from trainload.project.model import BuildFrom, Building, Profile
 
 T = TypeVar("T")
 
@@ -110,6 +110,15 @@ def _url(value: str) -> str | None:
     return value if re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value) else None
 
 
+def _requirement(value: str) -> str | None:
+    """A requirement on a version (PEP 508); addresses are not, they would bring code of their own."""
+    return (
+        value
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[\w ,.-]*\])?[ <>=!~\w.*,+]*", value, re.ASCII)
+        else None
+    )
+
+
 _VOLUME = r"[^:\n]+:/[^:\n]*(?::(?:ro|rw))?"
 _PORT = r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}:)?\d{1,5}:)?\d{1,5}(?:/(?:tcp|udp))?"
 
@@ -154,11 +163,11 @@ PROFILE = Key(
     "profile", choice(Profile),
     "How much of the distribution goes in: slim, dev (apt, git, an editor) or distroless.", Profile.SLIM,
 )  # fmt: skip
-SYSTEM: Key[tuple[str, ...]] = Key(
-    "system", many(text("a distribution package name such as ffmpeg", r"[a-z0-9][a-z0-9+.-]+"),
-                   "an array of distribution package names"),
-    "Distribution packages to add.", (),
-)  # fmt: skip
+_DISTRIBUTION_NAMES = many(
+    text("a distribution package name such as ffmpeg", r"[a-z0-9][a-z0-9+.-]+"),
+    "an array of distribution package names",
+)
+SYSTEM: Key[tuple[str, ...]] = Key("system", _DISTRIBUTION_NAMES, "Distribution packages to add.", ())
 REQUIREMENTS: Key[tuple[str, ...] | None] = Key(
     "requirements", _optional(many(_INSIDE, "an array of paths inside the project", PATHS)),
     "Requirements files; an empty array: do not look for any.", None, True,
@@ -242,11 +251,31 @@ LIMIT_RATIO = Key(
     _ALLOWED.max_ratio,
 )  # fmt: skip
 
+_BUILDING = Building()
+BUILD_SOURCES = Key(
+    "build.sources", choice(BuildFrom), "Whether packages that have only their source are built, in the sandbox.",
+    _BUILDING.sources,
+)  # fmt: skip
+BUILD_PACKAGES: Key[tuple[str, ...]] = Key(
+    "build.packages", _DISTRIBUTION_NAMES,
+    "Distribution packages that are there while packages are built from source, and not in the image.",
+    _BUILDING.packages,
+)  # fmt: skip
+BUILD_CONSTRAINTS: Key[tuple[str, ...]] = Key(
+    "build.constraints",
+    many(checked(_requirement, "a requirement such as setuptools<81"), "an array of requirements", SHELL),
+    "Bounds on the versions of what builds packages from source.", _BUILDING.constraints,
+)  # fmt: skip
+BUILD_TIMEOUT = Key(
+    "build.timeout", integer(1, 604_800), "Seconds that building one package may take.", _BUILDING.timeout
+)
+
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE, EXCLUDE, SECRETS,
     PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS,
-    SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO,
+    SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS,
+    BUILD_TIMEOUT,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -263,5 +292,6 @@ EXAMPLES: Mapping[str, object] = {
     "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4, "run.pids": 4096,
     "run.shm": "2g",
     "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",
+    "build.packages": ["build-essential", "python3-dev"], "build.constraints": ["setuptools<81"],
 }  # fmt: skip
 """What a value looks like, where the default does not show it."""

@@ -123,6 +123,31 @@ class Resources:
 
 
 _USUAL_LIMITS: Chosen[Allowed] = Chosen(Allowed(), Origin.DEFAULT, Text("the default"))
+
+
+class BuildFrom(StrEnum):
+    """What becomes of packages that have only their source."""
+
+    SANDBOX = "sandbox"
+    """They are built in the sandbox, while the image is made."""
+    NEVER = "never"
+    """They are refused by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """``[tool.trainload.build]``: how packages that have only their source become wheels."""
+
+    sources: BuildFrom = BuildFrom.SANDBOX
+    packages: tuple[str, ...] = ()
+    """Distribution packages that are there while they are built, and not in the image."""
+    constraints: tuple[str, ...] = ()
+    """Requirements (PEP 508) that bound the versions of what builds them."""
+    timeout: int = 3600
+    """Seconds one build may take."""
+
+
+_USUAL_BUILDING: Chosen[Building] = Chosen(Building(), Origin.DEFAULT, Text("the default"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -159,6 +184,7 @@ class Settings:
     secrets: Chosen[tuple[str, ...]] = _NO_SECRETS
     """Patterns of files that go in although they look like secrets (THREATS P08, P11)."""
     limits: Chosen[Allowed] = _USUAL_LIMITS
+    build: Chosen[Building] = _USUAL_BUILDING
 
 
 @dataclass(frozen=True, slots=True)

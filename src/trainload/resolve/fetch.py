@@ -20,7 +20,7 @@ from trainload.digest import Digest
 from trainload.errors import FetchError, Problems, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT, Limits
-from trainload.lock.model import ArchivePath, File, Found, Url
+from trainload.lock.model import ArchivePath, File, Found, Made, Url
 from trainload.resolve import interpreter
 from trainload.store.content import Ingest
 from trainload.store.files import FileCache
@@ -175,6 +175,12 @@ class Fetcher:
 
     def _fetch(self, file: File) -> None:
         """``file`` into the cache, from the first address that has its bytes."""
+        if isinstance(file.location, Made):
+            raise FetchError(
+                Text("{file}, built from source, vanished from the store while it was used", file=file.name),
+                hints=[Text("build again: it is made anew")],
+                retryable=True,
+            )
         if self._offline:
             raise FetchError(
                 Text("{file} is not here, and nothing is fetched offline", file=file.name),
@@ -209,7 +215,7 @@ class Fetcher:
                 ]
             case ArchivePath():
                 found = list(self._places.archive_urls(file.location))
-            case Found():
+            case Found() | Made():
                 found = []
         addresses = list(dict.fromkeys(address for address in found if address is not None))
         return sorted(addresses, key=lambda address: origin(address) in self._dead)

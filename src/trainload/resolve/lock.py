@@ -10,17 +10,27 @@ from pathlib import Path
 from trainload.errors import ConfigError, LockError, Place, Problems, Text
 from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
 from trainload.lock.adopt import Adopted
-from trainload.lock.model import DistributionBase, Lock, ReleaseFile, StandalonePython
+from trainload.lock.model import (
+    Base,
+    Build,
+    DistributionBase,
+    Lock,
+    PythonPackage,
+    ReleaseFile,
+    StandalonePython,
+)
 from trainload.lock.select import Target
 from trainload.platform import Platform
 from trainload.project.keys import Configure
-from trainload.project.model import Origin, Profile, Project, Settings
+from trainload.project.model import BuildFrom, Origin, Profile, Project, Settings
 from trainload.resolve.distribution import resolve_distribution
 from trainload.resolve.fetch import credentials
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
-from trainload.resolve.python import PythonRequest, link_folders, resolve_python
+from trainload.resolve.python import resolve_python, resolve_tools
+from trainload.resolve.request import PythonRequest, link_folders
 from trainload.resolve.sizes import fill_sizes
+from trainload.resolve.sources import Backends, Examiner
 from trainload.resolve.unhashed import Trust, pinned
 from trainload.resolve.upgrade import Upgrade, check_upgrade
 from trainload.resolve.uv import Uv
@@ -38,6 +48,8 @@ class Services:
     reporter: Reporter = SILENT
     unhashed: bool = False
     """Take files on trust that have no sha256 (THREATS F01)."""
+    backends: Callable[[Lock], Backends] | None = None
+    """Given what lies below the packages: reads sdists and asks their build backends."""
 
 
 def make_lock(
@@ -75,31 +87,47 @@ def make_lock(
         previous=previous,
         upgrade=upgrade,
         unhashed=services.unhashed,
+        build_constraints=settings.build.value.constraints,
     )
+    minor = ".".join(python.split(".")[:2])
+    ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
+    ground = replace(ground, build_base=_build_base(settings, base, kept, services))
+    examiner = _examiner(settings, request, ground, services)
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
-        adopted = resolve_python(request, services.uv)
+        adopted = resolve_python(request, services.uv, examiner)
         check_upgrade(upgrade, adopted.packages, base)
         known = credentials(settings.indexes.value)
         folders = link_folders(root, settings.find_links.value)
         trust = Trust(services.http, folders, known, services.reporter)
         packages, unhashed = pinned(adopted, trust, previous if upgrade == Upgrade() else None)
         packages = fill_sizes(packages, services.http, previous=previous, credentials=known)
+        builds = _builds(packages, examiner)
     except BaseException:
         services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
         raise
     services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
     _check_misfits(adopted, platforms, settings, services.reporter)
-    return Lock(
-        inputs=inputs,
-        python=".".join(python.split(".")[:2]),
-        packages=packages,
-        base=base,
-        platforms=platforms,
-        interpreter=interpreter,
-        accelerator=settings.accelerator.value,
-        unhashed=unhashed,
-    )
+    where = ground.build_base if builds else None
+    return replace(ground, packages=packages, unhashed=unhashed, builds=builds, build_base=where)
+
+
+def _examiner(settings: Settings, request: PythonRequest, ground: Lock, services: Services) -> Examiner | None:
+    """Who finds out about sdists; None: they are refused."""
+    if services.backends is None or settings.build.value.sources is BuildFrom.NEVER:
+        return None
+
+    def tools(requires: Sequence[str], kept: Sequence[PythonPackage]) -> tuple[PythonPackage, ...]:
+        return resolve_tools(request, services.uv, requires, kept)
+
+    old = request.previous.builds if request.previous is not None and not request.upgrade.everything else ()
+    return Examiner(services.backends(ground), tools, {(build.name, build.version): build for build in old})
+
+
+def _builds(packages: Sequence[PythonPackage], examiner: Examiner | None) -> tuple[Build, ...]:
+    if examiner is None:
+        return ()
+    return tuple(examiner.build(package) for package in packages if package.sdist is not None)
 
 
 def _base(
@@ -124,22 +152,45 @@ def _base(
             place=Place("tool.trainload.configure"),
             hints=[Text('set profile = "slim"'), Text('set configure = "never"')],
         )
-    asked = (profile, system, essential, sorted(architectures))
     old = previous.base if previous is not None else None
+    new = DistributionBase(
+        "", suite, profile, (), (), dict.fromkeys(architectures, ()), "", (0, 0), system, essential
+    )
+    return _resolved_base(new, old, services)
+
+
+def _build_base(
+    settings: Settings, base: DistributionBase, previous: Lock | None, services: Services
+) -> DistributionBase | None:
+    """Where sdists are built, with what is needed for that only; None: the base itself will do."""
+    more = settings.build.value.packages
+    if not more:
+        return None
+    system = tuple(dict.fromkeys((*base.system, *more)))
+    old = previous.build_base if previous is not None else None
+    return _resolved_base(replace(base, system=system, essential=False), old, services)
+
+
+def _resolved_base(asked: DistributionBase, old: Base | None, services: Services) -> DistributionBase:
+    """The base ``asked`` for by suite, profile, packages and architectures: ``old`` if it is that."""
+
+    def asks(base: DistributionBase) -> tuple[object, ...]:
+        return base.suite, base.profile, base.system, base.essential, sorted(base.packages)
+
     releases: tuple[ReleaseFile, ...] = ()
-    if isinstance(old, DistributionBase) and old.suite == suite:
-        if (old.profile, old.system, old.essential, sorted(old.packages)) == asked:
+    if isinstance(old, DistributionBase) and old.suite == asked.suite:
+        if asks(old) == asks(asked):
             return old
         releases = old.releases
     base = resolve_distribution(
-        suite,
-        profile=profile,
-        system=system,
-        architectures=architectures,
+        asked.suite,
+        profile=asked.profile,
+        system=asked.system,
+        architectures=list(asked.packages),
         services=services.distribution(releases),
-        essential=essential,
+        essential=asked.essential,
     )
-    return replace(base, system=system)
+    return replace(base, system=asked.system)
 
 
 def _full_version(base: DistributionBase) -> str:

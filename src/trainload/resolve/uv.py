@@ -59,6 +59,12 @@ def needs_build(done: process.Completed) -> tuple[str, ...]:
     return tuple(sorted(set(_NO_WHEEL.findall(done.complaint))))
 
 
+class NeedsBuild(LockError):
+    """Nothing but the source of :attr:`names` would do."""
+
+    names: frozenset[str] = frozenset()
+
+
 def explain(done: process.Completed, *, backend: str | None = None) -> LockError:
     """uv's failure as an error with its own first lines and what to do."""
     said = _essence(done.complaint)
@@ -71,7 +77,7 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
     if "network was disabled" in done.complaint:
         return LockError("this cannot be locked offline", got=said, hints=[Text("run again with a network")])
     if unbuilt:
-        return LockError(
+        error = NeedsBuild(
             Text("{packages}: no wheel fits, and nothing is built while locking", packages=", ".join(unbuilt)),
             got=said,
             hints=[
@@ -82,6 +88,8 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
                 Text("or ask for a version that has a wheel for Linux and this Python"),
             ],
         )
+        error.names = frozenset(unbuilt)
+        return error
     if "No solution found" in done.complaint:
         return _no_solution(said)
     return LockError("uv could not lock the Python packages", got=said)

@@ -137,7 +137,7 @@ def _prepared(spec: RunSpec, way: Way, lowers: tuple[Path, ...], folder: Path, s
         mounts=mounts,
         hostname=hostname,
         shm=spec.limits.shm or _half_of_memory(),
-        terminal=os.isatty(0),
+        terminal=os.isatty(0) and spec.log is None,
         devices=start.devices.nodes,
         env=start.devices.env,
     )
@@ -150,7 +150,9 @@ def _supervised(prepared: Prepared, start: _Start) -> Ended:
 
     spec = prepared.spec
     stop_signal = signal_number(spec.stop_signal) or signal.SIGTERM
-    return Supervision(terminal=prepared.terminal, grace=spec.grace, stop_signal=stop_signal).run(
+    return Supervision(
+        terminal=prepared.terminal, grace=spec.grace, stop_signal=stop_signal, seconds=spec.seconds
+    ).run(
         lambda status, errors: become_container(prepared, status, errors),
         placed,
         lambda pid: rundir.note_process(prepared.run, pid),
@@ -190,6 +192,8 @@ def _bwrap() -> str | None:
 
 
 def _reason(ended: Ended, spec: RunSpec, group: cgroups.Group | None) -> Text:
+    if ended.late and spec.seconds is not None:
+        return Text("killed because it took more than {seconds} s", seconds=f"{spec.seconds:g}")
     if ended.stopped:
         return Text("killed because it did not stop within {seconds} s", seconds=f"{spec.grace:g}")
     if ended.exit_code == 0:

@@ -60,6 +60,10 @@ class RunSpec:
     grace: float = 10.0
     """Seconds between the stop signal and SIGKILL."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    """After so long everything in it is killed; None: it may take its time."""
+    log: str | None = None
+    """A file of the host that takes what it says, instead of our standard streams; nothing is there to be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,22 @@ class WayFailed(RunError):
 def become_container(prepared: Prepared, status: int, errors: int) -> NoReturn:
     """Never returns: bubblewrap runs in this process, or it exits after telling why over ``errors``."""
     try:
+        if prepared.spec.log is not None:
+            _speak_into(prepared.spec.log)
         _prepare_and_exec(prepared, status)
     except TrainloadError as error:
         _tell(errors, error)
     except OSError as error:
         _tell(errors, RunError(Text("the container could not be started: {reason}", reason=_told(error))))
     os._exit(1)
+
+
+def _speak_into(log: str) -> None:
+    """Nothing of our terminal reaches the program, not even through its parent's descriptors."""
+    silence = os.open("/dev/null", os.O_RDONLY)
+    words = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for descriptor, number in ((silence, 0), (words, 1), (words, 2)):
+        os.dup2(descriptor, number)
 
 
 def _told(error: OSError) -> str:

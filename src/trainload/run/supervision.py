@@ -45,12 +45,19 @@ class Ended:
     """128 + signal when it was killed."""
     stopped: bool
     """We killed it after the grace period."""
+    late: bool = False
+    """We killed it because it took too long."""
 
 
 class Supervision:
     """One container from fork to end; used once, in the main thread."""
 
-    def __init__(self, *, terminal: bool, grace: float, stop_signal: int = signal.SIGTERM) -> None:
+    def __init__(
+        self, *, terminal: bool, grace: float, stop_signal: int = signal.SIGTERM, seconds: float | None = None
+    ) -> None:
+        """``seconds``: after so long everything is killed."""
+        self._latest = None if seconds is None else time.monotonic() + seconds
+        self._late = False
         self._terminal = terminal
         self._grace = grace
         self._stop_signal = stop_signal
@@ -139,9 +146,9 @@ class Supervision:
             last = self._exit_code_told(reports.read()) if os.WIFEXITED(outer) else None
         inner = self._end_inner(wait=os.WIFSIGNALED(outer) and not self._stopped)
         if last is not None:
-            return Ended(last, self._stopped)
+            return Ended(last, self._stopped, self._late)
         if self._stopped:
-            return Ended(128 + signal.SIGKILL, stopped=True)
+            return Ended(128 + signal.SIGKILL, stopped=True, late=self._late)
         if os.WIFSIGNALED(outer) and inner is not None:
             return Ended(_shell_code(inner), stopped=False)
         if os.WIFEXITED(outer) and first:
@@ -172,6 +179,9 @@ class Supervision:
         told = signal.sigtimedwait(_WATCHED, _MOMENT)
         if told is not None and told.si_signo != signal.SIGCHLD:
             self._forward(told)
+        if self._latest is not None and time.monotonic() >= self._latest:
+            self._latest, self._late = None, True
+            self._kill()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._kill()
 

@@ -19,6 +19,7 @@ from trainload.errors import ImageError
 from trainload.image.model import DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor
 from trainload.image.parse import parse_manifest
 from trainload.limits import DEFAULT
+from trainload.store.built import SUFFIX as BUILT
 from trainload.store.closure import Closure, reach
 from trainload.store.content import Content
 from trainload.store.facts import SUFFIX as FACT
@@ -30,6 +31,7 @@ from trainload.store.session import live_leases, remove_tree
 from trainload.store.trouble import DamagedError, MissingError, told
 
 _UNPACKED_NAME = re.compile(r"([0-9a-f]{64})-([0-9]+)")  # digest and uid of who unpacked it
+_OF_FILES = (FACT, BUILT)  # what is known about fetched and built files goes when they go
 _HEX_NAME = re.compile(r"([0-9a-f]{64})(?![0-9a-f])")
 
 
@@ -184,12 +186,12 @@ def _unfinished(layout: Layout, leases: Iterable[str]) -> Iterator[Piece]:
 def _records(layout: Layout) -> Iterator[tuple[Digest, Path]]:
     for path in _listed(layout.recipes):
         match = _HEX_NAME.match(path.name)
-        if path.suffix != FACT:
+        if path.suffix not in _OF_FILES:
             yield Digest("sha256", match[1] if match else "0" * 64), path
 
 
 def _facts(layout: Layout) -> Iterator[Piece]:
-    return (Piece(Rubbish.RECIPE, path, 0) for path in _listed(layout.recipes) if path.suffix == FACT)
+    return (Piece(Rubbish.RECIPE, path, 0) for path in _listed(layout.recipes) if path.suffix in _OF_FILES)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from trainload.image.parse import make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
+from trainload.store.built import Built
 from trainload.store.content import Content, Ingest, missing, sync_folder
 from trainload.store.facts import Facts
 from trainload.store.files import FileCache
@@ -71,6 +72,7 @@ class Store:
         self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
         self.facts = Facts(layout, self._session)
         self.whereabouts = Whereabouts(layout, self._session)
+        self.built = Built(layout, self.files, self._session)
         self._guard = threading.RLock()
         self._open: Session | None = None
 

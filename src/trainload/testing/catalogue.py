@@ -103,8 +103,9 @@ def _of_call(call: ast.Call, errors: frozenset[str], *, cli: bool) -> Iterator[s
 
 def _of_table(table: ast.Dict) -> Iterator[str]:
     """A dictionary of templates: all its values are texts, and some have places."""
-    texts = [literal.value for value in table.values for literal in _literals(value)]
-    if len(texts) == len(table.values) and any(re.search(r"\{[a-z]+\}", text) for text in texts):
+    each = [[literal.value for literal in _literals(value)] for value in table.values]
+    texts = [text for given in each for text in given]
+    if all(len(given) == 1 for given in each) and any(re.search(r"\{[a-z]+\}", text) for text in texts):
         yield from texts
 
 

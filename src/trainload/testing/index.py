@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import io
@@ -51,16 +52,23 @@ def wheel(
     return f"{module}-{version}-{tag}.whl", buffer.getvalue()
 
 
-def sdist(name: str, version: str) -> tuple[str, bytes]:
-    """An sdist whose ``setup.py`` must never run: it would say so by a file named ``HARMED``."""
+HARMFUL = "open('HARMED', 'w').close()\nraise SystemExit('ran')\n"
+"""A ``setup.py`` that must never run here: it would say so by a file named ``HARMED``."""
+
+
+def sdist(name: str, version: str, files: Mapping[str, str] | None = None) -> tuple[str, bytes]:
+    """An sdist's file name and bytes; without ``files`` it has a ``setup.py`` that must never run."""
     folder = f"{name.replace('-', '_')}-{version}"
-    files = {
+    members = {
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        "setup.py": "open('HARMED', 'w').close()\nraise SystemExit('ran')\n",
+        **({"setup.py": HARMFUL} if files is None else files),
     }
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path, text in files.items():
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for path, text in members.items():
             member = tarfile.TarInfo(f"{folder}/{path}")
             member.size = len(text.encode())
             archive.addfile(member, io.BytesIO(text.encode()))
@@ -113,7 +121,7 @@ class PackageIndex:
             document = {
                 "meta": {"api-version": "1.1"},
                 "name": project,
-                "versions": sorted({name.split("-")[1] for name in files}),
+                "versions": sorted({name.removesuffix(".tar.gz").split("-")[1] for name in files}),
                 "files": [
                     {
                         "filename": name,

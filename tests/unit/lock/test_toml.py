@@ -13,6 +13,7 @@ from trainload.errors import LockError, ManyErrors, TrainloadError
 from trainload.limits import DEFAULT
 from trainload.lock.model import (
     ArchivePath,
+    Build,
     DistributionBase,
     DistributionPackage,
     File,
@@ -101,6 +102,36 @@ def changed(old: str, new: str, count: int = 1) -> str:
 
 def test_what_is_written_is_read_back() -> None:
     assert loads(dumps(LOCK), FILE) == normal(LOCK)
+
+
+BUILDS = (
+    Build("odd", "1.0", (PythonPackage("setuptools", "80.0", (wheel("setuptools-80.0-py3-none-any.whl"),)),)),
+    Build("odder", "2.0", ()),
+)
+
+
+def test_what_builds_sources_and_where_is_read_back() -> None:
+    base = LOCK.base
+    assert isinstance(base, DistributionBase)
+    with_builds = replace(normal(LOCK), builds=BUILDS, build_base=replace(normal(LOCK).base, system=("gcc",)))  # type: ignore[arg-type]
+    assert loads(dumps(with_builds), FILE) == with_builds
+    assert b"builds" not in dumps(LOCK) and b"build-base" not in dumps(LOCK)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "reason"),
+    [
+        ('name = "odder"\nversion = "2.0"', 'name = "odd"\nversion = "1.0"', "builds", "stands here twice"),
+        ('name = "setuptools"', 'name = "setuptools"\nsdist = {}', "builds[0].packages", ""),
+        ('name = "odder"', 'name = "odder"\nx = 1', "builds[1].x", "is not known here"),
+        ('name = "setuptools"', 'name = "../x"', "builds[0].packages[0].name", "has a wrong value"),
+    ],
+)
+def test_F02_what_builds_sources_is_read_as_strictly(old: str, new: str, at: str, reason: str) -> None:
+    text = dumps(replace(LOCK, builds=BUILDS)).decode()
+    assert old in text
+    errors = refused(text.replace(old, new))
+    assert any(at in str(error.place) and reason in str(error.text) for error in errors), errors
 
 
 def test_equal_locks_have_equal_bytes_whatever_the_order_in_memory() -> None:

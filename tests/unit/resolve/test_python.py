@@ -24,7 +24,8 @@ from trainload.project.model import (
     RequirementFiles,
     UvLock,
 )
-from trainload.resolve.python import PythonRequest, compile_arguments, resolve_python, torch_backend
+from trainload.resolve.python import resolve_python
+from trainload.resolve.request import PythonRequest, compile_arguments, torch_backend
 from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv
 from trainload.testing.index import PackageIndex, sdist, wheel

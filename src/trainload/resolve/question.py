@@ -1,0 +1,163 @@
+"""One resolution, asked again as more becomes known of packages that have only their source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainload.errors import LockError
+from trainload.lock.adopt import Adopted, adopt
+from trainload.project.model import RequirementFiles
+from trainload.resolve.request import (
+    FAMILY,
+    PythonRequest,
+    accelerated,
+    compile_arguments,
+    local_index,
+    read_lock_file,
+    torch_backend,
+    wanted,
+)
+from trainload.resolve.sources import Examiner, Leave
+from trainload.resolve.uv import NeedsBuild, Uv, explain, is_network_failure
+from trainload.resolve.uvconfig import write_config
+from trainload.system import process
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A resolution, asked anew as more becomes known of packages that have only their source."""
+
+    request: PythonRequest
+    uv: Uv
+    output: Path
+    """What it holds before is what uv prefers to keep."""
+    examiner: Examiner | None
+    alone: bool = False
+    """Only wheels that the first target takes count; otherwise wheels of any platform do."""
+
+    def answer(self, leave: Leave) -> tuple[Adopted, Leave]:
+        """The newest that fits, whether it has wheels or only its source: as every installer understands it."""
+        before = self._kept()
+        found, leave = self.settled(leave)
+        if self.examiner is None:
+            return found, leave
+        newer = self._newer_sources(found) - leave.names
+        while newer:
+            self._put(before)
+            try:
+                trial = self._once(leave.of(newer))
+                gained = frozenset(name for name in newer if _version(trial, name) > _version(found, name))
+                if gained != newer:
+                    newer = gained
+                    continue
+                self._put(before)
+                return self.settled(leave.of(newer))
+            except LockError:
+                break  # it cannot be had; what has wheels can
+        return found, leave
+
+    def settled(self, leave: Leave) -> tuple[Adopted, Leave]:
+        """With leave for every project that cannot do without, and the true metadata of every source chosen."""
+        before = self._kept()
+        while True:
+            self._put(before)
+            try:
+                found = self._once(leave)
+            except NeedsBuild as error:
+                if self.examiner is None or error.names <= leave.names:
+                    raise
+                leave = leave.of(error.names)
+                continue
+            chosen = [package for package in found.packages if package.sdist and package.name in leave.names]
+            unknown = [package for package in chosen if (package.name, package.version) not in leave.known]
+            if not unknown or self.examiner is None:
+                return found, leave
+            examiner = self.examiner
+            leave = leave.knowing({(one.name, one.version): examiner.metadata(one) for one in unknown})
+
+    def _once(self, leave: Leave) -> Adopted:
+        """One question to uv, again with a mirror if need be."""
+        request, folder = self.request, self.output.parent
+        asks = wanted(request)
+        preferred = accelerated(asks.found, request)
+        index = local_index(folder / f"simple{len(list(folder.iterdir()))}", preferred)
+        backend = None if index is not None else torch_backend(request)
+        leaves = self._leaves(leave)
+
+        def ask(asked: PythonRequest) -> process.Completed:
+            arguments = compile_arguments(asked, self.output, index=index, backend=backend, alone=self.alone)
+            return self.uv.run("pip compile", [*leaves, *arguments], asked.root)
+
+        done = ask(request)
+        if done.exit_code != 0 and is_network_failure(done) and not any(request.indexes[-1:]):
+            for mirror in request.mirrors:
+                done = ask(replace(request, indexes=(*request.indexes[:-1], mirror)))
+                if done.exit_code == 0:
+                    break
+        if done.exit_code != 0:
+            raise explain(done, backend=backend)
+        return adopt(read_lock_file(self.output), "uv pip compile", asks)
+
+    def _leaves(self, leave: Leave) -> list[str]:
+        if not leave.names:
+            return []
+        root, folder = self.request.root, self.output.parent
+        config = write_config(folder / "uv.toml", root, self.uv.environ, leave.entries())
+        return [f"--config-file={config}", *(f"--no-binary={name}" for name in sorted(leave.names))]
+
+    def _newer_sources(self, found: Adopted) -> frozenset[str]:
+        """Projects whose newest release, as far as the index tells, has only its source.
+
+        uv is told that no version of any of them requires anything, so nothing is built for the answer either.
+        """
+        names = frozenset(package.name for package in found.packages if package.wheels) - self._unasked(found)
+        if not names:
+            return frozenset()
+        folder = self.output.parent
+        (folder / "names.txt").write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+        root = self.request.root
+        config = write_config(folder / "uv.toml", root, self.uv.environ, Leave(names).entries())
+        asked = replace(self.request, dependencies=RequirementFiles((str(folder / "names.txt"),)), constraints=())
+        output = folder / "pylock.newest.toml"
+        output.unlink(missing_ok=True)
+        arguments = compile_arguments(asked, output, alone=self.alone, binary=False)
+        done = self.uv.run("pip compile", [f"--config-file={config}", "--no-deps", *arguments], root)
+        if done.exit_code != 0:
+            return frozenset()
+        newest = adopt(read_lock_file(output), "uv pip compile", wanted(self.request))
+        sources = [package.name for package in newest.packages if package.sdist and not package.wheels]
+        return frozenset(name for name in sources if _version(newest, name) > _version(found, name))
+
+    def _unasked(self, found: Adopted) -> frozenset[str]:
+        """What stays as the last lock has it, and builds for an accelerator, which no index's source is."""
+        from packaging.utils import canonicalize_name
+
+        request = self.request
+        if request.previous is None or request.upgrade.everything:
+            return FAMILY
+        named = {canonicalize_name(name) for name in request.upgrade.packages}
+        last = {(package.name, package.version) for package in request.previous.packages}
+        kept = {one.name for one in found.packages if (one.name, one.version) in last}
+        return FAMILY | (kept - named)
+
+    def _kept(self) -> bytes | None:
+        return self.output.read_bytes() if self.output.exists() else None
+
+    def _put(self, kept: bytes | None) -> None:
+        if kept is None:
+            self.output.unlink(missing_ok=True)
+        else:
+            self.output.write_bytes(kept)
+
+
+def _version(found: Adopted, name: str) -> Version:
+    from packaging.version import Version
+
+    return max(
+        (Version(package.version) for package in found.packages if package.name == name), default=Version("0")
+    )

@@ -1,0 +1,176 @@
+"""What is asked of uv for the Python part of a lock, and the files of this machine that count for it."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from trainload.errors import LockError, Place, Text
+from trainload.limits import DEFAULT
+from trainload.lock import tags
+from trainload.lock.adopt import Wanted
+from trainload.lock.model import Lock
+from trainload.lock.select import Target
+from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
+from trainload.resolve.upgrade import Upgrade
+
+FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata", "torchcodec"})
+"""Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""
+
+OF_THE_INDEX = "cuda"
+"""The package index's own torch carries CUDA; every other accelerator is one of uv's torch backends."""
+
+_BUILDS = {"cuda": r"\+cu[0-9]+", "auto": r"\+(cpu|cu[0-9]+|rocm[0-9.]+|xpu)"}
+"""Local version labels that are builds for an accelerator; one that is not here has its own name as label."""
+
+
+_UV_GLIBC = (17, 28, *range(31, 41))  # minor versions of glibc 2 that ``uv --python-platform`` knows
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRequest:
+    """What is to be locked, and where it may come from."""
+
+    root: Path
+    """The project's folder."""
+    dependencies: Dependencies
+    targets: tuple[Target, ...]
+    accelerator: str = OF_THE_INDEX
+    find_links: tuple[str, ...] = ()
+    """Folders, relative to ``root`` or absolute, and addresses of pages with links."""
+    indexes: tuple[str, ...] = ()
+    """By precedence, the default one last (``""``: uv's own); empty: uv's own only."""
+    mirrors: tuple[str, ...] = ()
+    """Indexes that are asked only when the others cannot be reached."""
+    previous: Lock | None = None
+    """Its versions are kept where they still fit."""
+    upgrade: Upgrade = field(default_factory=Upgrade)
+    unhashed: bool = False
+    """Take files over that have no sha256 (THREATS F01); their sha256 is empty then."""
+    constraints: tuple[str, ...] = ()
+    """Files of bounds on versions, beside those of the requirements files."""
+    build_constraints: tuple[str, ...] = ()
+    """Bounds on the versions of what builds sdists, as requirements (PEP 508)."""
+
+
+def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
+    """The find-links that are folders, absolute; addresses are left out."""
+    return tuple((root / link).resolve() for link in find_links if "://" not in link)
+
+
+def wanted(request: PythonRequest) -> Wanted:
+    found = {}
+    for folder in link_folders(request.root, find_links(request)):
+        if not folder.is_dir():
+            raise LockError(
+                Text("the find-links folder {folder} does not exist", folder=folder),
+                hints=[Text("mend or remove it in find-links")],
+            )
+        found.update({str(file): file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()})
+    return Wanted(request.targets, found, lambda path: _sha256(Path(path)), unhashed=request.unhashed)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise LockError("the wheel cannot be read", place=Place(str(path)), got=error.strerror) from error
+
+
+def find_links(request: PythonRequest) -> tuple[str, ...]:
+    own = request.dependencies.find_links if isinstance(request.dependencies, RequirementFiles) else ()
+    return tuple(dict.fromkeys((*request.find_links, *own)))
+
+
+def read_lock_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DEFAULT.document + 1)
+    except OSError as error:
+        raise LockError("the lock cannot be read", place=Place(str(path)), got=error.strerror) from error
+
+
+def compile_arguments(
+    request: PythonRequest,
+    output: Path,
+    *,
+    index: str | None = None,
+    backend: str | None = None,
+    alone: bool = False,
+    binary: bool = True,
+) -> list[str]:
+    """What uv is asked. Wheels only: reading an sdist's requirements would run its code (THREATS D7).
+
+    ``binary`` False: sources count too; only where uv has metadata for every project it may look at.
+    """
+    place = f"--python-platform={_uv_platform(request.targets[0])}" if alone else "--universal"
+    arguments = [place, "--format=pylock.toml", "--no-header", "--quiet"]
+    arguments += ["--only-binary=:all:"] if binary else []
+    arguments += [f"--constraints={file}" for file in request.constraints]
+    arguments += [f"--python-version={request.targets[0].python}", f"--output-file={output}"]
+    indexes = ([index] if index is not None else []) + list(request.indexes[:-1])
+    arguments += [f"--index={address}" for address in indexes]
+    arguments += [f"--default-index={address}" for address in request.indexes[-1:] if address]
+    arguments += [f"--find-links={link}" for link in find_links(request)]
+    arguments += [f"--torch-backend={backend}"] if backend is not None else []
+    arguments += [f"--upgrade-package={name}" for name in request.upgrade.packages]
+    match request.dependencies:
+        case RequirementFiles(files=files):
+            arguments += ["--", *files]
+        case PyprojectDependencies(path=path, extras=extras, groups=groups):
+            arguments += [f"--extra={extra}" for extra in extras] + [f"--group={path}:{group}" for group in groups]
+            arguments += ["--", path]
+        case _:
+            raise AssertionError("other locks are taken over, not compiled")
+    return arguments
+
+
+def _uv_platform(target: Target) -> str:
+    """uv's name of the target, for the newest glibc it knows that the base has."""
+    known = [minor for minor in _UV_GLIBC if (2, minor) <= target.glibc]
+    return f"{target.platform.machine}-manylinux_2_{max(known, default=_UV_GLIBC[0])}"
+
+
+def torch_backend(request: PythonRequest) -> str | None:
+    """uv's torch backend; none when an index of the user's is already one for that accelerator."""
+    if request.accelerator == OF_THE_INDEX:
+        return None
+    ends = {urlsplit(address).path.rstrip("/").rpartition("/")[2] for address in request.indexes}
+    return None if request.accelerator in ends else request.accelerator
+
+
+def accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path, ...]:
+    """Wheels in the find-links folders that are builds for the accelerator, and fit some target.
+
+    They win over any index: a higher version there is another build, and not what was put into the folder.
+    """
+    label = re.compile(_BUILDS.get(request.accelerator, re.escape(f"+{request.accelerator}")))
+    chosen = []
+    for path in sorted(map(Path, found)):
+        name, _, rest = path.name.partition("-")
+        fits = any(tags.wheel_rank(path.name, target.ranks()) for target in request.targets)
+        if name.lower() in FAMILY and label.search(rest.partition("-")[0]) and fits:
+            chosen.append(path)
+    return tuple(chosen)
+
+
+def local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
+    """A package index (PEP 503) of just these wheels; uv asks the first index that has a project, and no other."""
+    if not wheels:
+        return None
+    projects: dict[str, list[Path]] = {}
+    for wheel in wheels:
+        projects.setdefault(wheel.name.partition("-")[0].lower(), []).append(wheel)
+    for name, files in projects.items():
+        lines = [f'<a href="file://{quote(str(file))}">{html.escape(file.name)}</a>' for file in files]
+        (folder / name).mkdir(parents=True)
+        (folder / name / "index.html").write_text(
+            "<!DOCTYPE html><html><body>\n" + "\n".join(lines) + "\n</body></html>\n"
+        )
+    return f"file://{quote(str(folder))}"

@@ -1,0 +1,123 @@
+"""uv's configuration with what we add to it: requirements of sdists that uv must not find out itself (THREATS D7).
+
+``dependency-metadata`` can be given in a file only, and naming a file turns off uv's search for its others; so
+those are read and joined as uv joins them: the project's before the user's before the system's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from trainload.errors import LockError, Place, Text
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def write_config(
+    place: Path, root: Path, environ: Mapping[str, str], added: Sequence[Mapping[str, object]]
+) -> Path:
+    """A file for ``uv --config-file`` at ``place``: what holds in ``root``, and ``added`` dependency metadata."""
+    joined: dict[str, object] = {"dependency-metadata": list(added)}
+    for file in _files(root, environ):
+        joined = _joined(joined, _absolute(_read(file), file.parent))
+    lines = [f"{_key(key)} = {_value(value)}\n" for key, value in joined.items() if value is not None]
+    place.write_text("".join(lines), encoding="utf-8")
+    return place
+
+
+def _files(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """The files uv would read in ``root``, the strongest first (uv: concepts/configuration-files)."""
+    if environ.get("UV_CONFIG_FILE"):
+        yield root / environ["UV_CONFIG_FILE"]
+        return
+    if environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "y", "on", "t"):
+        return
+    for folder in (root, *root.parents):
+        if (folder / "uv.toml").is_file():
+            yield folder / "uv.toml"
+            break
+        project = folder / "pyproject.toml"
+        if project.is_file() and _read(project):
+            yield project
+            break
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/nonexistent") / ".config")
+    system = [Path(folder) for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder]
+    for place in (user / "uv" / "uv.toml",):
+        if place.is_file():
+            yield place
+    for place in (*(folder / "uv" / "uv.toml" for folder in system), Path("/etc/uv/uv.toml")):
+        if place.is_file():
+            yield place
+            return
+
+
+def _read(file: Path) -> Mapping[str, object]:
+    """The settings in ``file``. Raises :class:`LockError` when it cannot be understood."""
+    try:
+        document = tomllib.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise LockError(Text("uv's configuration cannot be read"), place=Place(str(file)), got=error) from error
+    if file.name != "pyproject.toml":
+        return document
+    tool = document.get("tool")
+    settings = tool.get("uv") if isinstance(tool, dict) else None
+    # of the project's own tables uv reads these itself, and refuses them in a uv.toml
+    own = {"sources", "workspace", "package", "default-groups", "dependency-groups", "dev-dependencies", "managed",
+           "conflicts", "override-dependencies", "constraint-dependencies", "exclude-dependencies", "environments",
+           "required-environments", "build-constraint-dependencies", "build-backend"}  # fmt: skip
+    return {key: value for key, value in (settings or {}).items() if key not in own}
+
+
+def _joined(strong: Mapping[str, object], weak: Mapping[str, object]) -> dict[str, object]:
+    """Lists one after the other, tables key by key, of all else the stronger."""
+    found = dict(strong)
+    for key, value in weak.items():
+        here = found.get(key)
+        if isinstance(here, list) and isinstance(value, list):
+            found[key] = [*here, *value]
+        elif isinstance(here, dict) and isinstance(value, dict):
+            found[key] = _joined(here, value)
+        else:
+            found.setdefault(key, value)
+    return found
+
+
+def _absolute(settings: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """Folders of wheels and indexes as paths that mean the same from another file."""
+
+    def whole(value: object) -> object:
+        return str(folder / value) if isinstance(value, str) and "://" not in value else value
+
+    found = dict(settings)
+    for key in ("find-links", "extra-index-url"):
+        values = found.get(key)
+        if isinstance(values, list):
+            found[key] = [whole(item) for item in values]
+    if "index-url" in found:
+        found["index-url"] = whole(found["index-url"])
+    indexes = found.get("index")
+    if isinstance(indexes, list):
+        found["index"] = [{**item, "url": whole(item.get("url"))} for item in indexes if isinstance(item, dict)]
+    if isinstance(found.get("pip"), dict):
+        found["pip"] = _absolute(found["pip"], folder)  # type: ignore[arg-type]
+    return found
+
+
+def _value(value: object) -> str:
+    """TOML of one line; JSON's strings, numbers and booleans are TOML's, but for DEL."""
+    if isinstance(value, Mapping):
+        pairs = [f"{_key(key)} = {_value(inner)}" for key, inner in value.items() if inner is not None]
+        return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, str | bool | int | float):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value)  # a date or time, as TOML writes it
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN.fullmatch(key) else json.dumps(key, ensure_ascii=False)
