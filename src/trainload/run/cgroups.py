@@ -1,7 +1,8 @@
 """Memory, cpu and process limits: control groups, where this machine gives them to us.
 
 Root: cgroup v2, or the v1 controllers of older and hybrid machines, below the group we are in. An ordinary
-user: what systemd delegated to the user's own group (mostly memory and pids). Whatever cannot be had is said.
+user: what systemd delegated to the user's own group, or gives us when it is asked (``delegation.py``). Whatever
+cannot be had is said.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from trainload.errors import Text
 from trainload.run.model import Limits
 
 _PERIOD = 100_000  # µs; the kernel's default for cpu.cfs_period_us and cpu.max
-_NAMES = {"memory": "memory", "cpu": "cpus", "pids": "processes"}
+NAMES = {"memory": "memory", "cpu": "cpus", "pids": "processes"}
+"""Controller → what the user calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,12 @@ def hierarchy(mountinfo: str, own: str, root: Path = Path("/")) -> Hierarchy:
         if kind == "cgroup2":
             v2 = _group(root, at, below, paths.get("", "/"))
         elif kind == "cgroup":
-            for controller in set(options.split(" ")[-1].split(",")) & set(_NAMES):
+            for controller in set(options.split(" ")[-1].split(",")) & set(NAMES):
                 v1[controller] = _group(root, at, below, paths.get(controller, "/"))
     if v2 is not None and (v2 / "cgroup.controllers").is_file():
         offered = (v2 / "cgroup.controllers").read_text(encoding="ascii").split()
-        if set(offered) & set(_NAMES):
-            return Hierarchy(2, {name: v2 for name in _NAMES if name in offered})
+        if set(offered) & set(NAMES):
+            return Hierarchy(2, {name: v2 for name in NAMES if name in offered})
     return Hierarchy(1, v1)
 
 
@@ -96,7 +98,7 @@ def _group(root: Path, at: str, below: str, path: str) -> Path:
 def wanted(limits: Limits) -> dict[str, str]:
     """controller → what the user calls it, for the limits that are set."""
     return {
-        name: _NAMES[name]
+        name: NAMES[name]
         for name, value in (
             ("memory", limits.memory or limits.memory_swap),
             ("cpu", limits.cpus),
@@ -122,8 +124,8 @@ def not_in_force(limits: Limits, found: Hierarchy) -> tuple[Text, ...]:
         )
         if os.geteuid() == 0
         else Text(
-            "the limits on {what} are not in force: an ordinary user has no control groups here; run as root"
-            " or on a machine where systemd delegates them",
+            "the limits on {what} are not in force: an ordinary user has no control groups for them here; run as"
+            " root, or have systemd delegate them (Delegate=yes in user@.service)",
             what=", ".join(missing),
         )
     )

