@@ -76,10 +76,7 @@ class Loader:
     def load(self, descriptor: Descriptor, depth: int = 0) -> None:
         """Everything below ``descriptor`` and itself. Raises :class:`ImageError` (THREATS R04–R09)."""
         if depth >= DEFAULT.index_depth:
-            raise ImageError(
-                Text("an index of images nests too deep"), place=Place(self._where),
-                want=f"at most {DEFAULT.index_depth} levels",
-            )  # fmt: skip
+            raise _too_deep(self._where)
         if descriptor.digest in self.documents:
             return
         document = self._read(descriptor)
@@ -104,6 +101,28 @@ class Loader:
         self.parts.setdefault(blob.digest, Part(blob, label))
 
 
+def narrow(
+    root: Document, platform: Platform | None, read: Callable[[Descriptor], Document], where: str
+) -> Document:
+    """Of an index the image for ``platform`` (None: the whole index); of an image itself.
+
+    Raises :class:`ImageError` for a platform it is not made for, and for an index that nests too deep (R09).
+    """
+    document = root
+    for _ in range(DEFAULT.index_depth):
+        found = parse_manifest(document.data, where, media_type=document.media_type or None)
+        if platform is None or not isinstance(found, ImageIndex):
+            return Document(document.data, found.media_type, document.digest)
+        document = read(select(found, platform))
+    raise _too_deep(where)
+
+
+def _too_deep(where: str) -> ImageError:
+    return ImageError(
+        Text("an index of images nests too deep"), place=Place(where), want=f"at most {DEFAULT.index_depth} levels"
+    )
+
+
 def titles(image: Image) -> dict[Digest, str]:
     """Layer → what we say it holds; layers of other builders have no such title."""
     return {step.layer.digest: step.title for step in steps(image) if step.layer is not None and step.recipe}
@@ -115,13 +134,7 @@ def from_store(store: Store, digest: Digest, platform: Platform | None = None) -
     Raises :class:`StoreError` naming every blob that is not there or not whole (THREATS L04).
     """
     where = str(store.path(digest))
-    root = _stored(store, Descriptor("", digest, 0))
-    found = parse_manifest(root.data, where, digest=digest)
-    root = Document(root.data, found.media_type, digest)
-    while isinstance(found, ImageIndex) and platform is not None:
-        child = select(found, platform)
-        root = _stored(store, child)
-        found = parse_manifest(root.data, where, digest=child.digest, media_type=child.media_type)
+    root = narrow(_stored(store, Descriptor("", digest, 0)), platform, lambda one: _stored(store, one), where)
     loader = Loader(lambda one: _stored(store, one), lambda one: store.read(one.digest, DEFAULT.config), where)
     loader.load(root.descriptor)
     parts = tuple(loader.parts.values())
@@ -139,7 +152,11 @@ def _stored(store: Store, one: Descriptor) -> Document:
 
 
 def _check_complete(store: Store, parts: Iterable[Part]) -> None:
-    missing = [part.label for part in parts if not store.blobs.sound(part.blob.digest, part.blob.size)]
+    missing = [
+        f"{part.label} ({part.blob.digest.short})"
+        for part in parts
+        if not store.blobs.sound(part.blob.digest, part.blob.size)
+    ]
     if missing:
         raise StoreError(
             Text("the image is not complete in the store"),

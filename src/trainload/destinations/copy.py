@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO, cast
 
-from trainload.destinations.cargo import Cargo, Document, Loader
+from trainload.destinations.cargo import Cargo, Document, Loader, narrow
 from trainload.destinations.deliver import Delivered, Delivery, by_repository
 from trainload.errors import ImageError, RegistryError, Text, TrainloadError
 from trainload.events import SILENT, Reporter
-from trainload.image.model import Descriptor, ImageIndex
-from trainload.image.parse import parse_manifest, select
+from trainload.image.model import Descriptor
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
@@ -47,11 +46,8 @@ def from_registry(client: Client, source: Reference, platform: Platform | None =
     """
     root = client.manifest(source)
     where = replace(source, digest=root.digest)
-    document = Document(root.data, root.media_type, root.digest)
-    found = parse_manifest(document.data, str(source), media_type=document.media_type)
-    while isinstance(found, ImageIndex) and platform is not None:
-        document = _document(client, where, select(found, platform))
-        found = parse_manifest(document.data, str(source), media_type=document.media_type)
+    whole = Document(root.data, root.media_type, root.digest)
+    document = narrow(whole, platform, lambda one: _document(client, where, one), str(source))
     known = {document.digest: document}
     loader = Loader(
         lambda one: known.get(one.digest) or _document(client, where, one),

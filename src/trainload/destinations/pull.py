@@ -1,16 +1,19 @@
-"""From a registry into the store: verified by digest, only what is missing, named when it is whole."""
+"""From a registry into the store: verified by digest, only what is missing, named when it is whole.
+
+First all documents are read and judged, and nothing is written; then the layers come, and the name is the last.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from trainload.destinations.cargo import Document, Loader, Part, is_foreign
+from trainload.destinations.cargo import Document, Loader, Part, is_foreign, narrow
 from trainload.destinations.together import Stop, together
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, RegistryError, Text
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
-from trainload.image.model import Descriptor, Image, ImageIndex, Manifest
-from trainload.image.parse import is_image_config, make_image, parse_manifest, select
+from trainload.image.model import Descriptor, ImageIndex
+from trainload.image.parse import is_image_config, make_image, parse_manifest
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
@@ -31,6 +34,7 @@ class Pulled:
     remote: Digest
     """What the registry's tag names: an index, where one platform was taken out of several."""
     fetched: int
+    """Bytes."""
     present: int
 
 
@@ -42,35 +46,35 @@ class Pull:
     client: Client
     reference: Reference
     reporter: Reporter = SILENT
+    _configs: dict[Digest, bytes] = field(default_factory=dict)
+    _came: list[int] = field(default_factory=list)
+    """Bytes of what was fetched."""
     _stop: Stop = field(default_factory=Stop)
-    _fetched: list[int] = field(default_factory=list)
-    _present: list[int] = field(default_factory=list)
-    _seen: set[Digest] = field(default_factory=set)
-    """Blobs that were told about."""
 
     def run(self, platform: Platform | None = None, *, all_platforms: bool = False) -> Pulled:
         """Bring it, for ``platform`` (default: what containers here run as), and name it as the reference does.
 
         Raises :class:`RegistryError`, :class:`ImageError`, :class:`StoreError`; then no name was moved.
         """
+        root = self._root()
+        wanted = None if all_platforms else platform or Platform.host()
+        document = narrow(root, wanted, self._document, str(self.reference))
+        _check_runs(document, str(self.reference))
+        known = {root.digest: root, document.digest: document}
+        loader = Loader(lambda one: known.get(one.digest) or self._document(one), self._config, str(self.reference))
+        loader.load(document.descriptor)
         with self.store.writing():
-            found = self.client.find(self.reference)
-            if found is None:
-                self.client.manifest(self.reference)  # says why
-                raise RegistryError(Text("{name} cannot be had", name=str(self.reference)))
-            root = self._root(found)
-            document = root
-            parsed = self._parse(document)
-            for _ in range(DEFAULT.index_depth):
-                if all_platforms or not isinstance(parsed, ImageIndex):
-                    break
-                document = self._document(select(parsed, platform or Platform.host()))
-                parsed = self._parse(document)
-            digest = self._bring(document)
-        return Pulled(self.reference, digest, root.digest, sum(self._fetched), sum(self._present))
+            self._bring(loader, document)
+        whole = sum(part.blob.size for part in loader.parts.values())
+        fetched = sum(self._came)
+        return Pulled(self.reference, document.digest, root.digest, fetched, whole - fetched)
 
-    def _root(self, found: Descriptor) -> Document:
+    def _root(self) -> Document:
         """The document the tag names, by the digest it had when we first asked (THREATS R20)."""
+        found = self.client.find(self.reference)
+        if found is None:
+            fetched = self.client.manifest(self.reference)  # says why, or a registry that does not know HEAD has it
+            return Document(fetched.data, fetched.media_type, fetched.digest)
         try:
             return self._document(found)
         except RefusedError as error:
@@ -83,60 +87,59 @@ class Pull:
             ) from error  # fmt: skip
 
     def _document(self, descriptor: Descriptor) -> Document:
-        """From the store if it is there, else from the registry; kept in the store."""
-        if descriptor.digest.algorithm == "sha256" and self.store.hold(descriptor.digest):
+        """From the store if it is there, else from the registry."""
+        if self._is_here(descriptor.digest):
             data, kind = self.store.read(descriptor.digest, DEFAULT.manifest), descriptor.media_type
         else:
             fetched = self.client.manifest(replace(self.reference, digest=descriptor.digest))
             data, kind = fetched.data, fetched.media_type
-            self.store.put(data)
         return Document(data, kind, descriptor.digest)
 
-    def _parse(self, document: Document) -> Manifest | ImageIndex:
-        return parse_manifest(
-            document.data, str(self.reference), digest=document.digest, media_type=document.media_type
-        )
-
-    def _bring(self, document: Document) -> Digest:
-        """Everything the document needs, then its name."""
-        loader = Loader(self._document, self._config, str(self.reference))
-        loader.load(document.descriptor)
-        parts = sorted(loader.parts.values(), key=lambda part: -part.blob.size)
-        together(self._blob, parts, self._stop)
-        self.store.whereabouts.learn(self.reference, [part.blob.digest for part in parts])
-        name = str(self.reference)
-        parsed = self._parse(document)
-        if isinstance(parsed, ImageIndex):
-            return self.store.commit_index(parsed, [name])
-        return self.store.commit_image(self._image(document), [name])
-
-    def _image(self, document: Document) -> Image:
-        manifest = parse_manifest(document.data, str(self.reference), media_type=document.media_type)
-        if isinstance(manifest, ImageIndex) or not is_image_config(manifest.config.media_type):
-            kind = document.media_type if isinstance(manifest, ImageIndex) else manifest.config.media_type
-            raise ImageError(Text("{name} is no image that can run", name=str(self.reference)), got=kind)
-        return make_image(
-            document.data, self.store.read(manifest.config.digest, DEFAULT.config), str(self.reference)
-        )
-
     def _config(self, config: Descriptor) -> bytes:
+        """As :meth:`_document`; verified here."""
         if config.size > DEFAULT.config:
             raise ImageError(
                 Text("the config of {name} is too large", name=str(self.reference)), got=f"{config.size:,} bytes",
                 want=f"at most {DEFAULT.config:,} bytes",
             )  # fmt: skip
-        self._blob(Part(config, f"config {config.digest.short}"))
-        return self.store.read(config.digest, DEFAULT.config)
+        if self._is_here(config.digest):
+            return self.store.read(config.digest, DEFAULT.config)
+        parts = bytearray()
+        for _ in range(2):
+            parts.clear()
+            self.client.download(self.reference, config, parts.extend, parts.clear)
+            if Digest.sha256(parts) == config.digest:
+                break
+        self._configs[config.digest] = bytes(parts)
+        return bytes(parts)  # whoever parses it compares the digest
+
+    def _is_here(self, digest: Digest) -> bool:
+        return digest.algorithm == "sha256" and self.store.blobs.sound(digest)
+
+    def _bring(self, loader: Loader, document: Document) -> None:
+        """Everything the document needs, then its name."""
+        parts = sorted(loader.parts.values(), key=lambda part: -part.blob.size)
+        for data in self._configs.values():
+            self._came.append(len(data))
+            self.store.put(data)
+        together(self._blob, [part for part in parts if part.blob.digest not in self._configs], self._stop)
+        for one in loader.documents.values():
+            self.store.put(one.data)
+        self.store.whereabouts.learn(self.reference, [part.blob.digest for part in parts])
+        where, name = str(self.reference), [str(self.reference)]
+        parsed = parse_manifest(document.data, where, media_type=document.media_type)
+        if isinstance(parsed, ImageIndex):
+            self.store.commit_index(parsed, name)
+        else:
+            config = self.store.read(parsed.config.digest, DEFAULT.config)
+            self.store.commit_image(make_image(document.data, config, where), name)
 
     def _blob(self, part: Part) -> None:
         """One blob, unless it is here; another process that brings it is waited for."""
         blob, task = part.blob, str(part.blob.digest)
         with self.store.lock(f"blob-{blob.digest.hex}"):
             if self.store.hold(blob.digest) and self.store.has(blob.digest, blob.size):
-                if blob.digest not in self._seen:
-                    self._seen.add(blob.digest)
-                    self._present.append(blob.size)
-                    self.reporter.report(Ended(task, part.label, How.PRESENT, blob.size))
+                self.reporter.report(Ended(task, part.label, How.PRESENT, blob.size))
                 return
             self._stop.check()
             self.reporter.report(Began(task, part.label, blob.size))
@@ -145,8 +148,7 @@ class Pull:
             except BaseException:
                 self.reporter.report(Ended(task, part.label, How.FAILED))
                 raise
-        self._seen.add(blob.digest)
-        self._fetched.append(blob.size)
+        self._came.append(blob.size)
         self.reporter.report(Ended(task, part.label, How.FETCHED, blob.size))
 
     def _fetch(self, part: Part) -> None:
@@ -195,3 +197,10 @@ def _wrong_bytes(where: str, error: DamagedError) -> RegistryError:
         want=error.want,
         hints=[Text("somebody changed them, or a mirror or proxy is broken: try another network")],
     )
+
+
+def _check_runs(document: Document, name: str) -> None:
+    """Raises :class:`ImageError` for an artifact that is no image."""
+    parsed = parse_manifest(document.data, name, media_type=document.media_type)
+    if not isinstance(parsed, ImageIndex) and not is_image_config(parsed.config.media_type):
+        raise ImageError(Text("{name} is no image that can run", name=name), got=parsed.config.media_type)

@@ -131,8 +131,9 @@ class Upload:
             if not self.quirks.chunks or self.blob.size <= 1:  # of one byte "0-0" tells nothing
                 return False
             found = yield from self._where(session)
-            if found is None or found[1] < done:
-                return False
+            out_of_place = isinstance(answer, Answer) and answer.status == 416
+            if found is None or found[1] < done or (out_of_place and found[1] == done):
+                return False  # lost, or it does not mean what it says: "0-0" is nothing or one byte
             session, done = found
             if done == self.blob.size:
                 answer = yield from self._end(session)
@@ -155,8 +156,6 @@ class Upload:
             if _cut(answer) is not None:
                 return answer, session, done
             assert isinstance(answer, Answer)
-            if answer.status in (404, 416):
-                return Cut(f"HTTP {answer.status} to a chunk"), session, done
             if answer.status not in (202, 204):
                 return answer, session, done
             session, has = upload_address(answer, self.base), received(answer)
@@ -207,6 +206,6 @@ def _cut(answer: Answer | Cut) -> Cut | None:
     """The answer as a cut, when another try may help."""
     if isinstance(answer, Cut):
         return answer
-    if answer.status in RETRY_STATUS or answer.status == 404:
+    if answer.status in RETRY_STATUS or answer.status in (404, 416):  # a session lost, a chunk out of place
         return Cut(f"HTTP {answer.status}", answer.headers.get("retry-after"))
     return None
