@@ -6,6 +6,7 @@ One request and its answer is all that is known here; redirects, retries and res
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _AT_ONCE = 16  # connections kept to one host: four transfers, eight questions, and some room
+_PROXY_REFUSES = re.compile(r"\b407\b")
+"""In what http.client says of a tunnel; not in a port such as 40709."""
 _SHOWN_BODY = 1024  # bytes of an error's body that are read and told (THREATS R18)
 
 Body = bytes | Iterable[bytes | memoryview]
@@ -76,9 +79,10 @@ def cut_by(error: Exception) -> Cut:
     if isinstance(cause, failures.SSLError | ssl.SSLError):
         hints = [Text("the certificate is not trusted here: check this machine's clock and its certificates")]
         return Cut(reason, helps=False, hints=hints)
-    if isinstance(error, failures.ProxyError) or "407" in reason:
+    refused = _PROXY_REFUSES.search(reason) is not None
+    if isinstance(error, failures.ProxyError) or refused:
         hint = Text("check the proxy in HTTP_PROXY or HTTPS_PROXY, with its user and password")
-        return Cut(f"the proxy refuses: {reason}", helps="407" not in reason, hints=[hint])
+        return Cut(f"the proxy refuses: {reason}", helps=not refused, hints=[hint])
     if isinstance(cause, failures.ReadTimeoutError):
         return Cut("no byte came for too long")
     if isinstance(cause, failures.NameResolutionError):

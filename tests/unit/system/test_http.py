@@ -438,3 +438,13 @@ def test_many_threads_share_one_client(server: FaultServer) -> None:
     with ThreadPoolExecutor(8) as pool:
         bodies = list(pool.map(lambda url: client.get(url, limit=100_000), urls))
     assert bodies == [bytes([index]) * 100_000 for index in range(16)]
+
+
+def test_a_port_that_holds_407_is_no_refusing_proxy() -> None:
+    from urllib3.exceptions import ReadTimeoutError
+
+    from trainload.system.wire import cut_by
+
+    pool = "HTTPConnectionPool(host='127.0.0.1', port=40709)"
+    assert "proxy" not in cut_by(ReadTimeoutError(None, "/", f"{pool}: Read timed out.")).reason  # type: ignore[arg-type]
+    assert not cut_by(OSError("Tunnel connection failed: 407 Proxy Authentication Required")).helps
