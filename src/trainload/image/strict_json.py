@@ -20,10 +20,20 @@ class _RefusedError(ValueError):
 def parse_object(
     data: bytes, where: str, *, limit: int = DEFAULT.manifest, nesting: int = DEFAULT.nesting
 ) -> dict[str, object]:
-    """The JSON object in ``data``; ``where`` names it in errors.
+    """As :func:`parse_value`. Raises :class:`ImageError` also for anything but an object."""
+    value = parse_value(data, where, limit=limit, nesting=nesting)
+    if not isinstance(value, dict):
+        raise _refuse(where, type(value).__name__, "a JSON object")
+    return value
+
+
+def parse_value(
+    data: bytes, where: str, *, limit: int = DEFAULT.manifest, nesting: int = DEFAULT.nesting
+) -> object:
+    """The JSON value in ``data``; ``where`` names it in errors.
 
     Raises :class:`ImageError` for duplicate keys, NaN, a byte order mark, invalid UTF-8, numbers beyond 2^53,
-    lone surrogates, more than ``limit`` bytes, deeper than ``nesting``, or anything but an object.
+    lone surrogates, more than ``limit`` bytes or deeper than ``nesting``.
     """
     if len(data) > limit:
         raise _refuse(where, f"more than {limit} bytes", "a smaller document")
@@ -37,8 +47,6 @@ def parse_object(
         raise _refuse(where, "nesting too deep", f"at most {nesting} levels") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and ours
         raise _refuse(where, str(error), "I-JSON (RFC 7493)") from error
-    if not isinstance(value, dict):
-        raise _refuse(where, type(value).__name__, "a JSON object")
     return value
 
 

@@ -18,6 +18,8 @@ from trainload.limits import DEFAULT, Limits, MiB, accepting
 
 _INPUT = 1 << 16
 _OUTPUT = 1 << 18
+_MAGIC = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"\xfd7zXZ\x00": "xz"}
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # RFC 8878 § 3.1.2: a zstd stream may begin with such a frame
 
 
 class _Decoder(Protocol):
@@ -69,6 +71,33 @@ def _zstd() -> _Format:
 _FORMATS: dict[str, Callable[[], _Format]] = {"gz": _gzip, "xz": _xz, "zst": _zstd}
 
 
+def compression(head: bytes) -> str:
+    """What compresses a stream that begins with ``head`` (six bytes are enough); empty: nothing we know."""
+    if int.from_bytes(head[:4], "little") in _SKIPPABLE:
+        return "zst"
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def opened(stream: Readable, place: Place, *, limits: Limits = DEFAULT) -> Decompressed:
+    """``stream`` read through what compresses it, told by its first bytes; members may follow each other."""
+    head = stream.read(6)
+    return Decompressed(_Headed(head, stream), compression(head), place, members=True, limits=limits)
+
+
+class _Headed:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: Readable) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
 class Decompressed:
     """What ``stream`` holds, by ``read``. ``archive`` and ``inside`` name it in errors.
 
@@ -98,6 +127,16 @@ class Decompressed:
         self._given = 0
         self._rest = b""
 
+    @property
+    def taken(self) -> int:
+        """Bytes of the compressed stream read so far; up to 64 KiB ahead of what was given."""
+        return self._taken
+
+    @property
+    def given(self) -> int:
+        """Bytes that came out so far; up to 256 KiB ahead of what was read."""
+        return self._given
+
     def read(self, size: int, /) -> bytes:
         """Exactly ``size`` bytes unless the stream ends before."""
         parts: list[bytes] = []
@@ -115,7 +154,10 @@ class Decompressed:
 
     def _chunk(self) -> bytes:
         if self._decoder is None:
-            return self._stream.read(_OUTPUT)
+            chunk = self._stream.read(_OUTPUT)
+            self._taken += len(chunk)
+            self._given += len(chunk)
+            return chunk
         while True:
             if self._decoder.eof and not self._next_member():
                 return b""

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, Text
 from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, ImageIndex
 from trainload.image.parse import is_image_config, parse_config, parse_manifest
 from trainload.limits import DEFAULT
-from trainload.store.content import Content
 
 _DOCUMENTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+
+
+class Blobs(Protocol):
+    """Where documents are read from: the store, or what is on its way into it."""
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """A document of at most ``limit`` bytes, verified."""
+
+    def path(self, digest: Digest) -> Path:
+        """What names it in errors."""
 
 
 @dataclass(slots=True)
@@ -25,9 +36,11 @@ class Closure:
     """Layer blob → digest of its tar stream, and media type."""
     stacks: set[tuple[Digest, ...]] = field(default_factory=set)
     """The diff_ids of each image, base first."""
+    uneven: list[Digest] = field(default_factory=list)
+    """Manifests of images whose config does not list as many layers (R06)."""
 
 
-def reach(blobs: Content, roots: Iterable[Descriptor]) -> Closure:
+def reach(blobs: Blobs, roots: Iterable[Descriptor]) -> Closure:
     """The closure of ``roots``; layers need not be there, documents must.
 
     Raises :class:`MissingError`, :class:`DamagedError` or :class:`ImageError` for a document that cannot be read.
@@ -39,15 +52,16 @@ def reach(blobs: Content, roots: Iterable[Descriptor]) -> Closure:
     return found
 
 
-def _walk(blobs: Content, root: Descriptor, found: Closure) -> Iterator[Descriptor]:
-    level = [root]
+def _walk(blobs: Blobs, root: Descriptor, found: Closure) -> Iterator[Descriptor]:
+    """Level by level; a document that several refer to is read once a level: a bomb of them costs nothing."""
+    level = {root.digest: root}
     for _ in range(DEFAULT.index_depth):
         inner: list[Descriptor] = []
-        for descriptor in level:
+        for descriptor in level.values():
             yield descriptor
             if descriptor.media_type in _DOCUMENTS:
                 inner += _children(blobs, descriptor, found)
-        level = [child for child in inner if child.media_type in _DOCUMENTS]
+        level = {child.digest: child for child in inner if child.media_type in _DOCUMENTS}
         yield from (child for child in inner if child.media_type not in _DOCUMENTS)
         if not level:
             return
@@ -58,7 +72,7 @@ def _walk(blobs: Content, root: Descriptor, found: Closure) -> Iterator[Descript
     )
 
 
-def _children(blobs: Content, descriptor: Descriptor, found: Closure) -> tuple[Descriptor, ...]:
+def _children(blobs: Blobs, descriptor: Descriptor, found: Closure) -> tuple[Descriptor, ...]:
     where = str(blobs.path(descriptor.digest))
     data = blobs.read(descriptor.digest, DEFAULT.manifest)
     manifest = parse_manifest(data, where, digest=descriptor.digest, media_type=descriptor.media_type)
@@ -69,4 +83,6 @@ def _children(blobs: Content, descriptor: Descriptor, found: Closure) -> tuple[D
         found.stacks.add(config.diff_ids)
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
             found.diff_ids[layer.digest] = (diff_id, layer.media_type)
+        if len(manifest.layers) != len(config.diff_ids):
+            found.uneven.append(descriptor.digest)
     return (manifest.config, *manifest.layers)

@@ -192,6 +192,21 @@ class Ingest:
         self._waiting = bytearray()
         self._size = 0
 
+    def seal(self, want: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
+        """End the writing, with nothing committed yet; returns digest and number of bytes.
+
+        The file is closed, so that thousands can wait for the last of them: ``open`` reads what waits, ``commit``
+        commits it. Raises :class:`DamagedError` when it is not ``size`` bytes or not ``want``.
+        """
+        digest = self._finished(want, size)
+        self._close()
+        return digest, self._size
+
+    def open(self) -> BinaryIO:
+        """What was sealed, for reading; the caller closes it."""
+        with told(self._layout.home):
+            return os.fdopen(os.open(self._path, _READ), "rb")
+
     def commit(self, want: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
         """Put the bytes under their digest; returns it and their number.
 
@@ -199,14 +214,11 @@ class Ingest:
         Raises :class:`DamagedError` when they are not ``size`` bytes or not ``want``, :class:`StoreError` when the
         disk fails; then nothing is kept.
         """
-        self._flush()
-        digest = Digest("sha256", self._hash.hexdigest())
-        if size is not None and size != self._size:
-            raise _not_promised(f"{self._size:,} bytes", f"{size:,} bytes")
-        if want is not None and want != digest:
-            raise _not_promised(str(digest), str(want))
+        digest = self._finished(want, size)
         target = self._content.path(digest)
         with told(self._layout.home, need=self._expected):
+            if self._fd < 0:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             os.fchmod(self._fd, 0o444)
             os.utime(self._fd, ns=(SEALED, SEALED))
             if not _same(target, self._size):
@@ -226,6 +238,16 @@ class Ingest:
         self._close()
         self._waiting = bytearray()
         self._path.unlink(missing_ok=True)
+
+    def _finished(self, want: Digest | None, size: int | None) -> Digest:
+        """The digest of all that was written, which must be what was promised."""
+        self._flush()
+        digest = Digest("sha256", self._hash.hexdigest())
+        if size is not None and size != self._size:
+            raise _not_promised(f"{self._size:,} bytes", f"{size:,} bytes")
+        if want is not None and want != digest:
+            raise _not_promised(str(digest), str(want))
+        return digest
 
     def _flush(self) -> None:
         if self._waiting:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,14 +197,35 @@ class Store:
         """
         self.put(image.config_bytes)
         digest = self.put(image.manifest_bytes)
-        self._name(image.descriptor, references, (image.manifest.config, *image.manifest.layers))
+        self.commit_names([(image.descriptor, references)], (image.manifest.config, *image.manifest.layers))
         return digest
 
     def commit_index(self, index: ImageIndex, references: Iterable[str] = ()) -> Digest:
         """As :meth:`commit_image` for images of several platforms, which are stored already."""
         digest = self.put(index.raw)
-        self._name(index.descriptor, references, index.manifests)
+        self.commit_names([(index.descriptor, references)], index.manifests)
         return digest
+
+    def commit_names(self, named: Sequence[tuple[Descriptor, Iterable[str]]], needs: Iterable[Descriptor]) -> None:
+        """Give images that are stored already their names, all in one step; ``needs``: the blobs they are made of.
+
+        Raises :class:`MissingError` naming one that is not there; no name changes then.
+        """
+        session = self._session()
+
+        def change(old: Names) -> Names:
+            for descriptor, names in named:
+                old = old.add(descriptor, names)
+            return old
+
+        with against_gc(self.layout):
+            for need in needs:
+                if not self.has(need.digest, need.size):
+                    raise missing(need.digest, self.path(need.digest))
+                session.hold(need.digest)
+            with told(self.home):
+                sync_folder(self.layout.blobs)  # once for all blobs: a name is durable only after what it names
+            self.change_names(change)
 
     def tag(self, text: str, name: str) -> Digest:
         """Give the image that ``text`` means another name, which another image may lose."""
@@ -295,18 +316,6 @@ class Store:
         except TrainloadError as error:
             return Listed(entry.digest, known, None, error.text)
         return Listed(entry.digest, known, image, None)
-
-    def _name(self, descriptor: Descriptor, references: Iterable[str], needs: Iterable[Descriptor]) -> None:
-        session = self._session()
-        names = tuple(references)
-        with against_gc(self.layout):
-            for need in needs:
-                if not self.has(need.digest, need.size):
-                    raise missing(need.digest, self.path(need.digest))
-                session.hold(need.digest)
-            with told(self.home):
-                sync_folder(self.layout.blobs)  # once for all blobs: a name is durable only after what it names
-            self.change_names(lambda old: old.add(descriptor, names))
 
     def _session(self) -> Session:
         with self._guard:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from trainload.errors import Place, Text, TrainloadError
 
@@ -20,14 +23,28 @@ def replace(path: Path, data: bytes, mode: int | None = None) -> None:
 
     Raises :class:`FileError`; the old content is then untouched and nothing is left beside it.
     """
-    target = path.resolve()
+    with replacing(path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+    """As :func:`replace`, for content that comes piece by piece; what is no regular file is written to directly.
+
+    An error inside leaves ``path`` as it was. Raises :class:`FileError` for errors of the operating system.
+    """
     try:
+        target = path.resolve()
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as device:
+                yield device
+            return
         if mode is None:
             mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
@@ -37,7 +54,7 @@ def replace(path: Path, data: bytes, mode: int | None = None) -> None:
             raise
     except OSError as error:
         raise FileError(
-            Text("{file} could not be written", file=target.name),
+            Text("{file} could not be written", file=path.name),
             place=Place(str(path)),
             got=error.strerror or str(error),
         ) from error
