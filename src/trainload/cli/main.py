@@ -48,6 +48,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "Show an image's layers: what each holds and weighs."),
         "tag": ("tag", "Give an image another name."),
         "rmi": ("rmi", "Remove an image's name."),
+        "save": ("save", "Save images into one file, for Docker, Podman or another machine."),
+        "load": ("load", "Load images from one file."),
+        "export": ("export", "Write images in another form, such as an OCI layout."),
+        "import": ("import_", "Take images from another form into the store."),
         "gc": ("gc", "Remove what no image needs."),
         "verify": ("verify", "Check that the store is whole."),
     },
@@ -79,9 +83,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _TABLE:
             return None
-        command = importlib.import_module(f"trainload.cli.{_TABLE[cmd_name][0]}").command
-        assert isinstance(command, click.Command)
-        return adopted(command, started(ctx).catalogue)
+        return adopted(command_of(cmd_name), started(ctx).catalogue)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -98,6 +100,13 @@ class Verbs(click.Group):
                 formatter.write_dl([(verb, tr(text)) for verb, (_, text) in verbs.items()], col_max=12)
 
 
+def command_of(verb: str) -> click.Command:
+    """The command of a verb, as it is written."""
+    command = importlib.import_module(f"trainload.cli.{_TABLE[verb][0]}").command
+    assert isinstance(command, click.Command)
+    return command
+
+
 def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
     """``command`` with the global options and its help in the reader's language."""
     verb = copy.copy(command)
@@ -105,6 +114,8 @@ def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
     verb.help = catalogue.template(inspect.cleandoc(command.help or ""))
     verb.epilog = catalogue.template("Global options work here too: -C, -q, --json, --lang, --home.")
     verb.params = [_translated(param, catalogue) for param in [*command.params, *everywhere(hidden=True)]]
+    if isinstance(verb, click.Group):  # a verb with kinds, such as `export layout`
+        verb.commands = {name: adopted(kind, catalogue) for name, kind in verb.commands.items()}
     return verb
 
 

@@ -5,18 +5,18 @@ Of an index of several platforms not all need be there: other programs save the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainload.destinations.arrivals import Arrivals, Arriving
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, Text
 from trainload.events import Level, Reporter, Said
-from trainload.image.model import Descriptor, ImageIndex
+from trainload.image.model import Descriptor, ImageIndex, Manifest
 from trainload.image.parse import parse_manifest, select
 from trainload.limits import DEFAULT, Limits
 from trainload.platform import Platform
-from trainload.store.closure import reach
+from trainload.store.closure import DOCUMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def bring_in(
     """
     if wanted.names:
         arriving = renamed(arriving, wanted.names, arrivals.origin)
-    parts = [whole_part(arrivals, one, wanted.platform) for one in arriving]
+    parts = [whole_part(arrivals, one, wanted.platform) for one in joined(arriving)]
     arrivals.commit([part.arriving for part in parts], checked)
     for part in parts:
         if part.left is not None:
@@ -51,17 +51,27 @@ def bring_in(
     return [part.arriving for part in parts]
 
 
+def joined(arriving: Sequence[Arriving]) -> list[Arriving]:
+    """Each image once, with all its names."""
+    names: dict[Digest, list[str]] = {}
+    descriptors: dict[Digest, Descriptor] = {}
+    for one in arriving:
+        descriptors.setdefault(one.descriptor.digest, one.descriptor)
+        names.setdefault(one.descriptor.digest, []).extend(one.names)
+    return [Arriving(descriptors[digest], tuple(dict.fromkeys(known))) for digest, known in names.items()]
+
+
 def renamed(arriving: Sequence[Arriving], names: Sequence[str], origin: str) -> list[Arriving]:
     """The one image of ``arriving`` under ``names`` instead of its own. Raises :class:`ImageError` for several."""
-    distinct: Mapping[Digest, Descriptor] = {one.descriptor.digest: one.descriptor for one in arriving}
+    distinct = joined(arriving)
     if len(distinct) != 1:
-        known = sorted({name for one in arriving for name in one.names} or {str(digest) for digest in distinct})
+        known = [", ".join(one.names) or str(one.descriptor.digest) for one in distinct]
         raise ImageError(
             Text("a name was given, but there are {count} images", count=len(distinct)),
             place=Place(origin), got=", ".join(known),
             hints=[Text("leave the name out: the images keep their own, and `trainload tag` gives another")],
         )  # fmt: skip
-    return [Arriving(descriptor, tuple(names)) for descriptor in distinct.values()]
+    return [Arriving(distinct[0].descriptor, tuple(names))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +88,15 @@ def whole_part(arrivals: Arrivals, one: Arriving, platform: Platform | None) -> 
 
     Raises :class:`ImageError` when that image is not there.
     """
-    index = _index(arrivals, one.descriptor)
-    if index is None:
+    if one.descriptor.media_type not in DOCUMENTS:
+        return Part(one)
+    index = _read(arrivals, one.descriptor)
+    if not isinstance(index, ImageIndex):
         return Part(one)
     if platform is not None:
         return Part(Arriving(select(index, platform), one.names))
-    whole = [child for child in index.manifests if _is_whole(arrivals, child)]
+    known: dict[Digest, bool] = {}
+    whole = [child for child in index.manifests if _is_whole(arrivals, child, known)]
     if not whole or len(whole) == len(index.manifests):
         return Part(one)
     fitting = [child for child in whole if child.platform == Platform.host()] or whole
@@ -95,17 +108,18 @@ def whole_part(arrivals: Arrivals, one: Arriving, platform: Platform | None) -> 
     return Part(Arriving(fitting[0], one.names), text)
 
 
-def _index(arrivals: Arrivals, descriptor: Descriptor) -> ImageIndex | None:
+def _read(arrivals: Arrivals, descriptor: Descriptor) -> Manifest | ImageIndex:
     where = str(arrivals.path(descriptor.digest))
     data = arrivals.read(descriptor.digest, DEFAULT.manifest)
-    found = parse_manifest(data, where, digest=descriptor.digest, media_type=descriptor.media_type)
-    return found if isinstance(found, ImageIndex) else None
+    return parse_manifest(data, where, digest=descriptor.digest, media_type=descriptor.media_type)
 
 
-def _is_whole(arrivals: Arrivals, child: Descriptor) -> bool:
-    if not arrivals.has(child.digest):
-        return False
-    try:
-        return all(arrivals.has(digest) for digest in reach(arrivals, [child]).blobs)
-    except ImageError:
-        return False
+def _is_whole(arrivals: Arrivals, descriptor: Descriptor, known: dict[Digest, bool], depth: int = 1) -> bool:
+    """Whether everything below ``descriptor`` is there; each document is read once, however often it is named."""
+    if descriptor.digest not in known:
+        known[descriptor.digest] = arrivals.has(descriptor.digest)
+        if known[descriptor.digest] and descriptor.media_type in DOCUMENTS and depth < DEFAULT.index_depth:
+            found = _read(arrivals, descriptor)
+            below = found.manifests if isinstance(found, ImageIndex) else (found.config, *found.layers)
+            known[descriptor.digest] = all(_is_whole(arrivals, child, known, depth + 1) for child in below)
+    return known[descriptor.digest]

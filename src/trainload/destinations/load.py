@@ -41,6 +41,9 @@ def load(
 
 def _images(members: Members, arrivals: Arrivals) -> list[Arriving]:
     if INDEX_FILE in members and LAYOUT_FILE in members:
+        for link in members.links:
+            if link.startswith("blobs/"):
+                members.find(link)  # refused: what a blob is must lie at its name (L01)
         where = f"{members.archive}: {LAYOUT_FILE}"
         check_version(arrivals.read(members.find(LAYOUT_FILE)[0], DEFAULT.manifest), where)
         index = arrivals.read(members.find(INDEX_FILE)[0], DEFAULT.manifest)

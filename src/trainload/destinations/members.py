@@ -29,7 +29,7 @@ class Members:
     """Symbolic link → name it leads to, below the archive's root; empty for one that leads out."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self.files
+        return name in self.files or name in self.links
 
     def find(self, name: str, *, links: bool = False) -> tuple[Digest, int]:
         """The file called ``name``; with ``links``, also by way of links inside the archive.

@@ -97,7 +97,7 @@ def _docker_manifest(store: Store, leaving: Sequence[Leaving]) -> list[dict[str,
             continue
         key = manifest.config.digest
         reference = tagged(one.name) if one.name else None
-        tags.setdefault(key, []).extend([str(reference)] if reference else [])
+        tags.setdefault(key, []).extend([reference.full] if reference else [])
         entries[key] = {
             "Config": blob_name(key),
             "RepoTags": tags[key] or None,

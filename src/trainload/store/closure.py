@@ -13,7 +13,7 @@ from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST
 from trainload.image.parse import is_image_config, parse_config, parse_manifest
 from trainload.limits import DEFAULT
 
-_DOCUMENTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+DOCUMENTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 
 
 class Blobs(Protocol):
@@ -46,28 +46,29 @@ def reach(blobs: Blobs, roots: Iterable[Descriptor]) -> Closure:
     Raises :class:`MissingError`, :class:`DamagedError` or :class:`ImageError` for a document that cannot be read.
     """
     found = Closure()
-    for root in roots:
-        for descriptor in _walk(blobs, root, found):
-            found.blobs[descriptor.digest] = descriptor.size
+    for descriptor in _walk(blobs, roots, found):
+        found.blobs[descriptor.digest] = descriptor.size
     return found
 
 
-def _walk(blobs: Blobs, root: Descriptor, found: Closure) -> Iterator[Descriptor]:
+def _walk(blobs: Blobs, roots: Iterable[Descriptor], found: Closure) -> Iterator[Descriptor]:
     """Level by level; a document that several refer to is read once a level: a bomb of them costs nothing."""
-    level = {root.digest: root}
+    level = {root.digest: root for root in roots}
     for _ in range(DEFAULT.index_depth):
+        if not level:
+            return
         inner: list[Descriptor] = []
         for descriptor in level.values():
             yield descriptor
-            if descriptor.media_type in _DOCUMENTS:
+            if descriptor.media_type in DOCUMENTS:
                 inner += _children(blobs, descriptor, found)
-        level = {child.digest: child for child in inner if child.media_type in _DOCUMENTS}
-        yield from (child for child in inner if child.media_type not in _DOCUMENTS)
-        if not level:
-            return
+        level = {child.digest: child for child in inner if child.media_type in DOCUMENTS}
+        yield from (child for child in inner if child.media_type not in DOCUMENTS)
+    if not level:
+        return
     raise ImageError(  # R09
         Text("an index of images nests too deep"),
-        place=Place(str(blobs.path(root.digest))),
+        place=Place(str(blobs.path(next(iter(level))))),
         want=f"at most {DEFAULT.index_depth} levels",
     )
 

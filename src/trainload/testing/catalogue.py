@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parents[1]
 PO = SOURCE / "locale" / "zh_CN" / "LC_MESSAGES" / "trainload.po"
 MO = PO.with_suffix(".mo")
 
-_LABELLED = {"Began": 1, "Ended": 1}  # event → index of its label
+_LABELLED = {"Began": 1, "Ended": 1, "Task": 2}  # event → index of its label
 _TRANSLATING = frozenset({"Text", "template", "tr", "translate", "text", "label"})
 
 

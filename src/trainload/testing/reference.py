@@ -6,6 +6,8 @@ import ast
 import sys
 from pathlib import Path
 
+import click
+
 from trainload.project.keys import KEYS
 from trainload.project.kinds import shown
 from trainload.system.process import run
@@ -30,6 +32,14 @@ def verbs() -> list[str]:
     raise AssertionError("cli/main.py has no VERBS")
 
 
+def kinds(verb: str) -> list[str]:
+    """The commands below a verb such as ``export``."""
+    from trainload.cli.main import command_of
+
+    command = command_of(verb)
+    return list(command.commands) if isinstance(command, click.Group) else []
+
+
 def help_text(*words: str) -> str:
     """What ``trainload WORDS --help`` prints, in English, 80 cells wide, as on any machine."""
     return run([sys.executable, "-m", "trainload", *words, "--help"], env=ENGLISH).stdout.decode()
@@ -42,7 +52,9 @@ def command_line() -> str:
         "accepted before and after a verb.\n",
         _block("trainload"),
     ]
-    parts += [f"\n## trainload {verb}\n\n{_block('trainload', verb)}" for verb in verbs()]
+    for verb in verbs():
+        parts.append(f"\n## trainload {verb}\n\n{_block('trainload', verb)}")
+        parts += [f"\n### trainload {verb} {kind}\n\n{_block('trainload', verb, kind)}" for kind in kinds(verb)]
     return "\n".join(parts)
 
 

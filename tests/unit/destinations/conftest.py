@@ -1,4 +1,4 @@
-"""A misbehaving registry, a store, and an image that is known to both."""
+"""A misbehaving registry, a store, and an image that is known to both; two stores, one with an image."""
 
 from __future__ import annotations
 
@@ -57,3 +57,22 @@ def scene(tmp_path: Path, origin: Store) -> Iterator[Scene]:
         made.publish(registry.memory, made.image)
         yield made
         made.store.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "home")
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Store:
+    """Another store, made and empty."""
+    store = Store.open(tmp_path / "far")
+    with store.writing():
+        return store
+
+
+@pytest.fixture
+def image(store: Store) -> Image:
+    with store.writing():
+        return make(store, "digits", {"a": b"1"}, {"b": b"2" * 5000}, names=("digits", "team/digits:v1"))
