@@ -13,9 +13,9 @@ from trainload.events import How
 from trainload.platform import Platform
 
 
-@click.group("export", help="Write images in another form.")
+@click.group("export")
 def command() -> None:
-    """What follows names the form."""
+    """Write images in another form."""
 
 
 @command.command("layout", help="Write images into a folder, as an OCI image layout.")

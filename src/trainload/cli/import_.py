@@ -9,9 +9,9 @@ from trainload.cli.options import pass_world
 from trainload.cli.world import World
 
 
-@click.group("import", help="Take images from another form into the store.")
+@click.group("import")
 def command() -> None:
-    """What follows names the form."""
+    """Take images from another form into the store."""
 
 
 @command.command("layout", help="Take images from an OCI image layout, every digest kept.")
