@@ -2,15 +2,79 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 _PATIENCE = 20.0  # seconds for a server to listen
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+
+
+def needs(*programs: str) -> None:
+    """Skips the test where a program is not installed."""
+    missing = [program for program in programs if shutil.which(program, path=PATH) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def call(*argv: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
+    """What a program that must succeed prints."""
+    whole = {**ENV, **(env or {})}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=whole)
+    assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+@contextmanager
+def podman_of_our_own(folder: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Podman's command line with folders of its own, and its environment."""
+    needs("podman")
+    if os.geteuid() != 0:
+        pytest.skip("podman without root needs subuids")
+    runtime = "runc" if shutil.which("runc", path=PATH) else "crun"  # crun refuses hybrid cgroups
+    config = folder / "containers.conf"
+    config.write_text('[containers]\ndefault_ulimits = []\n[engine]\nevents_logger = "file"\n')
+    with tempfile.TemporaryDirectory(prefix="podman-") as short:  # podman: at most 50 characters
+        roots = ["--root", f"{short}/root", "--runroot", f"{short}/run", "--tmpdir", f"{short}/tmp"]
+        engine = ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", runtime]
+        yield ["podman", *roots, *engine], {"CONTAINERS_CONF": str(config)}
+
+
+@contextmanager
+def docker_daemon(base: Path) -> Iterator[str]:
+    """A Docker daemon of our own; the address of its socket."""
+    needs("dockerd", "docker")
+    if os.geteuid() != 0:
+        pytest.skip("dockerd needs root")
+    socket = f"unix://{base}/docker.sock"
+    argv = ["dockerd", "--bridge=none", "--iptables=false", "-H", socket, "--storage-driver", "vfs"]
+    argv += ["--data-root", f"{base}/data", "--exec-root", f"{base}/exec", "--pidfile", f"{base}/pid"]
+    with (base / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, env=ENV) as daemon:
+        try:
+            for _ in range(240):
+                info = ["docker", "-H", socket, "info"]
+                asked = subprocess.run(info, capture_output=True, env=ENV, check=False)
+                if asked.returncode == 0 or daemon.poll() is not None:
+                    break
+                time.sleep(0.25)
+            else:
+                daemon.terminate()
+            if daemon.poll() is not None:
+                pytest.skip(f"dockerd does not start here: {(base / 'log').read_text()[-1000:]}")
+            yield socket
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
 
 
 class DockerRegistry:

@@ -10,13 +10,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.peers import call, docker_daemon, needs, podman_of_our_own
 
 from trainload.image.assemble import assemble
 from trainload.image.model import LAYER_GZIP, Descriptor, Image, Layer
@@ -29,23 +27,6 @@ ME = Owner(1000, 1000)
 COMMAND = ("/bin/sh", "-c", "cat /workspace/link; id -u; echo $COLOUR; pwd")
 SAID = "hello from the layer\n1000\nblue\n/workspace\n"
 NAMES = ("digits", "registry.example:5000/team/digits:v1")
-
-
-def needs(*programs: str) -> None:
-    missing = [program for program in programs if shutil.which(program, path=PATH) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-
-
-PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
-
-
-def call(*argv: str, env: dict[str, str] | None = None, timeout: float = 120) -> str:
-    whole = {**ENV, **(env or {})}
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, env=whole)
-    assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
-    return done.stdout
 
 
 def make_layer(store: Store, fill: Callable[[LayerWriter], None]) -> Layer:
@@ -139,18 +120,10 @@ def test_umoci_unpacks_what_was_put_in(home: Path, image: Image, tmp_path: Path)
 
 @pytest.fixture
 def podman(tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Podman's command line with folders of its own, and its environment."""
-    needs("podman")
-    runtime = "runc" if shutil.which("runc", path=PATH) else "crun"  # crun refuses hybrid cgroups
-    config = tmp_path / "containers.conf"
-    config.write_text('[containers]\ndefault_ulimits = []\n[engine]\nevents_logger = "file"\n')
-    with tempfile.TemporaryDirectory(prefix="podman-") as short:  # podman: at most 50 characters
-        roots = ["--root", f"{short}/root", "--runroot", f"{short}/run", "--tmpdir", f"{short}/tmp"]
-        engine = ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", runtime]
-        yield ["podman", *roots, *engine], {"CONTAINERS_CONF": str(config)}
+    with podman_of_our_own(tmp_path) as podman:
+        yield podman
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="podman without root needs subuids")
 def test_podman_pulls_the_layout_keeps_every_digest_and_runs_it(
     home: Path, image: Image, podman: tuple[list[str], dict[str, str]]
 ) -> None:
@@ -165,30 +138,9 @@ def test_podman_pulls_the_layout_keeps_every_digest_and_runs_it(
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Docker daemon of our own; the address of its socket."""
-    needs("dockerd", "docker", "skopeo")
-    if os.geteuid() != 0:
-        pytest.skip("dockerd needs root")
-    base = tmp_path_factory.mktemp("docker")
-    socket = f"unix://{base}/docker.sock"
-    argv = ["dockerd", "--bridge=none", "--iptables=false", "-H", socket, "--storage-driver", "vfs"]
-    argv += ["--data-root", f"{base}/data", "--exec-root", f"{base}/exec", "--pidfile", f"{base}/pid"]
-    with (base / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, env=ENV) as daemon:
-        try:
-            for _ in range(120):
-                info = ["docker", "-H", socket, "info"]
-                asked = subprocess.run(info, capture_output=True, env=ENV, check=False)
-                if asked.returncode == 0 or daemon.poll() is not None:
-                    break
-                time.sleep(0.5)
-            else:
-                daemon.terminate()
-            if daemon.poll() is not None:
-                pytest.skip(f"dockerd does not start here: {(base / 'log').read_text()[-1000:]}")
-            yield socket
-        finally:
-            daemon.terminate()
-            daemon.wait(60)
+    needs("skopeo")
+    with docker_daemon(tmp_path_factory.mktemp("docker")) as socket:
+        yield socket
 
 
 def docker_has(socket: str, name: str, image: Image) -> None:

@@ -51,11 +51,11 @@ def command(
         )
     leaving = choose(world.store, images, Platform.parse(platform) if platform else None)
     _tell_tags(world, leaving)
-    cargo = pack(world.store, leaving)
+    archive = pack(leaving)
     label = "-" if to_stdout else Path(output or "").name
-    with Task(world.reporter, "save", label, How.MADE, cargo.size) as task, _sink(world, output) as file:
+    with Task(world.reporter, "save", label, How.MADE, archive.size) as task, _sink(world, output) as file:
         with compressed(compress or by_name(label), file) as sink:
-            write(world.store, cargo, sink, task.moved)
+            write(world.store, archive, sink, task.moved)
         file.flush()
     if not to_stdout:
         names = [one.name or str(one.descriptor.digest) for one in leaving]

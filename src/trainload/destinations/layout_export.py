@@ -40,7 +40,7 @@ def export_layout(
     ``moved`` is told the bytes so far. Raises :class:`ImageError` for a folder that holds something else,
     :class:`FileError` when it cannot be written; what was there is then as it was.
     """
-    blobs = blobs_of(store, leaving)
+    blobs = blobs_of(leaving)
     made: list[Path] = []
     try:
         for path in (*_absent(folder), folder / "blobs", folder / "blobs" / "sha256"):

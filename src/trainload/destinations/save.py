@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from trainload.destinations import docker_archive
-from trainload.destinations.departure import LAYOUT, Leaving, blobs_of, index_document, read_blob, runnable
+from trainload.destinations.departure import LAYOUT, Leaving, blobs_of, index_document, read_blob
 from trainload.destinations.layout import INDEX_FILE, LAYOUT_FILE, blob_name
 from trainload.destinations.naming import name_annotations, tagged
 from trainload.digest import Digest, canonical_json
@@ -24,7 +24,7 @@ _END = bytes(2 * BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
+class Archive:
     """What goes into one archive, in order."""
 
     documents: tuple[tuple[str, bytes], ...]
@@ -45,21 +45,18 @@ class Cargo:
         ]
 
 
-def pack(store: Store, leaving: Sequence[Leaving], omit: Collection[Digest] = ()) -> Cargo:
-    """What an archive of ``leaving`` holds; nothing is read but documents.
-
-    ``omit``: blobs that whoever reads it has already; it is then whole only there. Raises :class:`MissingError`.
-    """
-    blobs = blobs_of(store, leaving, omit)
+def pack(leaving: Sequence[Leaving], omit: Collection[Digest] = ()) -> Archive:
+    """What an archive of ``leaving`` holds. ``omit``: blobs that its reader has already; it is whole only there."""
+    blobs = blobs_of(leaving, omit)
     index = index_document([one.described(name_annotations(one.name)) for one in leaving])
     documents = [(LAYOUT_FILE, LAYOUT), (INDEX_FILE, canonical_json(index))]
-    docker = _docker_manifest(store, leaving)
+    docker = _docker_manifest(leaving)
     if docker:
         documents.append((docker_archive.FILE, canonical_json(docker)))
-    return Cargo(tuple(documents), tuple(blobs.items()))
+    return Archive(tuple(documents), tuple(blobs.items()))
 
 
-def write(store: Store, cargo: Cargo, sink: ByteSink, moved: Callable[[int], object] = lambda _: None) -> None:
+def write(store: Store, archive: Archive, sink: ByteSink, moved: Callable[[int], object] = lambda _: None) -> None:
     """Write the tar to ``sink``; ``moved`` is told the bytes so far.
 
     Raises :class:`DamagedError` for a blob that is not what its name says; then the tar has no end.
@@ -71,9 +68,9 @@ def write(store: Store, cargo: Cargo, sink: ByteSink, moved: Callable[[int], obj
         sink.write(data)
         done += len(data)
 
-    for name, data in cargo.documents:
+    for name, data in archive.documents:
         out(encode(_header(name, len(data))) + data + bytes(padding(len(data))))
-    for digest, size in cargo.blobs:
+    for digest, size in archive.blobs:
         out(encode(_header(blob_name(digest), size)))
         for chunk in read_blob(store, digest):
             out(chunk)
@@ -87,12 +84,12 @@ def _header(name: str, size: int) -> Header:
     return Header(name, Type.FILE, _MODE, size)
 
 
-def _docker_manifest(store: Store, leaving: Sequence[Leaving]) -> list[dict[str, object]]:
+def _docker_manifest(leaving: Sequence[Leaving]) -> list[dict[str, object]]:
     """``manifest.json``: one entry per image, with all its tags (moby image/tarexport)."""
     entries: dict[Digest, dict[str, object]] = {}
     tags: dict[Digest, list[str]] = {}
     for one in leaving:
-        manifest = runnable(store, one.descriptor)
+        manifest = one.runnable()
         if manifest is None:
             continue
         key = manifest.config.digest

@@ -25,9 +25,9 @@ from trainload.testing.verifier import snapshot, violations
 
 def saved(store: Store, *names: str, omit: Iterable[Digest] = (), platform: Platform | None = None) -> bytes:
     out = io.BytesIO()
-    cargo = pack(store, choose(store, names, platform), frozenset(omit))
-    write(store, cargo, out)
-    assert len(out.getvalue()) == cargo.size
+    archive = pack(choose(store, names, platform), frozenset(omit))
+    write(store, archive, out)
+    assert len(out.getvalue()) == archive.size
     return out.getvalue()
 
 

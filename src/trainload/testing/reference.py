@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
-
-import click
 
 from trainload.project.keys import KEYS
 from trainload.project.kinds import shown
@@ -33,11 +32,9 @@ def verbs() -> list[str]:
 
 
 def kinds(verb: str) -> list[str]:
-    """The commands below a verb such as ``export``."""
-    from trainload.cli.main import command_of
-
-    command = command_of(verb)
-    return list(command.commands) if isinstance(command, click.Group) else []
+    """The commands below a verb such as ``export``, as its help lists them."""
+    listed = re.search(r"^Commands:\n((?:  \S.*\n?|   .*\n?)+)", help_text(verb), re.MULTILINE)
+    return re.findall(r"^  (\S+)", listed[1], re.MULTILINE) if listed else []
 
 
 def help_text(*words: str) -> str:

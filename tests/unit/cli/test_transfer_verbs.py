@@ -14,6 +14,7 @@ import pytest
 
 from trainload.cli.main import run
 from trainload.image.model import Image
+from trainload.store.content import SEALED
 from trainload.store.store import Store
 from trainload.testing.images import make
 from trainload.testing.verifier import snapshot
@@ -110,6 +111,7 @@ def test_a_save_that_fails_leaves_the_old_file(shell: Shell, image: Image) -> No
     path = Store.open(shell.home).path(image.manifest.layers[1].digest)
     path.chmod(0o644)
     path.write_bytes(b"x" * path.stat().st_size)
+    os.utime(path, ns=(SEALED, SEALED))
     assert shell("save", "digits:v1", "-o", "x.tar") == 1
     assert "is damaged" in shell.err
     assert (shell.folder / "x.tar").read_bytes() == b"the backup of last week"
