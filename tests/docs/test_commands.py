@@ -18,6 +18,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 PAGES = [
     "docs/tutorial/first-image.md",
+    "docs/guides/moving-images.md",
     "docs/guides/debugging.md",
     "docs/guides/secrets.md",
     "docs/guides/pytorch.md",
