@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PIECE = 1 << 18
 """Bytes given to the socket at once; its time limit holds for one piece, so 9 kB/s still get through."""
+_PROOFS = 2
+"""How often a 401 is answered: with what we have, and renewed once (THREATS R15)."""
 _PAGE = DEFAULT.manifest
 
 
@@ -110,11 +112,14 @@ class Session:
             raise unreachable(self.endpoint.base, cut) from cut
 
     def _once(self, request: Request, open_blob: Callable[[], BinaryIO] | None, limit: int) -> Answer:
-        """One exchange, and a second one when the first was not authorized. Raises :class:`Cut`."""
-        proof = self._proof(request)
-        answer = self._exchange(request, proof, open_blob, limit)
-        if answer.status == 401 and self.authority.challenged(self.endpoint, answer, request.scopes, proof):
-            answer = self._exchange(request, self._proof(request), open_blob, limit)
+        """One exchange, and further ones when it was not authorized. Raises :class:`Cut`."""
+        for left in range(_PROOFS, -1, -1):
+            proof = self._proof(request)
+            answer = self._exchange(request, proof, open_blob, limit)
+            if answer.status != 401 or not left:
+                break
+            if not self.authority.challenged(self.endpoint, answer, request.scopes, proof):
+                break
         if answer.status in RETRY_STATUS and open_blob is None:
             raise Cut(_short(answer), answer.headers.get("retry-after"))
         return answer
@@ -133,13 +138,13 @@ class Session:
 
     def _stream(self, request: Request, rest: Mapping[str, str]) -> BaseHTTPResponse:
         """An answer whose body is a file. Raises :class:`RefusedError` for an error that no further try mends."""
-        for last in (False, True):
+        for left in range(_PROOFS, -1, -1):
             proof = self._proof(request)
             url, response = self._follow(request, proof, rest, None)
             if response.status in (200, 206, 416) or response.status in RETRY_STATUS:
                 return response
             answer = whole(url, response, request.method, DEFAULT.error_body)
-            if last or answer.status != 401:
+            if answer.status != 401 or not left:
                 break
             if not self.authority.challenged(self.endpoint, answer, request.scopes, proof):
                 break

@@ -184,6 +184,9 @@ def _tls(ca_file: str | None, trust: Trust) -> dict[str, Any]:
 
     context = create_urllib3_context()
     if not trust.verify:
+        import urllib3
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user named this server
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return {"ssl_context": context, "cert_reqs": "CERT_NONE", "assert_hostname": False}
