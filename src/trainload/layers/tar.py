@@ -11,6 +11,8 @@ BLOCK = 512
 _LARGEST_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1
 _LARGEST_ID = 8**7 - 1
 _NAME, _PREFIX, _LINK = 100, 155, 100
+_MAGIC = b"ustar\x0000"
+_FIXED_SUM = sum(_MAGIC) + 8 * ord(" ")
 _NOT_NAMES = frozenset({"", ".", ".."})
 
 
@@ -110,13 +112,14 @@ def _split(raw: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _block(prefix: bytes, name: bytes, fields: bytes, typeflag: bytes, link: bytes) -> bytes:
-    block = b"".join(
+    # the checksum's own field counts as blanks; zeros add nothing, so only what is written is added up
+    checksum = _FIXED_SUM + sum(name) + sum(fields) + typeflag[0] + sum(link) + sum(prefix)
+    return b"".join(
         (
-            name.ljust(100, b"\0"), fields, b"        ", typeflag, link.ljust(100, b"\0"), b"ustar\x0000",
+            name.ljust(100, b"\0"), fields, b"%06o\0 " % checksum, typeflag, link.ljust(100, b"\0"), _MAGIC,
             bytes(80), prefix.ljust(167, b"\0"),
         )
     )  # fmt: skip
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
 def _pax(records: list[tuple[bytes, bytes]], mtime: int) -> bytes:

@@ -122,16 +122,17 @@ class LayerWriter:
         if not promise.size:
             return
         self._flush()
-        self._write(deflate.MEMBER)
+        self._drain(0)
+        self._append(deflate.MEMBER)
         held = b""
         for chunk in chunks:
             if held:
-                self._write(held)
+                self._append(held)
                 self._tar.deflated(promise, held, last=False)
             held = chunk
-        self._write(held)
+        self._append(held)
         self._tar.deflated(promise, held, last=True)
-        self._write(deflate.trailer(promise.crc32, promise.size))
+        self._append(deflate.trailer(promise.crc32, promise.size))
         self._unpacked += promise.size
         self._plain(bytes(padding(promise.size)))
 
@@ -180,13 +181,13 @@ class LayerWriter:
         elif plain:
             self._drain(0)
             self._tar.plain(plain)
-            self._write(deflate.fixed(plain))
+            self._append(deflate.fixed(plain))
         self._content = False
 
     def _compress(self, plain: bytes) -> None:
         self._tar.plain(plain)
         if len(plain) < CHUNK and not self._compressing:
-            self._write(deflate.compress(plain))
+            self._append(deflate.compress(plain))
             return
         workers = min(os.cpu_count() or 1, 8)
         self._pool = self._pool or ThreadPoolExecutor(workers, thread_name_prefix="trainload-deflate")
@@ -196,10 +197,6 @@ class LayerWriter:
     def _drain(self, most: int) -> None:
         while len(self._compressing) > most:
             self._append(self._compressing.popleft().result())
-
-    def _write(self, data: bytes) -> None:
-        self._drain(0)
-        self._append(data)
 
     def _append(self, data: bytes) -> None:
         self._out.append(data)
