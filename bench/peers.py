@@ -1,0 +1,78 @@
+"""Peers that the bench starts for itself, each with folders of its own, and ends again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def missing(*programs: str) -> str:
+    """Why a comparison cannot be made here; empty when it can."""
+    absent = [program for program in programs if shutil.which(program, path=PATH) is None]
+    if absent:
+        return f"not measured: {', '.join(absent)} missing"
+    return "" if os.geteuid() == 0 else "not measured: no root"
+
+
+def run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "PATH": PATH})
+
+
+@contextmanager
+def started(argv: list[str], log: Path) -> Iterator[None]:
+    """A server that is ended at the end."""
+    with log.open("wb") as out:
+        child = subprocess.Popen(argv, stdout=out, stderr=out, env={**os.environ, "PATH": PATH})
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+@contextmanager
+def registry(scratch: Path) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    config = scratch / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {scratch}/registry}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with started(["docker-registry", "serve", str(config)], scratch / "registry.log"):
+        wait(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+        yield port
+
+
+@contextmanager
+def docker(folder: Path) -> Iterator[str]:
+    """A Docker engine of its own, with its own folders and no network of containers."""
+    folder.mkdir()
+    host = f"unix://{folder}/docker.sock"
+    argv = ["dockerd", "-H", host, "--bridge=none", "--iptables=false", "--data-root", str(folder / "data"),
+            "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]  # fmt: skip
+    with started(argv, folder / "log"):
+        wait(lambda: run("docker", "-H", host, "version"))
+        yield host
+
+
+def wait(ready: Callable[[], object]) -> None:
+    """Until ``ready`` no longer fails, 30 s at most."""
+    for attempt in range(150):
+        try:
+            ready()
+        except (OSError, subprocess.CalledProcessError):
+            if attempt == 149:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -1,0 +1,149 @@
+"""Pushing and pulling the torch image: seconds and bytes, against Docker and skopeo with one registry on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.measure import Figure, best, timed, touch_memory
+from bench.peers import docker, missing, registry, run
+from bench.project import Bench
+
+_TIMES = 3
+_SMALL = "tabulate"
+"""A small dependency of nothing here."""
+_SMALL_WHEEL = 40_000
+"""About its size, in bytes; far below what may come on top."""
+_PIECE = 1 << 20
+
+
+@dataclass(slots=True)
+class Counted:
+    """A way to a server that counts the bytes that pass, both directions together."""
+
+    port: int = 0
+    moved: int = 0
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def relay(self, here: socket.socket, there: socket.socket) -> None:
+        try:
+            while data := here.recv(_PIECE):
+                with self._guard:
+                    self.moved += len(data)
+                there.sendall(data)
+            there.shutdown(socket.SHUT_WR)
+        except OSError:
+            here.close()
+            there.close()
+
+
+@contextmanager
+def counted(port: int) -> Iterator[Counted]:
+    """A port of its own in front of ``port``, on which what passes is counted."""
+    way = Counted()
+
+    def accept(server: socket.socket) -> None:
+        while True:
+            try:
+                here, _ = server.accept()
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", port))
+            for pair in ((here, there), (there, here)):
+                threading.Thread(target=way.relay, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        way.port = server.getsockname()[1]
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+        yield way
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    """``bench`` is built already; needs root and the peers."""
+    name = bench.folder.name
+    reason = missing("dockerd", "docker", "docker-registry", "skopeo")
+    if reason:
+        yield Figure(f"{name}: push and pull", float("nan"), "s", note=reason)
+        return
+    scratch = bench.folder.parent / "registry-bench"
+    scratch.mkdir()
+    with registry(scratch) as port, counted(port) as way:
+        yield from _pushes(bench, way)
+        yield from _second_machine(bench, way, scratch)
+        yield from _pulls(bench, port, scratch)
+
+
+def _pushes(bench: Bench, way: Counted) -> Iterator[Figure]:
+    name, address = bench.folder.name, f"127.0.0.1:{way.port}/{bench.folder.name}"
+    yield Figure(f"{name}: first push", bench.run("push", f"{address}:one")[0], "s")
+
+    def edited() -> tuple[float, int]:
+        bench.edit()
+        way.moved = 0
+        seconds = bench.run("build")[0] + bench.run("push", f"{address}:two")[0]
+        return seconds, way.moved
+
+    trials = [edited() for _ in range(_TIMES)]
+    yield Figure(f"{name}: build and push after an edit of one line", min(seconds for seconds, _ in trials), "s", 0.7)
+    code = sum(file.stat().st_size for file in bench.folder.iterdir() if file.is_file())
+    sent = max(size for _, size in trials) / 1000
+    yield Figure(f"{name}: what moves then", sent, "kB", code / 1000 + 20, note="all traffic, both directions")
+    requirements = bench.folder / "requirements.txt"
+    requirements.write_text(requirements.read_text() + f"{_SMALL}\n")
+    bench.run("build")
+    way.moved = 0
+    seconds = bench.run("push", f"{address}:three")[0]
+    together = _largest_shared(bench) + _SMALL_WHEEL
+    yield Figure(f"{name}: push after a small package more", seconds, "s")
+    yield Figure(f"{name}: what moves then", way.moved / 1000, "kB", _SMALL_WHEEL / 1000 + 100, note=f"{together} B")
+
+
+def _largest_shared(bench: Bench) -> int:
+    return 0
+
+
+def _second_machine(bench: Bench, way: Counted, scratch: Path) -> Iterator[Figure]:
+    """An empty store beside a registry that has the layers."""
+    name, address = bench.folder.name, f"127.0.0.1:{way.port}/{bench.folder.name}"
+    other = replace(bench, environ={**bench.environ, "TRAINLOAD_HOME": str(scratch / "other-store")})
+    way.moved = 0
+    seconds = other.run("build", "--push", f"{address}:four")[0]
+    yield Figure(f"{name}: build --push with an empty store", seconds, "s", 3.0)
+    yield Figure(f"{name}: what moves then", way.moved / 1000, "kB", 200)
+
+
+def _pulls(bench: Bench, port: int, scratch: Path) -> Iterator[Figure]:
+    name, address = bench.folder.name, f"127.0.0.1:{port}/{bench.folder.name}:one"
+
+    def ours(attempt: int) -> float:
+        home = {**bench.environ, "TRAINLOAD_HOME": str(scratch / f"pulled-{attempt}")}
+        return _fresh(lambda: replace(bench, environ=home).run("-q", "pull", address)[0])
+
+    def skopeo(attempt: int) -> float:
+        target = f"oci:{scratch}/skopeo-{attempt}:image"
+        words = ("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{address}", target)
+        return _fresh(lambda: timed(lambda: run(*words)))
+
+    def engine(attempt: int) -> float:
+        with docker(scratch / f"docker-{attempt}") as host:
+            return _fresh(lambda: timed(lambda: run("docker", "-H", host, "pull", "-q", address)))
+
+    times = {what: min(pull(n) for n in range(_TIMES)) for what, pull in
+             (("trainload", ours), ("skopeo copy", skopeo), ("docker", engine))}  # fmt: skip
+    yield Figure(f"{name}: trainload pull", times["trainload"], "s")
+    for peer in ("skopeo copy", "docker"):
+        yield Figure(f"{name}: {peer}", times[peer], "s")
+        ratio = times[peer] / times["trainload"]
+        yield Figure(f"{name}: times faster than that", ratio, "×", 1.0, at_least=True)
+
+
+def _fresh(work: Callable[[], float]) -> float:
+    touch_memory(1 << 30)
+    return work()
