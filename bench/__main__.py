@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python bench` puts only this folder on the path
 
-from bench import project, splice, unpacking
+from bench import project, registry, splice, unpacking
 from bench.measure import Figure
 
-PARTS = ("help", "splice", "digits", "tiny-gpt")
+PARTS = ("help", "splice", "digits", "tiny-gpt", "registry")
 
 
 def figures(only: str | None, scratch: Path) -> Iterator[Figure]:
@@ -37,6 +37,10 @@ def figures(only: str | None, scratch: Path) -> Iterator[Figure]:
         bench = project.example("tiny-gpt", scratch, ("--steps", "1", "--sample", "1"))
         yield from project.figures(bench)
         yield from unpacking.figures(bench)
+    if only in (None, "registry"):
+        bench = project.example("tiny-gpt", scratch / "registry-example", ("--steps", "1", "--sample", "1"))
+        bench.run("build")
+        yield from registry.figures(bench)
 
 
 def main() -> int:

@@ -1,25 +1,21 @@
-"""Pushing and pulling the torch image: seconds and bytes, against Docker and skopeo with one registry on this machine."""
+"""Pushing and pulling the torch image: seconds and bytes, beside Docker and skopeo with one registry here."""
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.measure import Figure, best, timed, touch_memory
+from bench.measure import Figure, timed, touch_memory
 from bench.peers import docker, missing, registry, run
 from bench.project import Bench
 
 _TIMES = 3
-_SMALL = "tabulate"
-"""A small dependency of nothing here."""
-_SMALL_WHEEL = 40_000
-"""About its size, in bytes; far below what may come on top."""
+_SMALL, _SMALL_WHEEL = "tabulate", 40
+"""A small dependency that nothing here has, and about the kB of its wheel."""
 _PIECE = 1 << 20
 
 
@@ -91,22 +87,19 @@ def _pushes(bench: Bench, way: Counted) -> Iterator[Figure]:
         return seconds, way.moved
 
     trials = [edited() for _ in range(_TIMES)]
-    yield Figure(f"{name}: build and push after an edit of one line", min(seconds for seconds, _ in trials), "s", 0.7)
+    yield Figure(
+        f"{name}: build and push after an edit of one line", min(seconds for seconds, _ in trials), "s", 0.7
+    )
     code = sum(file.stat().st_size for file in bench.folder.iterdir() if file.is_file())
     sent = max(size for _, size in trials) / 1000
-    yield Figure(f"{name}: what moves then", sent, "kB", code / 1000 + 20, note="all traffic, both directions")
+    yield Figure(f"{name}: what moves then", sent, "kB", code / 1000 + 20, note="all traffic")
     requirements = bench.folder / "requirements.txt"
     requirements.write_text(requirements.read_text() + f"{_SMALL}\n")
     bench.run("build")
     way.moved = 0
     seconds = bench.run("push", f"{address}:three")[0]
-    together = _largest_shared(bench) + _SMALL_WHEEL
     yield Figure(f"{name}: push after a small package more", seconds, "s")
-    yield Figure(f"{name}: what moves then", way.moved / 1000, "kB", _SMALL_WHEEL / 1000 + 100, note=f"{together} B")
-
-
-def _largest_shared(bench: Bench) -> int:
-    return 0
+    yield Figure(f"{name}: what moves then", way.moved / 1000, "kB", _SMALL_WHEEL + 100, note="all traffic")
 
 
 def _second_machine(bench: Bench, way: Counted, scratch: Path) -> Iterator[Figure]:

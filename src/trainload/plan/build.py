@@ -21,7 +21,7 @@ from trainload.plan.model import (
     UserRecipe,
     WheelsRecipe,
 )
-from trainload.plan.order import OWN_LAYER, group
+from trainload.plan.order import OWN_LAYER, Grouping, group
 from trainload.plan.sources import build_recipe
 from trainload.platform import Platform
 from trainload.project.keys import Configure
@@ -29,6 +29,9 @@ from trainload.project.model import Project
 
 DEFAULT_USER = 1000
 """The user every composed base knows."""
+
+_NAMED = 3
+"""Packages of a shared layer that its title names."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -142,20 +145,33 @@ def _package_layers(lock: Lock, platform: Platform, packages: Sequence[PythonFil
             f"{package.name} {package.version}",
             placed([package]),
             package.file.size,
-            Text("{megabytes} MB or more: a layer of its own", megabytes=OWN_LAYER // 1_000_000),
+            Text("{kilobytes} kB or more: a layer of its own", kilobytes=_least(package, grouping) // 1000),
         )
         for package in grouping.own
     )
-    if not grouping.together:
-        return own
-    small = PlannedLayer(
-        Kind.SMALL,
-        _counted(len(grouping.together), "package"),
-        placed(grouping.together),
-        sum(package.file.size or 0 for package in grouping.together),
-        Text("smaller packages share a layer"),
+    shared = tuple(
+        PlannedLayer(
+            Kind.SMALL,
+            _names(files),
+            placed(files),
+            sum(package.file.size or 0 for package in files),
+            Text("smaller packages share layers"),
+        )
+        for files in grouping.together
     )
-    return *own, small
+    return *own, *shared
+
+
+def _least(package: PythonFile, grouping: Grouping) -> int:
+    return OWN_LAYER if (package.file.size or 0) >= OWN_LAYER else grouping.grain
+
+
+def _names(packages: Sequence[PythonFile]) -> str:
+    """For an image's history: ``filelock 3.20.0``, ``jinja2, markupsafe``, ``a, b, c and 4 more``."""
+    if len(packages) == 1:
+        return f"{packages[0].name} {packages[0].version}"
+    names = ", ".join(package.name for package in packages[:_NAMED])
+    return names if len(packages) <= _NAMED else f"{names} and {len(packages) - _NAMED} more"
 
 
 def _bytecode_layer(project: Project, lock: Lock) -> tuple[PlannedLayer, ...]:

@@ -1,44 +1,80 @@
-"""Which packages get a layer of their own, and the order of the layers.
+"""Which packages share a layer, and the order of the layers.
 
 Engines share *prefixes* of layers, so the order is canonical and global: what changes rarely and weighs much
-comes first, in the same order in every project. Whether a package has its own layer depends on that package
-alone (a fixed size), so the answer is the same in every project (docs/adr/0006).
+comes first, in the same order in every project. A large package has its own layer whatever stands beside it;
+small ones share layers that are cut so that one package more moves little besides itself (docs/adr/0019).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trainload.lock.model import PythonFile
 
 OWN_LAYER = 4_000_000
-"""Bytes of a wheel from which it has its own layer: below, the per-layer cost of engines and registries (a request,
-a mount, some 50 ms) outweighs what sharing saves."""
+"""Bytes of a wheel from which it has its own layer in every project."""
 
-OWN_LAYERS = 60
-"""Most packages with a layer of their own. moby: maxLayerDepth = 125, and a base may bring some fifty."""
+LAYERS = 60
+"""Most layers of packages. moby: maxLayerDepth = 125, and a base may bring some fifty."""
+
+GRAINS = tuple(64_000 << step for step in range(7))
+"""Bytes that small packages may share a layer up to: the first with which all layers are within their number.
+
+Of 64 kB, a change of one package moves at most that much of others; a request and a mount cost about as much.
+"""
 
 _BEFORE_ALL = ("nvidia-",)
 _THEN = ("torch", "triton", "pytorch-triton", "pytorch-triton-rocm")
+_NAME_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How packages fall into layers; both in canonical order."""
+    """How packages fall into layers, in canonical order: the large, the alone, then each group."""
 
     own: tuple[PythonFile, ...]
-    together: tuple[PythonFile, ...]
+    """At least :data:`OWN_LAYER`, or ``grain``: one layer each."""
+    together: tuple[tuple[PythonFile, ...], ...]
+    """One layer each, by name inside."""
+    grain: int
+    """Bytes of a small package from which it is alone; 0: there are too many, and all small ones share a layer."""
 
 
 def group(files: Sequence[PythonFile]) -> Grouping:
-    """Packages with a layer of their own, and those that share one; an unknown size counts as small."""
-    large = sorted((f for f in files if (f.file.size or 0) >= OWN_LAYER), key=_rank)
-    if len(large) > OWN_LAYERS:
-        heaviest = sorted(large, key=lambda f: (-(f.file.size or 0), f.name))[:OWN_LAYERS]
-        large = sorted(heaviest, key=_rank)
-    own = set(large)
-    return Grouping(tuple(large), tuple(sorted((f for f in files if f not in own), key=lambda f: f.name)))
+    """The layers of ``files``; a package of unknown size counts as one of no bytes.
+
+    With another package added, what changes is its own layer, or one group of at most ``grain`` bytes, which may
+    fall apart; only where the number of layers would pass :data:`LAYERS` the small ones are all cut anew.
+    """
+    heaviest = sorted(files, key=lambda file: (-(file.file.size or 0), file.name))
+    large = [file for file in heaviest if (file.file.size or 0) >= OWN_LAYER][: LAYERS - 1]
+    known = set(large)
+    small = sorted((file for file in files if file not in known), key=lambda file: file.name)
+    for grain in GRAINS:
+        alone = [file for file in small if (file.file.size or 0) >= grain]
+        groups = tuple(_cut([file for file in small if (file.file.size or 0) < grain], grain))
+        if len(large) + len(alone) + len(groups) <= LAYERS:
+            return Grouping((*sorted(large, key=_rank), *alone), groups, grain)
+    return Grouping(tuple(sorted(large, key=_rank)), (tuple(small),), 0)
+
+
+def _cut(files: Sequence[PythonFile], most: int, depth: int = 0) -> Iterator[tuple[PythonFile, ...]]:
+    """Groups of at most ``most`` bytes: halved by the bits of a hash of the name, so that each knows its place
+    whatever else is there (extendible hashing).
+    """
+    if not files:
+        return
+    if len(files) == 1 or depth == _NAME_BITS or sum(file.file.size or 0 for file in files) <= most:
+        yield tuple(files)
+        return
+    for bit in (0, 1):
+        yield from _cut([file for file in files if _bit(file.name, depth) == bit], most, depth + 1)
+
+
+def _bit(name: str, depth: int) -> int:
+    return hashlib.sha256(name.encode()).digest()[depth // 8] >> (7 - depth % 8) & 1
 
 
 def _rank(file: PythonFile) -> tuple[int, str]:

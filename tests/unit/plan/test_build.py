@@ -11,7 +11,7 @@ from trainload.lock.model import ArchivePath, File, Found, ImageBase, Standalone
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.diff import BuiltLayer, Change, compare
 from trainload.plan.model import BaseRecipe, ConfiguredRecipe, Kind, Plan, WheelsRecipe, recipe_key
-from trainload.plan.order import OWN_LAYER, OWN_LAYERS, group
+from trainload.plan.order import GRAINS, LAYERS, OWN_LAYER, Grouping, group
 from trainload.plan.show import as_data
 from trainload.platform import Platform
 from trainload.testing import values
@@ -38,24 +38,35 @@ def test_layers_stand_in_the_canonical_order() -> None:
         (Kind.PACKAGE, "nvidia-cublas 1.0"),
         (Kind.PACKAGE, "torch 2.13.0+cpu"),
         (Kind.PACKAGE, "numpy 1.0"),
-        (Kind.SMALL, "2 packages"),
+        (Kind.SMALL, "attrs, click"),
         (Kind.CODE, "code, 3 files"),
     ]
 
 
 def test_a_package_has_its_own_layer_from_the_threshold_on_whatever_stands_beside_it() -> None:
     at, below = values.wheel("at", size=OWN_LAYER), values.wheel("below", size=OWN_LAYER - 1)
-    unknown = values.wheel("unknown", size=None)
-    grouped = group([unknown, below, at])
-    assert grouped.own == (at,)
-    assert grouped.together == (below, unknown)
+    crowd = [values.wheel(f"p{n:03}", size=OWN_LAYER - 1) for n in range(LAYERS)]
+    assert group([below, at]).own == (at, below)
+    assert group([*crowd, below, at]) == Grouping((at,), ((below, *crowd),), 0)
 
 
 def test_more_large_packages_than_the_budget_share_the_layer_of_the_small_ones() -> None:
-    files = [values.wheel(f"p{n:03}", size=OWN_LAYER + n) for n in range(OWN_LAYERS + 5)]
+    files = [values.wheel(f"p{n:03}", size=OWN_LAYER + n) for n in range(LAYERS + 5)]
     grouped = group(files)
-    assert len(grouped.own) == OWN_LAYERS
-    assert [file.name for file in grouped.together] == [f"p{n:03}" for n in range(5)]
+    assert len(grouped.own) == LAYERS - 1
+    assert [[file.name for file in one] for one in grouped.together] == [[f"p{n:03}" for n in range(6)]]
+
+
+def test_a_small_package_is_alone_from_the_grain_on_and_tiny_ones_share() -> None:
+    tiny = [values.wheel(name, size=20_000) for name in ("b", "a", "c")]
+    unknown, small = values.wheel("unknown", size=None), values.wheel("small", size=GRAINS[0])
+    assert group([*tiny, small, unknown]) == Grouping((small,), ((tiny[1], tiny[0], tiny[2], unknown),), GRAINS[0])
+
+
+def test_with_many_small_packages_the_grain_grows_until_the_layers_are_within_their_number() -> None:
+    grouped = group([values.wheel(f"p{n:03}", size=300_000) for n in range(200)])
+    assert GRAINS[0] < grouped.grain < OWN_LAYER
+    assert LAYERS // 3 < len(grouped.own) + len(grouped.together) <= LAYERS
 
 
 def test_the_order_of_the_packages_given_does_not_matter() -> None:
