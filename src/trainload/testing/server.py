@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,20 @@ class Request:
     """Names in lower case."""
 
 
+class LoopbackServer(ThreadingHTTPServer):
+    """A server on a free port whose clients may go away at any time without a word about it."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that had enough is no news; everything else is told as usual."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class FaultServer:
     """Serves :class:`Reply` values by path; each path has a list of them, and the last one stays.
 
@@ -58,8 +73,7 @@ class FaultServer:
         self.requests: list[Request] = []
         self._guard = threading.Lock()
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(_handler(self))
         self._scheme = "http" if certificate is None else "https"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from trainload.resolve.indexes import Services
 from trainload.system.http import Http, Retry
 from trainload.system.process import run
 from trainload.testing.archive import NOW, Archive, Key, Publication, base, stanza
+from trainload.testing.server import LoopbackServer
 
 MAIN = Pocket("debian", "bookworm")
 IN_RELEASE = "debian/dists/bookworm/InRelease"
@@ -44,7 +45,7 @@ class Server:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Mapping[str, bytes]], Server]]:
-    running: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+    running: list[tuple[LoopbackServer, threading.Thread]] = []
 
     def start(files: Mapping[str, bytes]) -> Server:
         server = Server(files)
@@ -69,8 +70,7 @@ def serve() -> Iterator[Callable[[Mapping[str, bytes]], Server]]:
             def log_message(self, format: str, *arguments: object) -> None:
                 """Quiet."""
 
-        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        http.daemon_threads = True
+        http = LoopbackServer(Handler)
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         running.append((http, thread))
