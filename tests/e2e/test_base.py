@@ -46,7 +46,7 @@ MADE = re.compile(
     | etc/opt | var/opt | opt | srv | mnt | media | var/mail | var/spool/mail | var/run | var/lock | run/lock
     | var/log/(wtmp|btmp|lastlog) | var/lib/shells\.state | home/app | root/\.(profile|bashrc) | usr/share/info/dir
     | usr/local(/.*)? | var/lib/dpkg/.*
-    | usr/bin/(awk|nawk|which|pager|editor|pico|vi|view|vim|vimdiff|ex|rview|rvim|nano|w)
+    | usr/bin/(awk|nawk|which|pager|editor|pico|vi|view|vim|vimdiff|ex|rview|rvim|nano|w|nc|netcat)
     | usr/sbin/rmt | usr/share/man/.*
     )""",
     re.VERBOSE,
@@ -77,6 +77,11 @@ class Folder:
         return self.path(file).open("rb")
 
 
+Base = tuple[str, str, tuple[str, ...]]
+"""Suite, profile and more packages."""
+SYSTEM = ("openssh-client", "tmux", "sqlite3", "fontconfig", "netcat-openbsd", "supervisor")
+
+
 @dataclass(frozen=True)
 class World:
     """Resolves and fetches, and remembers."""
@@ -84,28 +89,28 @@ class World:
     folder: Path
     sources: Folder
     services: Services
-    known: dict[tuple[str, str], BaseRecipe]
-    layers: dict[tuple[str, str], bytes]
+    known: dict[Base, BaseRecipe]
+    layers: dict[Base, bytes]
 
-    def recipe(self, suite: str, profile: str = "slim") -> BaseRecipe:
-        if (suite, profile) not in self.known:
+    def recipe(self, suite: str, profile: str = "slim", system: tuple[str, ...] = ()) -> BaseRecipe:
+        if (suite, profile, system) not in self.known:
             base = resolve_distribution(
-                suite, profile=profile, system=(), architectures=("amd64",), services=self.services
+                suite, profile=profile, system=system, architectures=("amd64",), services=self.services
             )
             packages = base.packages["amd64"]
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda package: self.sources.path(package.file), packages))
-            self.known[suite, profile] = BaseRecipe(
+            self.known[suite, profile, system] = BaseRecipe(
                 base.distribution, base.suite, profile, "amd64", base.requested, packages
             )
-        return self.known[suite, profile]
+        return self.known[suite, profile, system]
 
-    def layer(self, suite: str, profile: str = "slim") -> bytes:
-        if (suite, profile) not in self.layers:
+    def layer(self, suite: str, profile: str = "slim", system: tuple[str, ...] = ()) -> bytes:
+        if (suite, profile, system) not in self.layers:
             out = io.BytesIO()
-            write_base(self.recipe(suite, profile), self.sources, out)
-            self.layers[suite, profile] = out.getvalue()
-        return self.layers[suite, profile]
+            write_base(self.recipe(suite, profile, system), self.sources, out)
+            self.layers[suite, profile, system] = out.getvalue()
+        return self.layers[suite, profile, system]
 
 
 class Records(dict[str, bytes]):
@@ -211,15 +216,20 @@ def needs_root() -> None:
         pytest.skip("only root can unpack with the packages' owners")
 
 
-@pytest.mark.parametrize(("suite", "profile"), [*((suite, "slim") for suite in SUITES), ("bookworm", "dev")])
+BASES: list[Base] = [
+    *((suite, "slim", ()) for suite in SUITES), ("bookworm", "dev", ()), ("trixie", "slim", SYSTEM),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: "-".join((*base[:2], *base[2][:1])))
 def test_tree_and_database_are_dpkgs_apart_from_what_stands_for_scripts(
-    world: World, suite: str, profile: str, tmp_path: Path
+    world: World, base: Base, tmp_path: Path
 ) -> None:
     needs_root()
     if shutil.which("dpkg") is None or shutil.which("zstd") is None:
         pytest.skip("dpkg or zstd is not installed")
-    ours = tree_of_layer(world.layer(suite, profile))
-    theirs = tree_of_folder(unpacked_by_dpkg(world.recipe(suite, profile), world.sources, tmp_path))
+    ours = tree_of_layer(world.layer(*base))
+    theirs = tree_of_folder(unpacked_by_dpkg(world.recipe(*base), world.sources, tmp_path))
     made = {path for path in ours.keys() - theirs.keys() if not MADE.fullmatch(path)}
     gone = {path for path in theirs.keys() - ours.keys() if not MADE.fullmatch(path)}
     changed = {
@@ -228,7 +238,7 @@ def test_tree_and_database_are_dpkgs_apart_from_what_stands_for_scripts(
         if ours[path] != theirs[path] and not MADE.fullmatch(path)
     }
     assert (sorted(made), sorted(gone), changed) == ([], [], {})
-    check_database(unpacked(world.layer(suite, profile), tmp_path / "ours"), tmp_path / "root")
+    check_database(unpacked(world.layer(*base), tmp_path / "ours"), tmp_path / "root")
 
 
 def check_database(ours: Path, dpkgs: Path) -> None:

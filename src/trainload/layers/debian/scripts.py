@@ -7,7 +7,7 @@ the parts that debhelper wrote, and lines without an effect on a fresh system ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from trainload.layers.debian import alternatives
@@ -67,14 +67,21 @@ _KNOWN_HELPERS = frozenset(
 )  # fmt: skip
 _IDLE = re.compile(
     r"""(
-      \#.* | set\s+[-+]\w+ | exit(\s+\d+)? | : | true | break | continue | return(\s+\d+)? | ;;
-    | \(?[\w|*" -]+\)\s*(:|exit\s+\d+)?\s*(;;)?
-    | esac | fi | else | then | done | do | \} | \{ | \w+\s*\(\)\s*\{? | case\b.*
+      \#.* | set\s+[-+]\w+ | exit(\s+[\w$?"]+)?;? | :(\s.*)? | true | return(\s+[\w$?"]+)? | ;; | exec\s+>&2
+    | \(?[\w|*"'./$\ -]+\)\s*(:|(exit|return)\s+\d+|\w+=\w+)?\s*(;;)?(\s*esac)?(\s*\#.*)?  # a label of a case
+    | (!\s*)?(\[|test)\s[^;&|]*(&&|\|\||;\s*then)(\s*(\[|test)\s[^;&|]*)?  # a condition alone
+    | (\[|test)\s[^;]*(&&|\|\|)\s*rm\b[^;&|]*
+    | esac | (fi|done)(\s*;;)? | else | then | do | \} | \{ | (function\s+)?[\w-]+\s*\(\)\s*\{? | case\b.*
     | (el)?if\b.* | while\b.* | for\b.* | \w+=.* | echo\b.*>&2.* | echo\b.* | printf\b.*
     | \.\s+/usr/share/debconf/confmodule | db_(version|stop|go|input|get|set|fset|subst|reset|unregister|purge)\b.*
     | (\[|test)\s.*(\]|\S)\s*(\|\||&&)\s*(true|:|continue|exit\s\d+|return(\s\d+)?) | continue | break
     | (\S*/)?(\$\{?)?python[\w.]*\}?\s.*\b(py_compile|compileall)\b.*  # the bytecode layer's business
-    | (export|unset|local|shift|umask)\b.*
+    | (export|unset|local|shift|umask|readonly|declare|cd|print)\b.* | getent\b[^|&;]* | set\s+--.* | \.\s+\S+
+    | "\$@"
+    | [^;&]*\|\s*while\b.* | (\[|test)\s.*&&\s*echo\b.*
+    | chown\s+(0:0|root:root)\s.*  # as what a package brings is
+    | dpkg-trigger\b.*  # the script that acts on it is judged itself
+    | (udevadm|dbus-send|restorecon)\b.*  # speak to a running system, which an image is not
     | dpkg-maintscript-helper\b.* | ldconfig\b.* | py3compile\b.* | update-menus\b.* | rm\b.* | rmdir\b.*
     | (deb-systemd-helper|deb-systemd-invoke|systemctl|invoke-rc\.d|update-rc\.d)\b.*
     | update-alternatives\b.* | add-shell\b.*
@@ -86,6 +93,9 @@ _IDLE = re.compile(
 _ON_UPGRADE = re.compile(
     r"^if .*(dpkg --compare-versions|\[ -n \"?\$2|\[ x?\"?\$1\"? = \"?x?(upgrade|triggered)).*$"
 )
+_HEREDOC = re.compile(r"""(<<-?\s*['"]?(\w+)['"]?[^\n]*\n)(?:.*?\n)??[ \t]*\2(?=\n|$)""", re.DOTALL)
+"""A text that is given to a command: no commands."""
+_FUNCTION = re.compile(r"^\s*(?:function\s+)?([\w-]+)\s*\(\)", re.MULTILINE)
 CONFIGURES = "postinst"
 """The script that ``dpkg --configure`` runs."""
 _RUN_ON_INSTALL = ("preinst", CONFIGURES)
@@ -127,11 +137,20 @@ def effective_lines(content: bytes) -> list[str]:
     if script.startswith("#!") and not re.match(r"#!\s*/bin/(ba|da)?sh\b", script):
         return [script.partition("\n")[0]]  # perl, an executable
     _, others = alternatives.parse(script)
+    script = _HEREDOC.sub(r"\1", script)
     script = _GENERATED.sub(lambda match: "" if match[1] in _KNOWN_HELPERS else match[2], script)
     script = re.sub(r"\\\n", " ", script)
     lines = [line.strip() for line in _without_upgrades(script.split("\n"))]
-    left = [line for line in lines if line and not _IDLE.fullmatch(line) and "adduser --system" not in line]
+    own = set(_FUNCTION.findall(script))
+    left = [line for line in lines if line and not _is_idle(line, own)]
     return [*left, *(["update-alternatives --install …"] if others else [])]
+
+
+def _is_idle(line: str, own: Collection[str]) -> bool:
+    """A line that does nothing itself; of calls of the script's ``own`` functions their bodies tell."""
+    if _IDLE.fullmatch(line) or "adduser --system" in line:
+        return True
+    return line.partition(" ")[0].rstrip(";") in own and not re.search("[;&|>]", line.replace("|| return", ""))
 
 
 def _without_upgrades(lines: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from trainload.errors import FetchError, LayerError
 from trainload.events import Event, Moved, Said
 from trainload.layers.debian import index as indexing
 from trainload.layers.debian.base import Cost, write_base
+from trainload.layers.debian.scripts import effective_lines
 from trainload.layers.model import Written
 from trainload.layers.user import write_user
 from trainload.limits import DEFAULT
@@ -162,6 +163,26 @@ def test_D10_scripts_are_never_run_and_told_by_name(sources: MadeSources, tmp_pa
     assert not mark.exists()
     assert [line.partition(":")[0] for line in heard] == ["odd", "odd"]
     assert "touch" in heard[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("cat > /etc/x <<EOF\nrm is text here\nEOF\nexit $?\n", ["cat > /etc/x <<EOF"]),
+        ("make_it() {\n  mkdir -p /var/lib/x\n}\nmake_it $1 || return 0\n", ["mkdir -p /var/lib/x"]),
+        ("make_it() {\n  :\n}\nmake_it >/etc/x\n", ["make_it >/etc/x"]),
+        ("getent group rdma >/dev/null || addgroup --system rdma\n", None),
+        ('case "$1" in\n  "/usr/lib/x"|*.so) ;;\n  *) return 1;;\n  gtk) # with windows\nesac\n', []),
+        ("exit $?\n: # nothing\nexec >&2\ncd /tmp\n. /etc/default/x\nreadonly A=1\n", []),
+        ("udevadm trigger --action=change || true\ndpkg-trigger --no-await update-initramfs\n", []),
+        ("[ -e $LG ] && rm -f $LG\ntest -e /etc/x &&\n  mv /etc/x /etc/y\n", ["mv /etc/x /etc/y"]),
+        ("chown root:root /etc/sudoers\nchmod 440 /etc/sudoers\n", ["chmod 440 /etc/sudoers"]),
+        ("find /x -name a | while read link; do\n  ln -s $link /y\ndone\n", ["ln -s $link /y"]),
+    ],
+)
+def test_D10_what_is_told_of_a_script_is_a_line_that_does_something(script: str, told: list[str] | None) -> None:
+    lines = effective_lines(f"#!/bin/sh\nset -e\n{script}".encode())
+    assert lines == (script.splitlines() if told is None else told)
 
 
 def test_D10_byte_compilation_is_the_bytecode_layers_business_and_no_warning(sources: MadeSources) -> None:
