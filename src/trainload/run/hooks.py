@@ -140,10 +140,11 @@ class Backends:
             spec = _spec(job, out, log)
             outcome = EmbeddedEngine(self.rootfs, lambda _: blobs, limits=job.limits).run(spec, _WRITABLE)
             if outcome.exit_code != 0:
-                raise self._failure(job, log, outcome)
+                raise self.failure(job, log, outcome)
             return take(DiskTree(out))
 
-    def _failure(self, job: Job, log: Path, outcome: Outcome) -> BackendError:
+    def failure(self, job: Job, log: Path, outcome: Outcome) -> BackendError:
+        """What to say of a backend that failed and said what is in ``log``, which is kept."""
         kept = self.logs / f"{job.label.replace(' ', '-').replace('/', '-')}.log"
         self.logs.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(log, kept)

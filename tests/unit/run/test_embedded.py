@@ -384,3 +384,20 @@ def test_an_outcome_has_words(engine: EmbeddedEngine) -> None:
     assert isinstance(outcome, Outcome)
     assert (outcome.exit_code, str(outcome.reason)) == (3, "exit code 3")
     assert outcome.seconds > 0
+
+
+def test_what_takes_too_long_is_killed_with_all_it_started(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    began = time.monotonic()
+    outcome = engine.run(shell("trap '' TERM; (while :; do :; done) & while :; do :; done", seconds=1.0))
+    assert (outcome.exit_code, str(outcome.reason)) == (137, "killed because it took more than 1 s")
+    assert time.monotonic() - began < 20
+
+
+def test_with_a_log_nothing_of_our_streams_reaches_the_program(
+    engine: EmbeddedEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    engine.run(shell("echo out; echo err >&2; cat", log=str(log)))
+    assert log.read_text() == "out\nerr\n"
+    assert capfd.readouterr() == ("", "")
