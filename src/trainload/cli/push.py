@@ -8,13 +8,15 @@ import click
 
 from trainload.cli.options import pass_world
 from trainload.cli.pushing import document, lines, send
-from trainload.cli.wishes import build_options
+from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
 from trainload.errors import RegistryError, Text, UsageError
 from trainload.reference import Reference
 from trainload.store.trouble import MissingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainload.digest import Digest
     from trainload.pipeline import Wishes
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--all-platforms", is_flag=True, help="Of an index: all its images (the default without --platform).")
 @pass_world
-@build_options
-def command(world: World, wishes: Wishes, *, words: tuple[str, ...], dry_run: bool, all_platforms: bool) -> None:
+@late_build_options
+def command(world: World, wishes: Later, *, words: tuple[str, ...], dry_run: bool, all_platforms: bool) -> None:
     """Send an image to registries, under one reference or several.
 
     When the first word names an image in the store, that one is sent, to its own name when no REFERENCE follows.
@@ -41,7 +43,7 @@ def command(world: World, wishes: Wishes, *, words: tuple[str, ...], dry_run: bo
     digest = _stored(world, words[0])
     targets = [Reference.parse(word) for word in (words if digest is None or len(words) == 1 else words[1:])]
     if digest is None:
-        digest = _built(world, wishes, words[0])
+        digest = _built(world, wishes.make, words[0])
     pushed = send(world, digest, targets, wishes.platform, dry_run=dry_run)
     result = {"digest": str(pushed.digest), "size": pushed.size, "repositories": document(pushed.deliveries)}
     world.result(result, lines(pushed.deliveries))
@@ -54,7 +56,7 @@ def _stored(world: World, word: str) -> Digest | None:
         return None
 
 
-def _built(world: World, wishes: Wishes, word: str) -> Digest:
+def _built(world: World, wishes: Callable[[], Wishes], word: str) -> Digest:
     """The project's image. Raises :class:`MissingError` when a word without a registry was meant to be an image."""
     from trainload.destinations.push import check_targets
     from trainload.pipeline import build
@@ -64,7 +66,7 @@ def _built(world: World, wishes: Wishes, word: str) -> Digest:
     except RegistryError:
         world.store.resolve(word)
         raise
-    built = build(world.site, wishes)
+    built = build(world.site, wishes())
     for warning in built.planned.plan.warnings:
         world.warn(warning)
     return built.image.digest

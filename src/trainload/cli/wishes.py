@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -13,7 +14,9 @@ from trainload.cli.world import World
 
 if TYPE_CHECKING:
     from trainload.pipeline import Wishes
+    from trainload.platform import Platform
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _OPTIONS = (
@@ -40,30 +43,60 @@ _KEYS = {
 """Parameter → key of the configuration it stands for."""
 
 
+_SWITCHES = ("frozen", "allow_stale", "allow_unhashed", "offline", "allow_unrecorded", "portable")
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What the command line says about a build that may not be needed: the pipeline is loaded when it is."""
+
+    platform: Platform | None
+    make: Callable[[], Wishes]
+
+
 def build_options(verb: Callable[Concatenate[World, Wishes, ...], R]) -> Callable[Concatenate[World, ...], R]:
     """Gives a verb the :class:`Wishes` of its command line as second argument; put it below ``pass_world``."""
 
     @functools.wraps(verb)
     def called(world: World, *args: object, **kwargs: object) -> R:
-        from trainload.pipeline import Wishes
-        from trainload.platform import Platform
-        from trainload.project.config import read_given
+        return verb(world, _taken(kwargs).make(), *args, **kwargs)
 
-        given = {key: value for name, key in _KEYS.items() if (value := kwargs.pop(name)) not in (None, ())}
-        read_given(given, {})  # what makes no sense is told before anything is made
-        platform = kwargs.pop("platform")
-        wishes = Wishes(
-            flags=given,
-            frozen=bool(kwargs.pop("frozen")),
-            allow_stale=bool(kwargs.pop("allow_stale")),
-            unhashed=bool(kwargs.pop("allow_unhashed")),
-            offline=bool(kwargs.pop("offline")),
-            platform=Platform.parse(str(platform)) if platform else None,
-            unrecorded=bool(kwargs.pop("allow_unrecorded")),
-            portable=bool(kwargs.pop("portable")),
-        )
-        return verb(world, wishes, *args, **kwargs)
+    return _with_options(called)
 
+
+def late_build_options(verb: Callable[Concatenate[World, Later, ...], R]) -> Callable[Concatenate[World, ...], R]:
+    """As :func:`build_options`, for a verb that builds only now and then."""
+
+    @functools.wraps(verb)
+    def called(world: World, *args: object, **kwargs: object) -> R:
+        return verb(world, _taken(kwargs), *args, **kwargs)
+
+    return _with_options(called)
+
+
+def _with_options(called: Callable[P, R]) -> Callable[P, R]:
     for option in reversed(_OPTIONS):
         option(called)
     return registry_options(called)
+
+
+def _taken(kwargs: dict[str, object]) -> Later:
+    """Takes the options of a build out of ``kwargs``."""
+    from trainload.platform import Platform
+
+    given = {key: value for name, key in _KEYS.items() if (value := kwargs.pop(name)) not in (None, ())}
+    text = kwargs.pop("platform")
+    platform = Platform.parse(str(text)) if text else None
+    frozen, stale, unhashed, offline, unrecorded, portable = (bool(kwargs.pop(name)) for name in _SWITCHES)
+
+    def make() -> Wishes:
+        from trainload.pipeline import Wishes
+        from trainload.project.config import read_given
+
+        read_given(given, {})  # what makes no sense is told before anything is made
+        return Wishes(
+            flags=given, frozen=frozen, allow_stale=stale, unhashed=unhashed, offline=offline, platform=platform,
+            unrecorded=unrecorded, portable=portable,
+        )  # fmt: skip
+
+    return Later(platform, make)
