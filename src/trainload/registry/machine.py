@@ -11,7 +11,7 @@ from trainload.image.strict_json import parse_object
 from trainload.reference import DOCKER_HUB
 from trainload.registry.hosts import Hosts, Plain
 
-MIRRORS = "TRAINLOAD_REGISTRY_MIRRORS"
+MIRRORS = "TRAINLOAD_MIRRORS_REGISTRY"
 """``docker.io=https://mirror.example``, several with commas between them."""
 INSECURE = "TRAINLOAD_INSECURE_REGISTRIES"
 """As ``--insecure-registry``, with commas between them."""

@@ -156,7 +156,7 @@ def test_R22_plain_http_is_for_this_machine_and_for_named_registries() -> None:
 def test_R22_mirrors_come_from_the_environment_the_project_and_docker(tmp_path: Path) -> None:
     daemon = tmp_path / "daemon.json"
     daemon.write_text('{"registry-mirrors": ["https://c.example", "http://plain.example", 7]}')
-    environ = {"TRAINLOAD_REGISTRY_MIRRORS": "docker.io=https://a.example, ghcr.io=https://g.example/"}
+    environ = {"TRAINLOAD_MIRRORS_REGISTRY": "docker.io=https://a.example, ghcr.io=https://g.example/"}
     hosts = hosts_here(environ, {"docker.io": ["https://b.example"]}, daemon=[daemon])
     bases = [endpoint.base for endpoint in hosts.readers("docker.io")]
     assert bases == ["https://a.example", "https://b.example", "https://c.example", "https://registry-1.docker.io"]
@@ -166,8 +166,8 @@ def test_R22_mirrors_come_from_the_environment_the_project_and_docker(tmp_path: 
 
 @pytest.mark.parametrize("value", ["docker.io", "docker.io=ftp://x", "=https://x", "docker.io=https://"])
 def test_a_variable_that_says_nothing_is_told(value: str) -> None:
-    with pytest.raises(ConfigError, match="TRAINLOAD_REGISTRY_MIRRORS"):
-        hosts_here({"TRAINLOAD_REGISTRY_MIRRORS": value}, {})
+    with pytest.raises(ConfigError, match="TRAINLOAD_MIRRORS_REGISTRY"):
+        hosts_here({"TRAINLOAD_MIRRORS_REGISTRY": value}, {})
 
 
 def test_R22_a_mirror_without_tls_must_be_named() -> None:
