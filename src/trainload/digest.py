@@ -37,6 +37,15 @@ class Digest:
     def sha256(cls, data: bytes | bytearray | memoryview) -> Digest:
         return cls("sha256", hashlib.sha256(data).hexdigest())
 
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
+        """The digest of ``data`` with a registered algorithm."""
+        return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
+
+    def matches(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether ``data`` has this digest."""
+        return hashlib.new(self.algorithm, data).hexdigest() == self.hex
+
     @property
     def short(self) -> str:
         """Twelve digits: enough for a person, as Docker shows them."""

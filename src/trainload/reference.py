@@ -96,6 +96,16 @@ def registry_named(text: str) -> str:
     return _HUB_NAMES.get(name, name)
 
 
+def is_repository(text: str) -> bool:
+    """Whether ``text`` is a repository's name inside a registry (distribution-spec § Pulling manifests)."""
+    return len(text) <= _LONGEST_NAME and _PATH.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Whether ``text`` can be a tag (distribution-spec § Pulling manifests)."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _split(name: str) -> tuple[str, str]:
     """Registry and repository: the first word is a registry when it has a dot, a port, capitals or is localhost."""
     first, slash, rest = name.partition("/")

@@ -17,13 +17,17 @@ from trainload.errors import Text
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @click.option("--keep-cache", is_flag=True, help="Keep layers that a build can use again.")
 @click.option("--keep-unnamed", is_flag=True, help="Keep images that lost their name to a newer one.")
+@click.option("--pushed", is_flag=True, help="Remove what was pushed to the registry server without a name too.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove fetched files too: wheels, packages.")
 @pass_world
-def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool, everything: bool) -> None:
+def command(
+    world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool, pushed: bool, everything: bool
+) -> None:
     """Remove what no image needs.
 
-    Named images stay, and so does everything that a build or run now going on needs. Layers of no image go, and
-    images that lost their name. Fetched files stay, unless --all: the next change of a lock needs them.
+    Named images stay, and so does everything that a build, run or push now going on needs. Layers of no image go,
+    and images that lost their name. Fetched files stay, unless --all: the next change of a lock needs them. What
+    was pushed to `registry serve` by digest, or is not used by an image yet, stays unless --pushed.
     """
     from trainload.store.collect import Keep, Rubbish
 
@@ -36,8 +40,11 @@ def command(world: World, *, dry_run: bool, keep_cache: bool, keep_unnamed: bool
         Rubbish.UNFINISHED: Text("unfinished files"),
         Rubbish.DAMAGED: Text("damaged blobs"),
         Rubbish.LOCK: Text("locks"),
+        Rubbish.LINK: Text("entries of repositories"),
     }
-    done = world.store.gc(Keep(cache=keep_cache, unnamed=keep_unnamed, files=not everything), dry_run=dry_run)
+    done = world.store.gc(
+        Keep(cache=keep_cache, unnamed=keep_unnamed, files=not everything, pushed=not pushed), dry_run=dry_run
+    )
     counts = Counter(piece.kind for piece in done.pieces) + Counter({Rubbish.IMAGE: len(done.images)})
     sizes: Counter[Rubbish] = Counter()
     for piece in done.pieces:

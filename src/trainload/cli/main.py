@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -62,6 +62,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "tags": ("tags", "List the tags of a repository."),
         "login": ("login", "Log in to a registry."),
         "logout": ("logout", "Forget the credentials for a registry."),
+        "registry": ("registry", "Serve images as a registry."),
     },
     "Runs": {
         "runs": ("runs", "List what was run, with which image, and how it ended."),
@@ -113,10 +114,20 @@ def adopted(command: click.Command, catalogue: Catalogue) -> click.Command:
     verb.context_settings = {**_settings(catalogue), **command.context_settings}
     verb.help = catalogue.template(inspect.cleandoc(command.help or ""))
     verb.epilog = catalogue.template("Global options work here too: -C, -q, --json, --lang, --home.")
-    verb.params = [_translated(param, catalogue) for param in [*command.params, *everywhere(hidden=True)]]
+    verb.params = [_translated(param, catalogue) for param in [*command.params, *_rest(command)]]
     if isinstance(verb, click.Group):  # a verb with kinds, such as `export layout`
         verb.commands = {name: adopted(kind, catalogue) for name, kind in verb.commands.items()}
     return verb
+
+
+def _rest(command: click.Command) -> Iterator[click.Parameter]:
+    """The global options, less the words that the verb uses for something of its own."""
+    taken = {word for param in command.params for word in param.opts}
+    for option in everywhere(hidden=True):
+        option.opts = [word for word in option.opts if word not in taken]
+        option.name = f"everywhere_{option.name}"  # what is parsed is kept by name, and a verb's own has this one
+        if option.opts:
+            yield option
 
 
 def _settings(catalogue: Catalogue) -> dict[str, object]:

@@ -150,6 +150,8 @@ class Arrivals:
         what its descriptor says, or does not fit: R03-R09, L03, L04, L14.
         """
         closure = reach(self, [one.descriptor for one in arriving])
+        if closure.unreadable:
+            raise closure.unreadable[0]
         if closure.uneven:
             raise ImageError(
                 Text("the config does not list the layers of the manifest"),

@@ -22,6 +22,13 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+UNDISTRIBUTED = (
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+)
+"""Layers that their owner's servers hand out; a registry or store need not have them (layer.md)."""
 RECIPE = "dev.trainload.recipe"
 """Annotation of a layer in a manifest: the key of the recipe it was made of."""
 
@@ -70,6 +77,10 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
+    """What it is when it is no image; the config's media type says it when this is empty."""
+    subject: Descriptor | None = None
+    """The manifest this one is attached to: a signature, a list of contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,8 @@ class ImageIndex:
     media_type: str
     manifests: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
+    subject: Descriptor | None = None
 
     @property
     def digest(self) -> Digest:

@@ -110,10 +110,10 @@ def parse_manifest(
     ``digest``: what was asked for. ``media_type``: what the descriptor or the Content-Type said. Raises
     :class:`ImageError`.
     """
-    if digest is not None and digest.algorithm == "sha256" and Digest.sha256(data) != digest:
+    if digest is not None and not digest.matches(data):
         raise ImageError(
             Text("a manifest is not the one that was asked for"),
-            place=Place(where), got=Digest.sha256(data), want=digest,
+            place=Place(where), got=Digest.of(data, digest.algorithm), want=digest,
         )  # fmt: skip
     document = Node(parse_object(data, where, limit=limits.manifest, nesting=limits.nesting), where)
     version = document.get("schemaVersion")
@@ -127,6 +127,8 @@ def parse_manifest(
         config=parse_descriptor(document.get("config")),
         layers=tuple(parse_descriptor(layer) for layer in document.get("layers").items()),
         annotations=document.get("annotations").strings(),
+        artifact_type=document.get("artifactType").text(""),
+        subject=_subject(document),
     )
 
 
@@ -172,10 +174,11 @@ def make_image(manifest_bytes: bytes, config_bytes: bytes, where: str, *, limits
     manifest = parse_manifest(manifest_bytes, where, limits=limits)
     if isinstance(manifest, ImageIndex):
         raise ImageError(Text("an index was given where an image is needed"), place=Place(where))
-    if Digest.sha256(config_bytes) != manifest.config.digest or len(config_bytes) != manifest.config.size:
+    if not manifest.config.digest.matches(config_bytes) or len(config_bytes) != manifest.config.size:
         raise ImageError(
             Text("the config is not the one the manifest names"),
-            place=Place(where, "config"), got=Digest.sha256(config_bytes), want=manifest.config.digest,
+            place=Place(where, "config"), got=Digest.of(config_bytes, manifest.config.digest.algorithm),
+            want=manifest.config.digest,
         )  # fmt: skip
     config = parse_config(config_bytes, where, limits=limits)
     if len(config.diff_ids) != len(manifest.layers):
@@ -228,7 +231,20 @@ def _index(document: Node, data: bytes, kind: str, limits: Limits) -> ImageIndex
             f"at most {limits.index_children} images"
         )
     manifests = tuple(parse_descriptor(item) for item in children.items())
-    return ImageIndex(data, kind, manifests, document.get("annotations").strings())
+    return ImageIndex(
+        data,
+        kind,
+        manifests,
+        annotations=document.get("annotations").strings(),
+        artifact_type=document.get("artifactType").text(""),
+        subject=_subject(document),
+    )
+
+
+def _subject(document: Node) -> Descriptor | None:
+    """What this document is about, when it is attached to another one (manifest.md § subject)."""
+    subject = document.get("subject")
+    return None if subject.value is None else parse_descriptor(subject)
 
 
 def _check_data(data: Node, descriptor: Descriptor) -> None:
@@ -236,7 +252,7 @@ def _check_data(data: Node, descriptor: Descriptor) -> None:
         held = base64.b64decode(data.text(), validate=True)
     except (binascii.Error, ValueError):
         raise data.refuse("base64") from None
-    if len(held) != descriptor.size or Digest.sha256(held) != descriptor.digest:
+    if len(held) != descriptor.size or not descriptor.digest.matches(held):
         raise data.refuse("the bytes of the descriptor's digest and size")
 
 

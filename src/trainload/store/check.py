@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainload.digest import Digest
-from trainload.errors import StoreError, Text, TrainloadError
-from trainload.image.model import LAYER, LAYER_ZSTD
+from trainload.errors import ImageError, StoreError, Text, TrainloadError
+from trainload.image.model import LAYER, LAYER_ZSTD, Descriptor
 from trainload.store.closure import Closure, reach
 from trainload.store.content import CHUNK, Content
 from trainload.store.facts import SUFFIX as FACT
 from trainload.store.index import Names
 from trainload.store.layout import Layout, kind_of
+from trainload.store.links import Links
 from trainload.store.recipes import read_record
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -58,20 +59,22 @@ def examine(layout: Layout, blobs: Content, names: Names, *, full: bool, moved: 
         findings.append(Finding(text, layout.index))
     users: dict[Digest, list[str]] = {}
     whole = Closure()
-    for entry in names.entries:
-        label = entry.name or str(entry.digest)
+    for label, descriptor in _roots(layout, names):
         try:
-            closure = reach(blobs, [entry.descriptor])
+            closure = reach(blobs, [descriptor])
         except TrainloadError as error:
-            path = Path(error.place.file) if error.place else blobs.path(entry.digest)
+            path = Path(error.place.file) if error.place else blobs.path(descriptor.digest)
             findings.append(Finding(error.text, path, (label,)))
             continue
+        for unreadable in closure.unreadable:
+            path = Path(unreadable.place.file) if unreadable.place else blobs.path(descriptor.digest)
+            findings.append(Finding(unreadable.text, path, (label,)))
         whole.blobs.update(closure.blobs)
         whole.diff_ids.update(closure.diff_ids)
         for digest in closure.blobs:
             users.setdefault(digest, []).append(label)
     findings += _absent(blobs, whole, users)
-    present = sorted(blobs.folder.iterdir()) if blobs.folder.is_dir() else []
+    present = list(_present(blobs))
     findings += _each(blobs, present, whole, users, full=full, moved=moved)
     findings += _caches(layout, full=full)
     size = sum(path.lstat().st_size for path in present)
@@ -85,6 +88,21 @@ def repair_what_can_be(blobs: Content, verdict: Verdict) -> None:
             finding.path.unlink(missing_ok=True)
     for digest in {finding.damaged for finding in verdict.findings if finding.damaged}:
         blobs.put_aside(digest)
+
+
+def _roots(layout: Layout, names: Names) -> Iterator[tuple[str, Descriptor]]:
+    """What must be whole, and what people call it."""
+    yield from ((entry.name or str(entry.digest), entry.descriptor) for entry in names.entries)
+    links = Links(layout)
+    for repository in sorted(links.repositories()):
+        for link in links.manifests(repository):
+            if link.root:
+                yield f"{repository}@{link.descriptor.digest}", link.descriptor
+
+
+def _present(blobs: Content) -> Iterator[Path]:
+    for folder in blobs.folders.values():
+        yield from sorted(folder.iterdir()) if folder.is_dir() else ()
 
 
 def _caches(layout: Layout, *, full: bool) -> Iterator[Finding]:
@@ -128,9 +146,10 @@ def _each(
     done = [0]
 
     def look(path: Path) -> Finding | None:
-        if not _HEX.fullmatch(path.name):
+        try:
+            digest = Digest.parse(f"{path.parent.name}:{path.name}")
+        except ImageError:
             return Finding(Text("a file that is no blob lies among the blobs"), path)
-        digest = Digest("sha256", path.name)
         labels = tuple(users.get(digest, ()))
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
@@ -155,14 +174,14 @@ def _content(blobs: Content, digest: Digest, whole: Closure) -> Text | None:
     except StoreError as error:
         return error.text
     diff_id, media_type = whole.diff_ids.get(digest, (None, ""))
-    if diff_id is None or _tar_digest(blobs, digest, media_type) in (diff_id, None):
+    if diff_id is None or _tar_digest(blobs, digest, media_type, diff_id.algorithm) in (diff_id, None):
         return None
     return Text("the layer {digest} does not unpack to what its image says", digest=digest.short)
 
 
-def _tar_digest(blobs: Content, digest: Digest, media_type: str) -> Digest | None:
+def _tar_digest(blobs: Content, digest: Digest, media_type: str, algorithm: str) -> Digest | None:
     """The digest of a layer's tar stream; None for a compression we do not know; zeros when it is broken."""
-    state = hashlib.sha256()
+    state = hashlib.new(algorithm)
     with blobs.open(digest) as blob:
         read, broken = _reader(blob, media_type)
         if read is None:
@@ -172,7 +191,7 @@ def _tar_digest(blobs: Content, digest: Digest, media_type: str) -> Digest | Non
                 state.update(chunk)
         except (OSError, EOFError, ValueError, broken):
             return Digest("sha256", "0" * 64)
-    return Digest("sha256", state.hexdigest())
+    return Digest(algorithm, state.hexdigest())
 
 
 def _reader(blob: BinaryIO, media_type: str) -> tuple[Callable[[int], bytes] | None, type[Exception]]:

@@ -9,7 +9,16 @@ from typing import Protocol
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, Text
-from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, ImageIndex
+from trainload.image.model import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    UNDISTRIBUTED,
+    Descriptor,
+    ImageIndex,
+    Manifest,
+)
 from trainload.image.parse import is_image_config, parse_config, parse_manifest
 from trainload.limits import DEFAULT
 
@@ -21,6 +30,9 @@ class Blobs(Protocol):
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """A document of at most ``limit`` bytes, verified."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether it is there."""
 
     def path(self, digest: Digest) -> Path:
         """What names it in errors."""
@@ -38,6 +50,8 @@ class Closure:
     """The diff_ids of each image, base first."""
     uneven: list[Digest] = field(default_factory=list)
     """Manifests of images whose config does not list as many layers (R06)."""
+    unreadable: list[ImageError] = field(default_factory=list)
+    """What is wrong with configs that cannot be read; nothing to those who only move bytes."""
 
 
 def reach(blobs: Blobs, roots: Iterable[Descriptor]) -> Closure:
@@ -80,10 +94,23 @@ def _children(blobs: Blobs, descriptor: Descriptor, found: Closure) -> tuple[Des
     if isinstance(manifest, ImageIndex):
         return manifest.manifests
     if is_image_config(manifest.config.media_type):
-        config = parse_config(blobs.read(manifest.config.digest, DEFAULT.config), where)
-        found.stacks.add(config.diff_ids)
-        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
-            found.diff_ids[layer.digest] = (diff_id, layer.media_type)
-        if len(manifest.layers) != len(config.diff_ids):
-            found.uneven.append(descriptor.digest)
-    return (manifest.config, *manifest.layers)
+        config = blobs.read(manifest.config.digest, DEFAULT.config)
+        _add_unpacked(config, manifest, descriptor, where, found)
+    kept = [layer for layer in manifest.layers if layer.media_type not in UNDISTRIBUTED or blobs.has(layer.digest)]
+    return (manifest.config, *kept)
+
+
+def _add_unpacked(
+    config_bytes: bytes, manifest: Manifest, descriptor: Descriptor, where: str, found: Closure
+) -> None:
+    """What the layers unpack to; a config that says nothing readable makes no image to run, but loses no blob."""
+    try:
+        config = parse_config(config_bytes, where)
+    except ImageError as error:
+        found.unreadable.append(error)
+        return
+    found.stacks.add(config.diff_ids)
+    for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
+        found.diff_ids[layer.digest] = (diff_id, layer.media_type)
+    if len(manifest.layers) != len(config.diff_ids):
+        found.uneven.append(descriptor.digest)

@@ -25,7 +25,9 @@ from trainload.store.content import Content
 from trainload.store.facts import SUFFIX as FACT
 from trainload.store.index import Names
 from trainload.store.layout import Layout
+from trainload.store.links import Links
 from trainload.store.locks import is_free
+from trainload.store.pushed import keep_pushed
 from trainload.store.recipes import read_record
 from trainload.store.session import live_leases, remove_tree
 from trainload.store.trouble import DamagedError, MissingError, told
@@ -46,6 +48,7 @@ class Rubbish(StrEnum):
     UNFINISHED = "unfinished"
     DAMAGED = "damaged"
     LOCK = "lock"
+    LINK = "entry of a repository"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Keep:
     """Fetched input files, and facts found out about them."""
     unnamed: bool = False
     """Images that lost their name to a newer one."""
+    pushed: bool = True
+    """What was pushed to a repository without a name: images by digest only, blobs that no image uses yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,15 @@ def survey(layout: Layout, blobs: Content, names: Names, keep: Keep) -> Rubble:
     roots = [entry.descriptor for entry in names.entries if entry.digest not in dropped]
     closure = reach(blobs, roots)
     _add_held(blobs, held, closure)
+    links = Links(layout)
+    dead_links = keep_pushed(blobs, links, closure, held, everything=keep.pushed)
     recipes = {path: read_record(path, key) for key, path in _records(layout)}
     needed = set(closure.blobs) | held
     if keep.cache:
         needed |= {layer.descriptor.digest for layer in recipes.values() if layer is not None}
     pieces = [
-        *_in_folder(Rubbish.BLOB, layout.blobs, needed),
+        *(piece for folder in blobs.folders.values() for piece in _in_folder(Rubbish.BLOB, folder, needed)),
+        *(Piece(Rubbish.LINK, path, 0) for path in dead_links),
         *(
             Piece(Rubbish.RECIPE, path, _size(path))
             for path, layer in recipes.items()
@@ -129,7 +137,17 @@ def sweep(rubble: Rubble, layout: Layout, temporary: Callable[[], Path]) -> list
                 remove_tree(piece.path)
             else:
                 piece.path.unlink(missing_ok=True)
+            if piece.kind is Rubbish.LINK:
+                _remove_empty(piece.path.parent, layout.repositories)
     return trees
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove the folders of a repository that has nothing any more."""
+    with contextlib.suppress(OSError):  # not empty
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _add_held(blobs: Content, held: Iterable[Digest], closure: Closure) -> None:
@@ -151,7 +169,7 @@ def _add_held(blobs: Content, held: Iterable[Digest], closure: Closure) -> None:
 
 
 def _in_folder(kind: Rubbish, folder: Path, needed: Iterable[Digest]) -> Iterator[Piece]:
-    names = {digest.hex for digest in needed}
+    names = {digest.hex for digest in needed if digest.algorithm == folder.name}
     for path in _listed(folder):
         if path.name not in names:
             yield Piece(kind, path, _size(path))

@@ -1,4 +1,4 @@
-"""One folder of files named by the sha256 of their bytes, and the one way a file gets into it (THREATS §4).
+"""Files named by the hash of their bytes, a folder for each algorithm, and the one way in (THREATS §4).
 
 A committed file is 0444 and its modification time is :data:`SEALED`: whatever was written to it afterwards
 moved that time, so it is hashed again before it is used (L03, I11). Bytes that rotted below the file system
@@ -10,39 +10,46 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from trainload.digest import Digest
 from trainload.errors import Place, StoreError, Text
+from trainload.limits import KiB, MiB
 from trainload.store.layout import Layout, kind_of
 from trainload.store.locks import against_gc
 from trainload.store.session import Session
 from trainload.store.trouble import DamagedError, MissingError, free_bytes, full, told
+from trainload.store.writeback import begin_writeback
 
 CHUNK = 1 << 20
+_PIECE, _LARGE = 256 * KiB, 64 * KiB
+"""Hashed and written at once: what was just received or made is still in the processor's cache."""
+_WRITEBACK = 8 * MiB
 SEALED = 1_000_000_000
 """Nanoseconds since the epoch: one second, as in the Nix store; 0 is taken for "unknown" by some tools."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Content:
-    """A folder of committed files; ``folder`` is ``blobs/sha256`` or ``files/sha256``."""
+    """Committed files; ``folders``: algorithm → ``blobs/sha256``, ``blobs/sha512`` or ``files/sha256``."""
 
-    def __init__(self, layout: Layout, folder: Path, session: Callable[[], Session]) -> None:
+    def __init__(self, layout: Layout, folders: Mapping[str, Path], session: Callable[[], Session]) -> None:
         self._layout = layout
-        self.folder = folder
+        self.folders = folders
         self._session = session
 
     def path(self, digest: Digest) -> Path:
         """Where ``digest`` lies or would lie. Raises :class:`StoreError` for an algorithm we do not store."""
-        if digest.algorithm != "sha256":
+        folder = self.folders.get(digest.algorithm)
+        if folder is None:
             raise StoreError(
-                Text("the store keeps sha256 blobs only"), got=str(digest), want="sha256:<64 hexadecimal digits>"
-            )
-        return self.folder / digest.hex
+                Text("the store does not keep files by this kind of digest"),
+                got=digest, want=", ".join(sorted(self.folders)),
+            )  # fmt: skip
+        return folder / digest.hex
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether it lies here as a regular file (of ``size`` bytes); its bytes are not looked at."""
@@ -83,7 +90,7 @@ class Content:
                 place=Place(str(self.path(digest))),
                 want=f"at most {limit:,} bytes",
             )
-        if Digest.sha256(data) != digest:
+        if not digest.matches(data):
             raise damaged(digest, self.path(digest))
         return data
 
@@ -102,7 +109,7 @@ class Content:
 
     def matches(self, digest: Digest) -> bool:
         """Whether its bytes have the digest of its name: every byte is read."""
-        state = hashlib.sha256()
+        state = hashlib.new(digest.algorithm)
         with self.open(digest) as file, told(self._layout.home):
             while chunk := file.read(CHUNK):
                 state.update(chunk)
@@ -135,15 +142,26 @@ class Content:
 
         ``size``: bytes to come, if known; a disk that cannot hold them is told before the first byte.
         """
-        session = self._session()
-        free = free_bytes(self._layout.temporary) if size else None
-        if size is not None and free is not None and free < size:
-            raise full(self._layout.home, size)
-        ingest = Ingest(self, self._layout, session, size)
+        ingest = self.begin(size)
         try:
             yield ingest
         finally:
             ingest.drop()
+
+    def begin(self, size: int | None = None, algorithm: str = "sha256") -> Ingest:
+        """As :meth:`ingest`, for bytes that come in several goes; the caller ends it with ``commit`` or ``drop``.
+
+        ``algorithm``: the one the digest will probably have; its hash is made on the way.
+        """
+        self.check_room(size)
+        return Ingest(self, self._layout, self._session(), size, algorithm)
+
+    def check_room(self, size: int | None) -> None:
+        """Raises :class:`StoreError` when the disk cannot hold ``size`` more bytes."""
+        self._session()  # makes the folder
+        free = free_bytes(self._layout.temporary) if size else None
+        if size is not None and free is not None and free < size:
+            raise full(self._layout.home, size)
 
     def _seal_again(self, digest: Digest) -> None:
         path = self.path(digest)
@@ -155,17 +173,22 @@ class Content:
 class Ingest:
     """Bytes on their way in; a :class:`trainload.layers.model.ByteSink`. For one thread."""
 
-    def __init__(self, content: Content, layout: Layout, session: Session, size: int | None) -> None:
+    def __init__(
+        self, content: Content, layout: Layout, session: Session, size: int | None, algorithm: str
+    ) -> None:
         self._content = content
         self._layout = layout
         self._session = session
         self._expected = size
         self._path = session.temporary()
-        self._hash = hashlib.sha256()
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm)
         self._waiting = bytearray()
         self._size = 0
+        self._begun = 0
+        """Bytes whose way to the disk has begun."""
         with told(layout.home, need=size):
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @property
     def size(self) -> int:
@@ -174,13 +197,13 @@ class Ingest:
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
         """Take the next bytes. Raises :class:`StoreError` when the disk is full."""
-        if len(data) >= CHUNK:
-            self._flush()
+        if len(data) >= _LARGE:
+            self.flush()
             self._out(data)
         else:
             self._waiting += data
-            if len(self._waiting) >= CHUNK:
-                self._flush()
+            if len(self._waiting) >= _PIECE:
+                self.flush()
         return len(data)
 
     def restart(self) -> None:
@@ -188,9 +211,9 @@ class Ingest:
         with told(self._layout.home):
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(self._algorithm)
         self._waiting = bytearray()
-        self._size = 0
+        self._size = self._begun = 0
 
     def seal(self, want: Digest | None = None, size: int | None = None) -> tuple[Digest, int]:
         """End the writing, with nothing committed yet; returns digest and number of bytes.
@@ -241,18 +264,28 @@ class Ingest:
 
     def _finished(self, want: Digest | None, size: int | None) -> Digest:
         """The digest of all that was written, which must be what was promised."""
-        self._flush()
-        digest = Digest("sha256", self._hash.hexdigest())
+        self.flush()
+        if want is not None and want.algorithm != self._algorithm:
+            self._hash_with(want.algorithm)
+        digest = Digest(self._algorithm, self._hash.hexdigest())
         if size is not None and size != self._size:
             raise _not_promised(f"{self._size:,} bytes", f"{size:,} bytes")
         if want is not None and want != digest:
             raise _not_promised(str(digest), str(want))
         return digest
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Give what waits in memory to the file: before a pause."""
         if self._waiting:
             self._out(self._waiting)
             self._waiting = bytearray()
+
+    def _hash_with(self, algorithm: str) -> None:
+        """Nobody said that the digest would be of another kind: read the bytes again."""
+        with told(self._layout.home), open(self._fd, "rb", closefd=False) as file:
+            file.seek(0)
+            self._hash = hashlib.file_digest(file, algorithm)
+        self._algorithm = algorithm
 
     def _out(self, data: bytes | bytearray | memoryview) -> None:
         self._hash.update(data)
@@ -262,6 +295,9 @@ class Ingest:
         with told(self._layout.home, need=need):
             while view:
                 view = view[os.write(self._fd, view) :]
+        if self._size - self._begun >= _WRITEBACK:
+            begin_writeback(self._fd, self._begun, self._size - self._begun)
+            self._begun = self._size
 
     def _close(self) -> None:
         if self._fd >= 0:

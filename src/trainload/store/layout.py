@@ -47,6 +47,11 @@ class Layout:
         return self.home / "blobs" / "sha256"
 
     @property
+    def blobs512(self) -> Path:
+        """Blobs that others name by their sha512; ours never are."""
+        return self.home / "blobs" / "sha512"
+
+    @property
     def files(self) -> Path:
         """Fetched input files: wheels, distribution packages, archives."""
         return self.home / "files" / "sha256"
@@ -74,6 +79,11 @@ class Layout:
         return self.home / "rootfs"
 
     @property
+    def repositories(self) -> Path:
+        """What clients pushed to the registry server: one folder of links for each repository."""
+        return self.home / "repositories"
+
+    @property
     def damaged(self) -> Path:
         """Blobs that were found to be damaged; gc removes them."""
         return self.home / "damaged"
@@ -81,8 +91,8 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         return (
-            self.home / "blobs", self.blobs, self.home / "files", self.files, self.recipes, self.temporary,
-            self.leases, self.locks, self.rootfs,
+            self.home / "blobs", self.blobs, self.blobs512, self.home / "files", self.files, self.recipes,
+            self.temporary, self.leases, self.locks, self.rootfs, self.repositories,
         )  # fmt: skip
 
 

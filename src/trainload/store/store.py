@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -37,6 +38,7 @@ from trainload.store.whereabouts import Whereabouts
 if TYPE_CHECKING:  # gc and verify are loaded when called
     from trainload.store.check import Verdict
     from trainload.store.collect import Keep, Rubble
+    from trainload.store.repositories import Repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class Store:
     def __init__(self, layout: Layout) -> None:
         """Use :meth:`open`."""
         self.layout = layout
-        self.blobs = Content(layout, layout.blobs, self._session)
-        self.files = FileCache(Content(layout, layout.files, self._session), self._is_writing)
+        self.blobs = Content(layout, {"sha256": layout.blobs, "sha512": layout.blobs512}, self._session)
+        self.files = FileCache(Content(layout, {"sha256": layout.files}, self._session), self._is_writing)
         self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
         self.facts = Facts(layout, self._session)
         self.whereabouts = Whereabouts(layout, self._session)
@@ -89,6 +91,13 @@ class Store:
     @property
     def home(self) -> Path:
         return self.layout.home
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """The store as a registry sees it."""
+        from trainload.store.repositories import Repositories
+
+        return Repositories(self.layout, self.blobs, self._session, self.names, self.change_names)
 
     @property
     def rootfs(self) -> Path:
@@ -125,15 +134,22 @@ class Store:
         self._session()
         return named_lock(self.layout, name, waiting)
 
+    def begin(self, size: int | None = None, algorithm: str = "sha256") -> Ingest:
+        """A new blob whose bytes come in several goes; see :meth:`Content.begin`."""
+        return self.blobs.begin(size, algorithm)
+
     def ingest(self, size: int | None = None) -> AbstractContextManager[Ingest]:
         """A new blob: ``write`` its bytes, then ``commit(want, size)``; see :meth:`Content.ingest`."""
         return self.blobs.ingest(size)
 
-    def put(self, data: bytes) -> Digest:
+    def put(self, data: bytes, algorithm: str = "sha256") -> Digest:
         """Commit a small blob."""
-        with self.ingest(len(data)) as ingest:
+        ingest = self.begin(len(data), algorithm)
+        try:
             ingest.write(data)
             return ingest.commit()[0]
+        finally:
+            ingest.drop()
 
     def read(self, digest: Digest, limit: int = DEFAULT.manifest) -> bytes:
         """A small blob's bytes, verified; see :meth:`Content.read`."""
@@ -224,7 +240,8 @@ class Store:
                     raise missing(need.digest, self.path(need.digest))
                 session.hold(need.digest)
             with told(self.home):
-                sync_folder(self.layout.blobs)  # once for all blobs: a name is durable only after what it names
+                for folder in self.blobs.folders.values():  # once for all: a name is durable after what it names
+                    sync_folder(folder)
             self.change_names(change)
 
     def tag(self, text: str, name: str) -> Digest:

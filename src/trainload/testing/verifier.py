@@ -23,8 +23,10 @@ def violations(home: Path, *, clean: bool = False) -> list[str]:
     """Every broken promise of the store at ``home``; ``clean``: nothing may be left over either (I6)."""
     if not home.exists() or not any(home.iterdir()):
         return []
-    found = [*_content(home / "blobs" / "sha256"), *_content(home / "files" / "sha256")]
+    folders = (home / "blobs" / "sha256", home / "blobs" / "sha512", home / "files" / "sha256")
+    found = [line for folder in folders for line in _content(folder)]
     found += _layout(home)
+    found += _pushed(home)
     if clean:
         found += _leftovers(home)
     return found
@@ -56,11 +58,11 @@ def _content(folder: Path) -> Iterator[str]:
     """I1: each file hashes to its name."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         mode = path.lstat().st_mode
-        if not re.fullmatch(r"[0-9a-f]{64}", path.name):
+        if not re.fullmatch(r"[0-9a-f]{64}" if folder.name == "sha256" else r"[0-9a-f]{128}", path.name):
             yield f"I1 {path} is not named by a hash"
         elif not stat.S_ISREG(mode):
             yield f"I1 {path} is not a regular file"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
+        elif hashlib.new(folder.name, path.read_bytes()).hexdigest() != path.name:
             yield f"I1 {path} does not hold what its name says"
         elif stat.S_IMODE(mode) & 0o222:
             yield f"I1 {path} can be written to"
@@ -92,6 +94,20 @@ def _layout(home: Path) -> Iterator[str]:
         yield from _reachable(home, entry, depth=0)
 
 
+def _pushed(home: Path) -> Iterator[str]:
+    """I3 for the registry server: what was pushed by digest and not deleted is whole, and so are loose blobs."""
+    for link in sorted((home / "repositories").glob("**/_manifests/*")):
+        document = json.loads(link.read_bytes())
+        if document["root"]:
+            digest = link.name.replace("-", ":", 1)
+            descriptor = {"digest": digest, "size": document["size"], "mediaType": document["mediaType"]}
+            yield from _reachable(home, descriptor, depth=0)
+    for link in sorted((home / "repositories").glob("**/_blobs/*")):
+        algorithm, _, digits = link.name.partition("-")
+        if not (home / "blobs" / algorithm / digits).is_file():
+            yield f"I3 {link} leads to nothing"
+
+
 def _reachable(home: Path, descriptor: dict[str, Any], depth: int) -> Iterator[str]:
     algorithm, _, digits = descriptor["digest"].partition(":")
     path = home / "blobs" / algorithm / digits
@@ -105,6 +121,8 @@ def _reachable(home: Path, descriptor: dict[str, Any], depth: int) -> Iterator[s
     if "config" in document:
         children.append(document["config"])
     for child in children:
+        if re.search("nondistributable|foreign", child["mediaType"]):
+            continue  # its owner hands it out
         yield from _reachable(home, child, depth + 1)
 
 

@@ -13,7 +13,7 @@ from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError, StoreError
 from trainload.image.assemble import assemble, make_index
 from trainload.image.assemble import document as document_of
-from trainload.image.model import INDEX, LAYER_GZIP, LAYER_ZSTD, Descriptor, ImageIndex, Layer
+from trainload.image.model import INDEX, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Descriptor, ImageIndex, Layer
 from trainload.image.parse import parse_manifest
 from trainload.platform import Platform
 from trainload.store.collect import Keep, Rubbish
@@ -182,6 +182,7 @@ def test_gc_of_everything_keeps_named_images_only(store: Store) -> None:
     (store.rootfs / "flat" / f"{'0' * 64}-0").mkdir(parents=True)
     (store.rootfs / "runs" / "abc").mkdir(parents=True)
     store.facts.learn(KEY)
+    store.repositories.links.add_manifest("a/b", Descriptor(MANIFEST, Digest.sha256(b"gone"), 4), root=False)
     (store.home / "tmp" / "dead-1").write_bytes(b"left over")
     (store.home / "locks" / "work-x").touch()
     store.close()
