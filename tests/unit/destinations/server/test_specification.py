@@ -382,7 +382,7 @@ def test_referrers_are_never_404(peer: Peer) -> None:
 
 
 def test_referrers_under_the_fallback_tag_are_listed_too(peer: Peer) -> None:
-    """§ Enabling the Referrers API: manifests that an index under the tag schema lists, pushed before there was one."""
+    """§ Enabling the Referrers API: manifests that an index under the tag schema lists."""
     link = {"mediaType": MANIFEST, "digest": EMPTY, "size": 7}
     data = peer.manifest("a", "old", subject=link)
     peer.ask("PUT", f"/v2/a/manifests/{sha(data)}", data, Content_Type=MANIFEST)
@@ -527,7 +527,7 @@ def test_L01_a_link_among_the_blobs_gives_nothing_away(
 
 
 def test_I5_what_a_client_was_told_is_there_stays_until_it_has_pushed(peer: Peer) -> None:
-    """Another client moves the only tag that kept the layer, and gc runs: the push that relies on it still works."""
+    """Another client moves the only tag that kept the layer, and gc runs; the push that relies on it works."""
     peer.push("a", "v1", "shared")
     data = peer.manifest("a", "shared").replace(b'"layers"', b' "layers"')
     for blob in (b"shared", b'{"of":"shared"}'):
