@@ -44,7 +44,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "store", "run", "cli", "workshop", "builds"},
+    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run", "destinations"},
     "click": {"cli"},
