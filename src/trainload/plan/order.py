@@ -19,10 +19,10 @@ OWN_LAYER = 4_000_000
 LAYERS = 60
 """Most layers of packages. moby: maxLayerDepth = 125, and a base may bring some fifty."""
 
-GRAINS = tuple(64_000 << step for step in range(7))
+GRAINS = tuple(16_000 << step for step in range(9))
 """Bytes that small packages may share a layer up to: the first with which all layers are within their number.
 
-Of 64 kB, a change of one package moves at most that much of others; a request and a mount cost about as much.
+Of 16 kB, a change of one package moves at most that much of others; less would only make more layers.
 """
 
 _BEFORE_ALL = ("nvidia-",)

@@ -58,7 +58,7 @@ def test_more_large_packages_than_the_budget_share_the_layer_of_the_small_ones()
 
 
 def test_a_small_package_is_alone_from_the_grain_on_and_tiny_ones_share() -> None:
-    tiny = [values.wheel(name, size=20_000) for name in ("b", "a", "c")]
+    tiny = [values.wheel(name, size=GRAINS[0] // 3) for name in ("b", "a", "c")]
     unknown, small = values.wheel("unknown", size=None), values.wheel("small", size=GRAINS[0])
     assert group([*tiny, small, unknown]) == Grouping((small,), ((tiny[1], tiny[0], tiny[2], unknown),), GRAINS[0])
 
