@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"plan", "layers", "image", "store", "system"},
     "workshop": {"project", "lock", "plan", "layers", "image", "store"},
     "builds": {"workshop", "project", "lock", "plan", "layers", "image", "store"},
+    "bases": {"lock", "plan", "layers", "image", "store"},
     "pipeline": {
-        "builds", "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve",
+        "bases", "builds", "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve",
         "destinations", "run", "system",
     },
     "testing": {
@@ -44,7 +45,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds"},
+    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "bases"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run", "destinations"},
     "click": {"cli"},

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainload.bases import Bases, document
 from trainload.builds import Ask, Builder, Desk, with_built
 from trainload.errors import ConfigError, LockError, Place, Text
 from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
 from trainload.image.model import Image
 from trainload.layers.code import code_content
-from trainload.lock.model import ArchivePath, Lock, ReleaseFile
+from trainload.lock.model import ArchivePath, ImageBase, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import Plan
+from trainload.plan.model import BaseDocument, ImageLayerRecipe, Plan
 from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
 from trainload.project.model import BuildFrom, CodeListing, Project
+from trainload.reference import Reference
 from trainload.resolve.fetch import Fetcher, Places, credentials
 from trainload.resolve.request import link_folders
 from trainload.resolve.upgrade import Upgrade
@@ -38,6 +40,7 @@ from trainload.system.tree import DiskTree
 from trainload.workshop import Code, MadeLayer, Sandbox, Workshop
 
 if TYPE_CHECKING:
+    from trainload.registry.client import Client
     from trainload.resolve.archives import Archives
 
 
@@ -61,6 +64,8 @@ class Site:
     sandbox: Sandbox | None = None
     ask: Ask | None = None
     """Asks build backends of sdists."""
+    registry: Callable[[], Client] | None = None
+    """A registry client, made when it is first needed; None: base images cannot be used."""
 
     @cached_property
     def tree(self) -> DiskTree:
@@ -147,7 +152,8 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     selection = select(locked.lock, target, sdists=sources)
     listing = list_code(site.tree, locked.project, above(site.root, site.environ))
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
-    made = make_plan(locked.project, locked.lock, target, selection.python, facts)
+    base = _base_document(site, locked.lock, target, wishes)
+    made = make_plan(locked.project, locked.lock, target, selection.python, facts, base)
     made = with_built(made, site.store)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 
@@ -212,8 +218,27 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
         site.reporter,
         wishes.unhashed,
         lambda ground: Desk(builder, ground),
+        _bases(site, wishes),
     )
     return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
+
+
+def _bases(site: Site, wishes: Wishes) -> Bases:
+    return Bases(site.store, site.registry or _no_registry, site.reporter, wishes.offline)
+
+
+def _no_registry() -> Client:
+    raise AssertionError("a base image is used where registries can be reached")
+
+
+def _base_document(site: Site, lock: Lock, target: Platform, wishes: Wishes) -> BaseDocument | None:
+    """What the plan needs of a base image: its manifest and config, no layer."""
+    if not isinstance(lock.base, ImageBase):
+        return None
+    locked = lock.base.images[target.architecture]
+    reference = Reference.parse(lock.base.reference).completed()
+    image = _bases(site, wishes).image(reference, locked.manifest, locked.config)
+    return document(image, lock.base.reference)
 
 
 def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
@@ -221,6 +246,14 @@ def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
 
     memory = FolderCache(site.store.home / "cache" / "sources")
     return Builder(_workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
+
+
+def _base_layer(site: Site, project: Project, wishes: Wishes) -> Callable[[ImageLayerRecipe, str], object] | None:
+    """How the workshop gets a layer of a base image."""
+    base = project.settings.base.value
+    if base.startswith("apt:"):
+        return None
+    return partial(_bases(site, wishes).layer, Reference.parse(base).completed())
 
 
 def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
@@ -241,7 +274,8 @@ def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
         reporter=site.reporter,
         limits=limits,
     )
-    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, limits)
+    base = _base_layer(site, project, wishes)
+    return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, base, limits)
 
 
 class _ArchiveUrls:

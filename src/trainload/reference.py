@@ -75,6 +75,10 @@ class Reference:
             raise _refuse(f"{self.name}:{tag}", _TAG_RULE)
         return replace(self, tag=tag, digest=None)
 
+    def completed(self) -> Reference:
+        """With a tag where none is written: ``latest``, as everywhere."""
+        return self if self.tag or self.digest else replace(self, tag="latest")
+
     @property
     def _suffix(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -27,11 +27,13 @@ from trainload.plan.model import (
     CodeRecipe,
     ConfiguredRecipe,
     EnvironmentRecipe,
+    ImageLayerRecipe,
     InterpreterRecipe,
     Plan,
     PlannedLayer,
     Recipe,
     SourceRecipe,
+    SystemRecipe,
     UnbuiltRecipe,
     UserRecipe,
     WheelsRecipe,
@@ -40,6 +42,9 @@ from trainload.plan.model import (
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.store.store import Store
+
+_LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
+"""What is made after the layers below it, because it looks into them."""
 
 Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink, Limits], Written]
 """Writes what a program of the layers below makes: needs an engine, so it is given."""
@@ -86,6 +91,8 @@ class Workshop:
     reporter: Reporter
     workers: int
     sandbox: Sandbox | None = None
+    base_layer: Callable[[ImageLayerRecipe, str], object] | None = None
+    """Has a layer of a base image in the store, held; the second argument names it for people."""
     limits: Limits = DEFAULT
     """Of archives that go in, and of layers that are unpacked to go on from."""
 
@@ -94,7 +101,7 @@ class Workshop:
 
         Raises the first maker's error; what was made before it stays in the store.
         """
-        found = {layer: self.store.recipes.find(recipe_key(layer.recipe)) for layer in plan.layers}
+        found = {layer: self._find(layer.recipe) for layer in plan.layers}
         missing = [layer for layer in plan.layers if found[layer] is None]
         self._check_sandbox(missing, plan.platform)
         if self.limits.portable:
@@ -105,7 +112,7 @@ class Workshop:
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
         self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
         self._check_owners(unchecked, plan)
-        plain = [layer for layer in missing if not isinstance(layer.recipe, BytecodeRecipe | ConfiguredRecipe)]
+        plain = [layer for layer in missing if not isinstance(layer.recipe, _LATE)]
         configured = any(isinstance(layer.recipe, ConfiguredRecipe) for layer in plan.layers)
         writers = {layer: partial(self._write, layer.recipe, code, configured) for layer in plain}
         made = self._in_parallel(writers)
@@ -118,7 +125,7 @@ class Workshop:
             elif planned in made:
                 result.append(made[planned])
             else:
-                result.append(self._in_sandbox(planned, [item.layer for item in result]))
+                result.append(self._late(planned, [item.layer for item in result]))
         return tuple(result)
 
     def _in_parallel(
@@ -129,6 +136,8 @@ class Workshop:
         stopped = threading.Event()
 
         def make(planned: PlannedLayer) -> MadeLayer:
+            if isinstance(planned.recipe, ImageLayerRecipe):
+                return self._taken(planned, planned.recipe)
             return self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
 
         layers = sorted(writers, key=lambda layer: -(layer.size or 0))
@@ -145,6 +154,30 @@ class Workshop:
             if any(future.exception() for future in done):
                 pool.shutdown(cancel_futures=True)
             return {layer: future.result() for layer, future in futures.items() if not future.cancelled()}
+
+    def _find(self, recipe: Recipe) -> Layer | None:
+        if not isinstance(recipe, ImageLayerRecipe):
+            return self.store.recipes.find(recipe_key(recipe))
+        layer = _as_it_is(recipe)
+        return layer if self.store.hold(layer.descriptor.digest) else None
+
+    def _taken(self, planned: PlannedLayer, recipe: ImageLayerRecipe) -> MadeLayer:
+        """A base image's layer, fetched."""
+        assert self.base_layer is not None, "a plan with a base image is made where its layers can be had"
+        self.base_layer(recipe, planned.title)
+        return MadeLayer(planned, _as_it_is(recipe), How.FETCHED)
+
+    def _late(self, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
+        recipe = planned.recipe
+        if not isinstance(recipe, SystemRecipe):
+            return self._in_sandbox(planned, below)
+        from trainload.layers.debian.on_top import write_system
+
+        layers = [(partial(self.store.blob_file, layer.descriptor.digest), layer.diff_id) for layer in below]
+        return self._one(
+            planned,
+            lambda sink: write_system(recipe, layers, self.sources, sink, self.reporter, self.limits),
+        )
 
     def _one(self, planned: PlannedLayer, write: Callable[[ByteSink], Written]) -> MadeLayer:
         """Make one layer, unless another process makes it meanwhile."""
@@ -236,8 +269,8 @@ class Workshop:
                 return write_source(recipe, self.sources, sink, self.limits)
             case UnbuiltRecipe():
                 raise AssertionError("its wheels are built before (builds.py)")
-            case BytecodeRecipe() | ConfiguredRecipe():
-                raise AssertionError("made in the sandbox, after what it runs over")
+            case BytecodeRecipe() | ConfiguredRecipe() | SystemRecipe() | ImageLayerRecipe():
+                raise AssertionError("made after what lies below, or not made at all")
 
     def _unchecked_owners(self, plan: Plan) -> Sequence[File]:
         """The wheels of ``plan``, unless it is known that these get along."""
@@ -261,6 +294,12 @@ class Workshop:
         self.store.facts.learn(_getting_along(wheels, portable=self.limits.portable))
 
 
+def _as_it_is(recipe: ImageLayerRecipe) -> Layer:
+    """Of its unpacked size nothing is known until somebody looks inside."""
+    descriptor = Descriptor(recipe.media_type, Digest.parse(recipe.digest), recipe.size)
+    return Layer(descriptor, Digest.parse(recipe.diff_id), 0)
+
+
 def _wheels(plan: Plan) -> list[File]:
     recipes = [layer.recipe for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe)]
     return [wheel for recipe in recipes for wheel in recipe.wheels]
@@ -278,13 +317,13 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
     match recipe:
         case WheelsRecipe():
             return recipe.wheels
-        case BaseRecipe():
+        case BaseRecipe() | SystemRecipe():
             return tuple(package.file for package in recipe.packages)
         case InterpreterRecipe():
             return (recipe.archive,)
         case SourceRecipe():
             return (recipe.sdist,)
-        case UserRecipe():
-            return input_files(recipe.base)
+        case UserRecipe(base=BaseRecipe() as base):
+            return input_files(base)
         case _:
             return ()

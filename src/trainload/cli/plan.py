@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainload.image.model import Image
     from trainload.pipeline import Planned, Wishes
     from trainload.plan.diff import BuiltLayer, LayerChange
-    from trainload.plan.model import Plan
+    from trainload.plan.model import Plan, Recipe
     from trainload.project.model import Settings
 
 _SIGNS = {"same": " ", "new": "+", "gone": "-"}
@@ -41,8 +41,7 @@ def command(world: World, wishes: Wishes, other: str | None) -> None:
         changes = _changes(world, planned.plan, other)
         world.result([_change_document(change) for change in changes], list(_difference(world, changes)))
         return
-    keys = [recipe_key(layer.recipe) for layer in planned.plan.layers]
-    present = {key for key in keys if world.store.recipes.find(key) is not None}
+    present = {recipe_key(layer.recipe) for layer in planned.plan.layers if _is_here(world, layer.recipe)}
     document = as_data(planned.plan, present) | {
         "settings": {name: _chosen(world, value) for name, value in _settings(planned.locked.project.settings)},
         "left_out": [
@@ -50,6 +49,15 @@ def command(world: World, wishes: Wishes, other: str | None) -> None:
         ],
     }
     world.result(document, list(_table(world, planned, present)))
+
+
+def _is_here(world: World, recipe: Recipe) -> bool:
+    from trainload.digest import Digest
+    from trainload.plan.model import ImageLayerRecipe, recipe_key
+
+    if isinstance(recipe, ImageLayerRecipe):
+        return world.store.has(Digest.parse(recipe.digest), recipe.size)
+    return world.store.recipes.find(recipe_key(recipe)) is not None
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, object]]:

@@ -107,7 +107,7 @@ class World:
 
         return Site(
             self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus,
-            sandbox=self._sandbox, ask=self._ask,
+            sandbox=self._sandbox, ask=self._ask, registry=lambda: self.registry,
         )  # fmt: skip
 
     def _sandbox(

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from trainload.digest import Digest, canonical_json
-from trainload.image.model import CONFIG, INDEX, MANIFEST, RECIPE, Config, Descriptor, Image, ImageIndex, Layer
+from trainload.image.model import (
+    BASE_DIGEST,
+    BASE_NAME,
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    RECIPE,
+    Config,
+    Descriptor,
+    Image,
+    ImageIndex,
+    Layer,
+)
 from trainload.image.parse import make_image, parse_manifest
 from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig, recipe_key
 
@@ -29,10 +41,7 @@ def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) ->
             "created": when,
             "config": runtime_document(plan.config),
             "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
-            "history": [
-                {"created": when, "created_by": bill(planned, layer), "comment": _TOOL}
-                for planned, layer in zip(plan.layers, layers, strict=True)
-            ],
+            "history": _history(plan, layers, when),
         }
     )
     manifest = canonical_json(
@@ -41,9 +50,21 @@ def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) ->
             "mediaType": MANIFEST,
             "config": document(Descriptor(CONFIG, Digest.sha256(config), len(config))),
             "layers": [_layer(planned, layer) for planned, layer in zip(plan.layers, layers, strict=True)],
+            **({"annotations": {BASE_NAME: plan.base.name, BASE_DIGEST: plan.base.digest}} if plan.base else {}),
         }
     )
     return make_image(manifest, config, plan.name)
+
+
+def _history(plan: Plan, layers: Sequence[Layer], when: str) -> list[Mapping[str, object]]:
+    """The base's own entries as they are, then one for each layer of ours."""
+    own = list(zip(plan.layers, layers, strict=True))
+    told: list[Mapping[str, object]] = []
+    if plan.base is not None and plan.base.history:
+        told.extend(plan.base.history)
+        own = own[len(plan.base.layers) :]
+    ours = ({"created": when, "created_by": bill(planned, layer), "comment": _TOOL} for planned, layer in own)
+    return [*told, *ours]
 
 
 def make_index(images: Sequence[Image]) -> ImageIndex:
@@ -105,6 +126,8 @@ def runtime_document(config: RuntimeConfig) -> dict[str, object]:
         "Cmd": list(config.command),
         "Labels": dict(config.labels),
         "StopSignal": config.stop_signal,
+        "Volumes": {folder: {} for folder in config.volumes},
+        "ExposedPorts": {port: {} for port in config.ports},
     }
     return {key: value for key, value in made.items() if value}
 

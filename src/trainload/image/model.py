@@ -32,6 +32,9 @@ UNDISTRIBUTED = (
 RECIPE = "dev.trainload.recipe"
 """Annotation of a layer in a manifest: the key of the recipe it was made of."""
 
+BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
+"""Annotations of a manifest: the image that its lowest layers are (annotations.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
@@ -92,8 +95,6 @@ class Config:
     runtime: RuntimeConfig
     diff_ids: tuple[Digest, ...]
     history: tuple[History, ...]
-    volumes: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,8 +164,6 @@ def parse_config(data: bytes, where: str, *, limits: Limits = DEFAULT) -> Config
         runtime=_runtime(config),
         diff_ids=tuple(item.digest() for item in rootfs.get("diff_ids").items()),
         history=tuple(_history(item) for item in document.get("history").items()),
-        volumes=_keys(config.get("Volumes")),
-        ports=_keys(config.get("ExposedPorts")),
     )
 
 
@@ -273,6 +271,8 @@ def _runtime(config: Node) -> RuntimeConfig:
         env=env,
         labels=config.get("Labels").strings(),
         stop_signal=config.get("StopSignal").optional(),
+        volumes=_keys(config.get("Volumes")),
+        ports=_keys(config.get("ExposedPorts")),
     )
 
 

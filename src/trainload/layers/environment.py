@@ -14,6 +14,7 @@ export VIRTUAL_ENV PATH
 unset PYTHONHOME
 deactivate() {{ :; }}
 """
+_PATHS = "_trainload_base.pth"
 
 
 def write_environment(recipe: EnvironmentRecipe, sink: ByteSink) -> Written:
@@ -29,6 +30,10 @@ def write_environment(recipe: EnvironmentRecipe, sink: ByteSink) -> Written:
         out.symlink(f"{root}/bin/python{minor}", "python")
         for folder in ("lib", f"lib/python{minor}", f"lib/python{minor}/site-packages"):
             out.directory(f"{root}/{folder}")
+        if recipe.folders:
+            # a path file of the site module: its folders come after the environment's own
+            lines = "".join(f"{folder}\n" for folder in recipe.folders)
+            out.file(f"{root}/lib/python{minor}/site-packages/{_PATHS}", lines.encode())
         out.symlink(f"{root}/lib64", "lib")
         out.file(f"{root}/pyvenv.cfg", configuration(recipe))
         return out.close()

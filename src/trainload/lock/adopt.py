@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock import document, tags
+from trainload.lock.grammar import FILE_NAME, HEX
 from trainload.lock.model import File, Found, Location, PythonPackage, Url
-from trainload.lock.read import FILE_NAME, HEX, refusal
+from trainload.lock.read import refusal
 from trainload.lock.select import MACHINE_MARKERS, Target, holds, nothing_fits
 from trainload.platform import Platform
 

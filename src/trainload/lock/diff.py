@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainload.errors import Text
-from trainload.lock.model import DistributionBase, Lock
+from trainload.lock.model import ImageBase, Lock, packages_of
 
 _MANY = 12  # lines of one kind that are told one by one; more become a number
 
@@ -18,6 +18,8 @@ class Part(StrEnum):
     PYTHON = "python"
     BASE = "base"
     INTERPRETER = "interpreter"
+    INSTALLED = "installed"
+    """Python packages that the base image has, which are not placed."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,12 +105,12 @@ def packages(lock: Lock) -> Mapping[tuple[Part, str], Package]:
         groups.setdefault(package.name, []).append(
             Package(Part.PYTHON, package.name, package.version, size, hashes)
         )
-    if isinstance(lock.base, DistributionBase):
-        for architecture in sorted(lock.base.packages):
-            for item in lock.base.packages[architecture]:
-                key = f"{Part.BASE}:{item.name}"
-                package_ = Package(Part.BASE, item.name, item.version, item.file.size, (item.file.sha256,))
-                groups.setdefault(key, []).append(package_)
+    for _, items in sorted(packages_of(lock.base).items()):
+        for item in items:
+            package_ = Package(Part.BASE, item.name, item.version, item.file.size, (item.file.sha256,))
+            groups.setdefault(f"{Part.BASE}:{item.name}", []).append(package_)
+    for name, version in _installed(lock):
+        groups.setdefault(f"{Part.INSTALLED}:{name}", []).append(Package(Part.INSTALLED, name, version, 0))
     if lock.interpreter is not None:
         files = tuple(lock.interpreter.archives.values())
         hashes = tuple(sorted(file.sha256 for file in files))
@@ -119,6 +121,12 @@ def packages(lock: Lock) -> Mapping[tuple[Part, str], Package]:
         merged = _merged(group)
         found[merged.part, merged.name] = merged
     return found
+
+
+def _installed(lock: Lock) -> Iterator[tuple[str, str]]:
+    if isinstance(lock.base, ImageBase):
+        for _, image in sorted(lock.base.images.items()):
+            yield from image.python.installed if image.python is not None else ()
 
 
 def _merged(group: Sequence[Package]) -> Package:
@@ -136,8 +144,11 @@ def _merged(group: Sequence[Package]) -> Package:
 def _settings(lock: Lock) -> Iterator[tuple[str, str]]:
     yield "python", lock.python
     base = lock.base
-    name = f"{base.suite} ({base.profile})" if isinstance(base, DistributionBase) else base.reference
-    yield "base", name
+    if isinstance(base, ImageBase):
+        at = f"@{base.digest[:19]}"  # enough to be told apart: sha256: and twelve digits
+        yield "base", base.reference if "@" in base.reference else base.reference + at
+    else:
+        yield "base", f"{base.suite} ({base.profile})"
     yield "platforms", ", ".join(str(platform) for platform in lock.platforms)
     yield "accelerator", lock.accelerator
 
@@ -146,7 +157,13 @@ def sentences(changes: Changes) -> tuple[Text, ...]:
     """The changes as lines: "torch 2.12 → 2.13, +41 MB"; many of one kind become a number."""
     lines = [Text("{what}: {old} → {new}", what=what, old=old, new=new) for what, old, new in changes.settings]
     rebuilt = [change for change in changes.changed if change.old and change.old.version == change.package.version]
-    lines.extend(_changed(change) for change in changes.changed if change not in rebuilt)
+    told = [change for change in changes.changed if change not in rebuilt]
+    inside = [change for change in told if change.package.part is Part.INSTALLED]
+    if len(inside) > _MANY:
+        told = [change for change in told if change not in inside]
+        names = ", ".join([change.package.name for change in inside[:_MANY]] + ["…"])
+        lines.append(Text("{count} Python packages of the base changed: {names}", count=len(inside), names=names))
+    lines.extend(map(_changed, told))
     if rebuilt:
         names = ", ".join([change.package.name for change in rebuilt[:_MANY]] + ["…"] * (len(rebuilt) > _MANY))
         lines.append(
@@ -161,6 +178,8 @@ def _changed(change: Change) -> Text:
     assert change.old is not None and change.new is not None
     values = {"name": change.new.name, "old": change.old.version, "new": change.new.version}
     size = change.growth
+    if change.new.part is Part.INSTALLED:
+        return Text("{name} of the base {old} → {new}", **values)
     if size is None:
         return Text("{name} {old} → {new}", **values)
     return Text("{name} {old} → {new}, {size}", **values, size=signed(size))
@@ -170,11 +189,13 @@ _NEW = {
     Part.PYTHON: "{count} Python packages new: {names}, {size}",
     Part.BASE: "{count} base packages new: {names}, {size}",
     Part.INTERPRETER: "{count} interpreter new: {names}, {size}",
+    Part.INSTALLED: "the base has {count} Python packages: {names}",
 }
 _GONE = {
     Part.PYTHON: "{count} Python packages gone: {names}, {size}",
     Part.BASE: "{count} base packages gone: {names}, {size}",
     Part.INTERPRETER: "{count} interpreter gone: {names}, {size}",
+    Part.INSTALLED: "the base has {count} Python packages no more: {names}",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trainload.lock.model import File, PythonPackage
@@ -28,6 +28,9 @@ def _joined(one: PythonPackage, other: PythonPackage) -> PythonPackage:
 
 
 def _marker(platforms: list[Platform], of: int) -> str | None:
-    if len(platforms) == of:
-        return None
+    return None if len(platforms) == of else marker_of(platforms)
+
+
+def marker_of(platforms: Sequence[Platform]) -> str:
+    """A marker that holds on ``platforms`` only."""
     return " or ".join(MACHINE_MARKERS[platform.machine] for platform in platforms)

@@ -147,15 +147,88 @@ class DistributionBase:
     """Every Essential package is asked for, because maintainer scripts are to run (Debian policy 3.8)."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Blob:
+    """A document in a registry."""
+
+    digest: str
+    """``sha256:`` and 64 lower-case hexadecimal digits."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BasePython:
+    """The interpreter of a base image that the packages go with."""
+
+    path: str
+    """Absolute: ``/usr/bin/python3.10``."""
+    version: str
+    """Full where the image tells it, else the minor one."""
+    installed: tuple[tuple[str, str], ...] = ()
+    """(name, version) of the distributions it has, sorted; what the project needs of them is not placed again."""
+    folders: tuple[str, ...] = ()
+    """Absolute folders with packages that our virtual environment would not find by itself."""
+    is_ours: bool = False
+    """It is the virtual environment at ``/opt/venv`` itself."""
+
+    @property
+    def minor(self) -> str:
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """A base image for one platform, and what a build must know of it without looking inside."""
+
+    manifest: Blob
+    config: Blob
+    distribution: str
+    """``ID`` of os-release: ``ubuntu``; empty when there is none."""
+    suite: str
+    """``jammy``; empty when the image does not say."""
+    glibc: tuple[int, int]
+    python: BasePython | None = None
+    """None: the image has none that fits; then packages or a standalone archive bring one."""
+    init: str = ""
+    """Path of an init such as tini, or empty."""
+    accounts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Lines of ``/etc/passwd`` and ``/etc/group``; never of shadow."""
+    packages: tuple[DistributionPackage, ...] = ()
+    """Distribution packages placed on top, sorted by name: ``system``, a Python, and what they need."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageBase:
-    """A base image in a registry, by digest (filled by the registry issue)."""
+    """A base image in a registry, by digest."""
 
     reference: str
+    """As it was written: ``nvidia/cuda:12.4.1-runtime-ubuntu22.04``."""
     digest: str
+    """What that meant when it was locked: of an index or a manifest."""
+    images: Mapping[str, BaseImage]
+    """OCI architecture → the image for it."""
+    requested: tuple[str, ...] = ()
+    """The packages that were asked for on top: a Python, if the image has none, and ``system``."""
+    profile: str = ""
+    """Which files of packages on top are left out; empty without such packages."""
+    releases: tuple[ReleaseFile, ...] = ()
+    """Where packages on top were taken from."""
 
 
 Base = DistributionBase | ImageBase
+
+
+def glibc_of(base: Base, architecture: str) -> tuple[int, int]:
+    """The C library of ``base`` on one architecture, which it has."""
+    return base.glibc if isinstance(base, DistributionBase) else base.images[architecture].glibc
+
+
+def packages_of(base: Base) -> Mapping[str, tuple[DistributionPackage, ...]]:
+    """OCI architecture → the distribution packages we place, sorted by name."""
+    if isinstance(base, DistributionBase):
+        return base.packages
+    return {architecture: image.packages for architecture, image in base.images.items()}
 
 
 @dataclass(frozen=True, slots=True)

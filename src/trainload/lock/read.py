@@ -9,46 +9,29 @@ from urllib.parse import unquote, urlsplit
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock import document
 from trainload.lock.document import Table
+from trainload.lock.grammar import FILE_NAME, FULL_PYTHON, HEX, PROJECT, PYTHON, WORD
+from trainload.lock.grammar import VERSION as PACKAGE_VERSION
 from trainload.lock.model import (
-    ArchivePath,
-    Base,
     Build,
     DistributionBase,
-    DistributionPackage,
     File,
     Found,
-    ImageBase,
     Location,
     Lock,
     PythonPackage,
-    ReleaseFile,
     StandalonePython,
     Url,
 )
+from trainload.lock.readbase import read_base
 from trainload.platform import Platform
 
 VERSION = 1
 """Of ``[tool.trainload]``; a lock with a higher one is refused (THREATS F05)."""
 
-HEX = re.compile("[0-9a-f]{64}")
-_NAME = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")  # PEP 503, normalised
-FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")  # NAME_MAX; THREATS F04
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
-_PYTHON = re.compile(r"3\.[0-9]{1,3}")
-_FULL_PYTHON = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}(?:[a-z]+[0-9]+)?")
-_GLIBC = re.compile(r"2\.[0-9]{1,3}")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_DEBIAN_NAME = re.compile("[a-z0-9][a-z0-9+.-]+")  # Debian Policy 5.6.1
-_DEBIAN_VERSION = re.compile("[A-Za-z0-9.+~:-]+")  # Debian Policy 5.6.12
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _MARKER = re.compile("[\x20-\x7e]{1,4096}")
 _PACKAGE_KEYS = (
     "name", "version", "marker", "requires-python", "dependencies", "index", "wheels", "sdist",
     "attestation-identities", "tool",
-)  # fmt: skip
-_BASE_KEYS = (
-    "kind", "distribution", "suite", "profile", "requested", "system", "essential", "python", "glibc",
-    "releases", "packages",
 )  # fmt: skip
 _OWN_KEYS = (
     "version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter", "builds",
@@ -70,12 +53,12 @@ def loads(data: bytes, file: str) -> Lock:
     own.only(_OWN_KEYS)
     lock = Lock(
         inputs=own.text("inputs", HEX, want="64 hexadecimal digits"),
-        python=own.text("python", _PYTHON, want="a minor version such as 3.11"),
+        python=own.text("python", PYTHON, want="a minor version such as 3.11"),
         packages=tuple(sorted(packages, key=lambda package: (package.name, package.version))),
-        base=_base(own.table("base")),
+        base=read_base(own.table("base")),
         platforms=_platforms(own),
         interpreter=_interpreter(own.table("interpreter")) if "interpreter" in own.values else None,
-        accelerator=own.text("accelerator", _WORD),
+        accelerator=own.text("accelerator", WORD),
         unhashed=tuple(sorted(own.texts("unhashed"))),
         builds=_builds(own),
         build_base=_build_base(own),
@@ -118,8 +101,8 @@ def _package(table: Table) -> PythonPackage:
     for name in sorted({name for name in names if names.count(name) > 1}):
         table.wrong("wheels", Text("names {file} twice", file=name))
     return PythonPackage(
-        name=table.text("name", _NAME, want="a normalised project name (PEP 503)"),
-        version=table.text("version", _VERSION, want="a version"),
+        name=table.text("name", PROJECT, want="a normalised project name (PEP 503)"),
+        version=table.text("version", PACKAGE_VERSION, want="a version"),
         wheels=wheels,
         sdist=sdist,
         marker=table.optional_text("marker", _MARKER, want="an environment marker (PEP 508)"),
@@ -135,7 +118,7 @@ def _builds(own: Table) -> tuple[Build, ...]:
         _check_unique(needed, table)
         if any(package.sdist is not None for package in needed):
             table.wrong("packages", "names a source", want="wheels only")
-        name, version = table.text("name", _NAME), table.text("version", _VERSION)
+        name, version = table.text("name", PROJECT), table.text("version", PACKAGE_VERSION)
         if (name, version) in found:
             table.wrong("", Text("{name} {version} stands here twice", name=name, version=version))
         ordered = tuple(sorted(needed, key=lambda package: (package.name, package.version)))
@@ -146,7 +129,7 @@ def _builds(own: Table) -> tuple[Build, ...]:
 def _build_base(own: Table) -> DistributionBase | None:
     if "build-base" not in own.values:
         return None
-    base = _base(own.table("build-base"))
+    base = read_base(own.table("build-base"))
     if isinstance(base, DistributionBase):
         return base
     own.wrong("build-base", "has a wrong value", want="a base of distribution packages")
@@ -237,64 +220,11 @@ def _platforms(own: Table) -> tuple[Platform, ...]:
     return tuple(sorted(set(found)))
 
 
-def _base(table: Table) -> Base:
-    kind = table.text("kind", re.compile("distribution|image"), want="distribution or image")
-    if kind != "distribution":
-        table.only(("kind", "reference", "digest"))
-        return ImageBase(table.text("reference"), table.text("digest", re.compile("sha256:[0-9a-f]{64}")))
-    table.only(_BASE_KEYS)
-    packages = table.table("packages")
-    packages.only(("amd64", "arm64"))
-    major, _, minor = (table.text("glibc", _GLIBC, want="a version such as 2.36") or "2.0").partition(".")
-    return DistributionBase(
-        distribution=table.text("distribution", _WORD),
-        suite=table.text("suite", _WORD),
-        profile=table.text("profile", _WORD),
-        requested=table.texts("requested"),
-        releases=tuple(_release(release) for release in table.tables("releases")),
-        packages={
-            architecture: tuple(sorted(_distribution_package(item) for item in packages.tables(architecture)))
-            for architecture in sorted(packages.values)
-        },
-        python=table.text("python", _PYTHON, want="a minor version such as 3.11"),
-        glibc=(int(major), int(minor)),
-        system=table.texts("system"),
-        essential=table.flag("essential"),
-    )
-
-
-def _release(table: Table) -> ReleaseFile:
-    table.only(("archive", "suite", "date", "sha256"))
-    return ReleaseFile(
-        table.text("archive", _WORD),
-        table.text("suite", _WORD),
-        table.text("date", _DATE, want="a time such as 2026-01-31T00:00:00Z"),
-        table.text("sha256", HEX, want="64 hexadecimal digits"),
-    )
-
-
-def _distribution_package(table: Table) -> DistributionPackage:
-    table.only(("name", "version", "architecture", "archive", "path", "size", "sha256", "installed-size"))
-    path = table.text("path")
-    parts = path.split("/")
-    if path and not all(FILE_NAME.fullmatch(part) for part in parts):
-        table.wrong("path", "has a wrong value", got=repr(path)[:200], want="a path inside the archive")
-    sha256 = table.text("sha256", HEX, want="64 hexadecimal digits")
-    location = ArchivePath(table.text("archive", _WORD), path)
-    return DistributionPackage(
-        name=table.text("name", _DEBIAN_NAME, want="a package name"),
-        version=table.text("version", _DEBIAN_VERSION, want="a package version"),
-        architecture=table.text("architecture", re.compile("amd64|arm64|all"), want="amd64, arm64 or all"),
-        file=File(parts[-1], sha256, table.number("size"), location),
-        installed_size=table.number("installed-size"),
-    )
-
-
 def _interpreter(table: Table) -> StandalonePython:
     table.only(("version", "archives"))
     archives = table.table("archives")
     archives.only(("amd64", "arm64"))
     return StandalonePython(
-        version=table.text("version", _FULL_PYTHON, want="a version such as 3.12.8"),
+        version=table.text("version", FULL_PYTHON, want="a version such as 3.12.8"),
         archives={name: _file(archives.table(name)) for name in sorted(archives.values)},
     )

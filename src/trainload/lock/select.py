@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainload.errors import LockError, Problems, Text
 from trainload.lock import tags
-from trainload.lock.model import DistributionBase, DistributionPackage, File, Lock, PythonFile, PythonPackage
+from trainload.lock.model import DistributionPackage, File, Lock, PythonFile, PythonPackage, glibc_of, packages_of
 from trainload.platform import Platform
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 MACHINE_MARKERS = {"x86_64": "platform_machine == 'x86_64'", "aarch64": "platform_machine == 'aarch64'"}
 """The markers our own locks carry, so that reading one rarely needs a marker parser."""
-
-OLDEST_GLIBC = (2, 17)
-"""manylinux2014: what we take for granted of a base image we have not looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Selection:
     python: tuple[PythonFile, ...]
     """One per package, sorted by name."""
     base: tuple[DistributionPackage, ...]
-    """Sorted by name; empty for a base image."""
+    """Sorted by name; on a base image those that are placed on top of it."""
     interpreter: File | None
 
     @property
@@ -84,22 +81,20 @@ def select(lock: Lock, platform: Platform, *, sdists: bool = False) -> Selection
 
 def target_of(lock: Lock, platform: Platform) -> Target:
     """What the lock's packages are chosen for on ``platform``."""
-    glibc = lock.base.glibc if isinstance(lock.base, DistributionBase) else OLDEST_GLIBC
-    return Target(platform, lock.python, glibc)
+    return Target(platform, lock.python, glibc_of(lock.base, platform.architecture))
 
 
 def _base(lock: Lock, platform: Platform) -> tuple[tuple[DistributionPackage, ...], File | None]:
     architecture = platform.architecture
-    has_base = not isinstance(lock.base, DistributionBase) or architecture in lock.base.packages
+    packages = packages_of(lock.base)
     has_interpreter = lock.interpreter is None or architecture in lock.interpreter.archives
-    if platform not in lock.platforms or not has_base or not has_interpreter:
+    if platform not in lock.platforms or architecture not in packages or not has_interpreter:
         raise LockError(
             Text("the lock was not made for {platform}", platform=platform),
             got=", ".join(str(known) for known in lock.platforms),
             hints=[Text("add it to platforms in [tool.trainload] and run: trainload lock")],
         )
-    packages = lock.base.packages[architecture] if isinstance(lock.base, DistributionBase) else ()
-    return packages, lock.interpreter.archives[architecture] if lock.interpreter is not None else None
+    return packages[architecture], lock.interpreter.archives[architecture] if lock.interpreter is not None else None
 
 
 def choose(

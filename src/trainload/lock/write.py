@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from trainload.lock.model import (
     ArchivePath,
     Base,
+    BaseImage,
     Build,
     DistributionPackage,
     File,
@@ -17,6 +18,7 @@ from trainload.lock.model import (
     Lock,
     Made,
     PythonPackage,
+    ReleaseFile,
     StandalonePython,
     Url,
 )
@@ -94,7 +96,7 @@ def _file(file: File) -> str:
 def _base(base: Base, table: str) -> Iterator[str]:
     yield from ("", f"[tool.trainload.{table}]")
     if isinstance(base, ImageBase):
-        yield from ('kind = "image"', f"reference = {_text(base.reference)}", f"digest = {_text(base.digest)}")
+        yield from _image_base(base)
         return
     yield 'kind = "distribution"'
     for key, value in (("distribution", base.distribution), ("suite", base.suite), ("profile", base.profile)):
@@ -105,15 +107,59 @@ def _base(base: Base, table: str) -> Iterator[str]:
     if base.essential:
         yield "essential = true"
     yield f"python = {_text(base.python)}"
-    yield f"glibc = {_text(f'{base.glibc[0]}.{base.glibc[1]}')}"
-    releases = (
-        {"archive": item.archive, "suite": item.suite, "date": item.date, "sha256": item.sha256}
-        for item in base.releases
-    )
-    yield from _list("releases", (_inline(release) for release in releases))
+    yield f"glibc = {_text(_version(base.glibc))}"
+    yield from _releases(base.releases)
     yield from ("", f"[tool.trainload.{table}.packages]")
     for architecture, packages in sorted(base.packages.items()):
         yield from _list(architecture, (_distribution_package(package) for package in sorted(packages)))
+
+
+def _version(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _releases(releases: Iterable[ReleaseFile]) -> Iterator[str]:
+    rows = (
+        {"archive": item.archive, "suite": item.suite, "date": item.date, "sha256": item.sha256}
+        for item in releases
+    )
+    yield from _list("releases", (_inline(row) for row in rows))
+
+
+def _image_base(base: ImageBase) -> Iterator[str]:
+    yield 'kind = "image"'
+    for key, value in (("reference", base.reference), ("digest", base.digest), ("profile", base.profile)):
+        if value:
+            yield f"{key} = {_text(value)}"
+    if base.requested:
+        yield from _list("requested", (_text(name) for name in base.requested))
+    if base.releases:
+        yield from _releases(base.releases)
+    for architecture, image in sorted(base.images.items()):
+        yield from ("", f"[tool.trainload.base.images.{architecture}]")
+        yield from _base_image(image)
+
+
+def _base_image(image: BaseImage) -> Iterator[str]:
+    for key, blob in (("manifest", image.manifest), ("config", image.config)):
+        yield f"{key} = {_inline({'digest': blob.digest, 'size': blob.size})}"
+    for key, value in (("distribution", image.distribution), ("suite", image.suite), ("init", image.init)):
+        if value:
+            yield f"{key} = {_text(value)}"
+    yield f"glibc = {_text(_version(image.glibc))}"
+    python = image.python
+    if python is not None:
+        told: dict[str, object] = {"path": python.path, "version": python.version}
+        if python.is_ours:
+            told["venv"] = True
+        yield f"python = {_inline(told)}"
+        if python.folders:
+            yield from _list("folders", map(_text, python.folders))
+        yield from _list("installed", (_text(f"{name}=={version}") for name, version in python.installed))
+    for key, lines in zip(("passwd", "group"), image.accounts, strict=True):
+        yield from _list(key, map(_text, lines))
+    if image.packages:
+        yield from _list("packages", (_distribution_package(package) for package in sorted(image.packages)))
 
 
 def _distribution_package(package: DistributionPackage) -> str:
@@ -153,6 +199,8 @@ def _inline(pairs: Mapping[str, object]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return _inline(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else _text(str(value))
 
 

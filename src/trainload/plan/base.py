@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from trainload.errors import PlanError, Text
-from trainload.lock.model import Base, DistributionBase, Lock
+from trainload.lock.model import Base, BaseImage, BasePython, DistributionBase, ImageBase, Lock
 from trainload.plan.model import BaseRecipe, EnvironmentRecipe, InterpreterRecipe
 from trainload.platform import Platform
 
 INTERPRETER = "/opt/python"
-"""Where a Python that the distribution lacks is placed."""
+"""Where a Python that the base lacks is placed."""
 
 
 def base_of(base: Base, platform: Platform) -> BaseRecipe:
     """The recipe of a base composed from distribution packages. Raises :class:`PlanError` for any other base."""
     if not isinstance(base, DistributionBase):
         raise PlanError(
-            Text("a base from a registry cannot be used yet: {reference}", reference=base.reference),
+            Text("{reference} is an image, not composed of packages", reference=base.reference),
             hints=[Text('set base = "apt:bookworm" (or apt:trixie, apt:jammy, apt:noble)')],
         )
     packages = base.packages.get(platform.architecture)
@@ -41,8 +41,32 @@ def interpreter_of(lock: Lock, platform: Platform) -> InterpreterRecipe | None:
     return InterpreterRecipe(archive, lock.python)
 
 
-def environment_of(lock: Lock) -> EnvironmentRecipe:
+def environment_of(lock: Lock, platform: Platform) -> EnvironmentRecipe:
     """The recipe of the virtual environment over the Python that the image has."""
     if lock.interpreter is not None:
         return EnvironmentRecipe(lock.interpreter.version, f"{INTERPRETER}/bin/python{lock.python}")
-    return EnvironmentRecipe(lock.python, f"/usr/bin/python{lock.python}")
+    found = python_of(lock, platform)
+    if found is None:
+        return EnvironmentRecipe(lock.python, f"/usr/bin/python{lock.python}")
+    return EnvironmentRecipe(found.version, found.path, bool(found.installed), found.folders)
+
+
+def base_image(lock: Lock, platform: Platform) -> BaseImage | None:
+    """What the lock knows of the base image; None for another base. Raises :class:`PlanError`."""
+    if not isinstance(lock.base, ImageBase):
+        return None
+    image = lock.base.images.get(platform.architecture)
+    if image is None:
+        raise PlanError(Text("the lock holds no base image for {platform}", platform=platform))
+    return image
+
+
+def python_of(lock: Lock, platform: Platform) -> BasePython | None:
+    """The interpreter of a base image that packages go with; None where another is used."""
+    image = base_image(lock, platform)
+    return None if image is None or lock.interpreter is not None else image.python
+
+
+def base_name(lock: Lock) -> str:
+    """The base as people know it."""
+    return lock.base.suite if isinstance(lock.base, DistributionBase) else lock.base.reference

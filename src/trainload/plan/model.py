@@ -26,6 +26,7 @@ class Kind(StrEnum):
     """
 
     BASE = "base"
+    SYSTEM = "system"
     CONFIGURED = "configured"
     INTERPRETER = "python"
     ENVIRONMENT = "venv"
@@ -47,6 +48,35 @@ class BaseRecipe:
     architecture: str
     requested: tuple[str, ...]
     packages: tuple[DistributionPackage, ...]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayerRecipe:
+    """A layer of a base image in a registry, taken as it is."""
+
+    digest: str
+    """Of the blob."""
+    size: int
+    """Bytes of the blob."""
+    diff_id: str
+    media_type: str
+    """In OCI's words; Docker's layers are the same bytes."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRecipe:
+    """Distribution packages placed over a base image, without running their scripts."""
+
+    below: tuple[str, ...]
+    """diff_ids of the image's layers: its folders, links, accounts and dpkg's database decide how."""
+    suite: str
+    profile: str
+    architecture: str
+    packages: tuple[DistributionPackage, ...]
+    uid: int | None
+    """A numeric user that is made known too, unless the base knows it."""
     version: int = 1
 
 
@@ -80,6 +110,8 @@ class EnvironmentRecipe:
     interpreter: str
     """Absolute path in the image, e.g. ``/usr/bin/python3.11``."""
     system_site_packages: bool = False
+    folders: tuple[str, ...] = ()
+    """Absolute folders whose packages it finds too, after its own."""
     version: int = 1
 
 
@@ -140,12 +172,20 @@ class BytecodeRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountFiles:
+    """Lines of ``/etc/passwd`` and ``/etc/group`` of a base image."""
+
+    passwd: tuple[str, ...]
+    group: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UserRecipe:
     """``/etc/passwd`` and ``/etc/group`` with a line for a numeric user the base does not know."""
 
     uid: int
-    base: BaseRecipe
-    """Its packages make the files this layer adds a line to."""
+    base: BaseRecipe | AccountFiles
+    """What makes, or is, the files this layer adds a line to."""
     version: int = 1
 
 
@@ -161,8 +201,8 @@ class CodeRecipe:
 
 
 Recipe = (
-    BaseRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe | WheelsRecipe | UnbuiltRecipe
-    | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
+    BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
+    | WheelsRecipe | UnbuiltRecipe | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
 )  # fmt: skip
 
 
@@ -207,6 +247,24 @@ class RuntimeConfig:
     env: Mapping[str, str]
     labels: Mapping[str, str]
     stop_signal: str | None = None
+    volumes: tuple[str, ...] = ()
+    """Folders an engine keeps outside of the container, sorted."""
+    ports: tuple[str, ...] = ()
+    """``8888/tcp``: what programs inside listen on, sorted; published only when asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseDocument:
+    """A base image as its manifest and config describe it, for one platform."""
+
+    name: str
+    """As it was written."""
+    digest: str
+    """Of its manifest."""
+    layers: tuple[ImageLayerRecipe, ...]
+    config: RuntimeConfig
+    history: tuple[Mapping[str, object], ...] = ()
+    """Entries as the image specification writes them (config.md § history); empty when they fit no layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +276,5 @@ class Plan:
     layers: tuple[PlannedLayer, ...]
     config: RuntimeConfig
     warnings: tuple[Text, ...] = ()
+    base: BaseDocument | None = None
+    """The image whose layers come first, if the base is one."""

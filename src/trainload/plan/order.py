@@ -17,7 +17,10 @@ OWN_LAYER = 4_000_000
 """Bytes of a wheel from which it has its own layer in every project."""
 
 LAYERS = 60
-"""Most layers of packages. moby: maxLayerDepth = 125, and a base may bring some fifty."""
+"""Most layers of packages; fewer where a base image brings many."""
+
+MOST_LAYERS = 120
+"""Of an image, its base's included. moby: maxLayerDepth = 125; some room is left for who builds on ours."""
 
 GRAINS = tuple(16_000 << step for step in range(9))
 """Bytes that small packages may share a layer up to: the first with which all layers are within their number.
@@ -42,20 +45,20 @@ class Grouping:
     """Bytes of a small package from which it is alone; 0: there are too many, and all small ones share a layer."""
 
 
-def group(files: Sequence[PythonFile]) -> Grouping:
-    """The layers of ``files``; a package of unknown size counts as one of no bytes.
+def group(files: Sequence[PythonFile], most: int = LAYERS) -> Grouping:
+    """At most ``most`` layers of ``files``; a package of unknown size counts as one of no bytes.
 
     With another package added, what changes is its own layer, or one group of at most ``grain`` bytes, which may
-    fall apart; only where the number of layers would pass :data:`LAYERS` the small ones are all cut anew.
+    fall apart; only where the number of layers would pass ``most`` the small ones are all cut anew.
     """
     heaviest = sorted(files, key=lambda file: (-(file.file.size or 0), file.name))
-    large = [file for file in heaviest if (file.file.size or 0) >= OWN_LAYER][: LAYERS - 1]
+    large = [file for file in heaviest if (file.file.size or 0) >= OWN_LAYER][: most - 1]
     known = set(large)
     small = sorted((file for file in files if file not in known), key=lambda file: file.name)
     for grain in GRAINS:
         alone = [file for file in small if (file.file.size or 0) >= grain]
         groups = tuple(_cut([file for file in small if (file.file.size or 0) < grain], grain))
-        if len(large) + len(alone) + len(groups) <= LAYERS:
+        if len(large) + len(alone) + len(groups) <= most:
             return Grouping((*sorted(large, key=_rank), *alone), groups, grain)
     return Grouping(tuple(sorted(large, key=_rank)), (tuple(small),), 0)
 

@@ -13,6 +13,7 @@ from trainload.plan.model import (
     InterpreterRecipe,
     Plan,
     PlannedLayer,
+    SystemRecipe,
     UnbuiltRecipe,
     WheelsRecipe,
     recipe_key,
@@ -67,7 +68,7 @@ def inputs(layer: PlannedLayer) -> list[dict[str, Any]]:
     match recipe:
         case WheelsRecipe():
             files = recipe.wheels
-        case BaseRecipe():
+        case BaseRecipe() | SystemRecipe():
             files = tuple(package.file for package in recipe.packages)
         case UnbuiltRecipe():
             files = (*recipe.wheels, *(build.source.sdist for build in recipe.builds))

@@ -43,7 +43,7 @@ def build_recipe(lock: Lock, platform: Platform, package: PythonFile) -> BuildRe
         source=SourceRecipe(package.file),
         base=base_of(lock.build_base or lock.base, platform),
         interpreter=interpreter,
-        environment=environment_of(lock),
+        environment=environment_of(lock, platform),
         tools=WheelsRecipe(_tools(lock, platform, found[0]), lock.python),
     )
 

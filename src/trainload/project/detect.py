@@ -76,11 +76,12 @@ def read_project(
         secrets=sources.choose(keys.SECRETS),
         limits=_limits(sources),
         build=_building(sources),
+        entrypoint=sources.choose(keys.ENTRYPOINT, default=Text("the base's, or an init")),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
         warnings += command_warnings
-    return Project(settings, warnings)
+    return Project(settings, warnings, metadata.requires_python)
 
 
 def _name(tree: Tree, metadata: Metadata) -> Chosen[str]:

@@ -192,6 +192,10 @@ ACCELERATOR = Key(
 COMMAND: Key[tuple[str, ...]] = Key(
     "command", many(text(), "an array of strings", SHELL), "What runs.", ("python",), True
 )
+ENTRYPOINT: Key[tuple[str, ...] | None] = Key(
+    "entrypoint", _optional(many(text(), "an array of strings", SHELL)),
+    "What runs the command; the base image's, or an init, when left out; an empty array: nothing.", None,
+)  # fmt: skip
 USER = Key("user", integer(0, 2**32 - 2), "The numeric user everything runs as; 0 is root.", 1000)
 WORKDIR = Key(
     "workdir", checked(_workdir, "an absolute path that belongs to no system folder, such as /app"),
@@ -272,10 +276,10 @@ BUILD_TIMEOUT = Key(
 
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
-    ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE, EXCLUDE, SECRETS,
-    PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS,
-    SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES,
-    BUILD_CONSTRAINTS, BUILD_TIMEOUT,
+    ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
+    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY,
+    MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES,
+    BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -284,7 +288,8 @@ EXAMPLES: Mapping[str, object] = {
     "name": "digits", "python": "3.11", "base": "apt:bookworm", "system": ["ffmpeg", "libgl1"],
     "requirements": ["requirements.txt"], "extras": ["gpu"], "groups": ["train"], "find-links": ["../wheels"],
     "index": "https://packages.example/simple", "extra-index": ["https://packages.example/simple"],
-    "accelerator": "cu128", "command": ["python", "train.py"], "env": {"OMP_NUM_THREADS": "4"},
+    "accelerator": "cu128", "command": ["python", "train.py"],
+    "entrypoint": ["/usr/bin/tini", "--"], "env": {"OMP_NUM_THREADS": "4"},
     "exclude": ["data/**"], "secrets": ["certs/ca.pem"], "platforms": ["linux/amd64", "linux/arm64"],
     "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
     "mirrors.python": ["https://mirror.example/python/{name}"],

@@ -148,6 +148,7 @@ class Building:
 
 
 _USUAL_BUILDING: Chosen[Building] = Chosen(Building(), Origin.DEFAULT, Text("the default"))
+_NO_ENTRYPOINT: Chosen[tuple[str, ...] | None] = Chosen(None, Origin.DEFAULT, Text("the base's, or an init"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -185,6 +186,8 @@ class Settings:
     """Patterns of files that go in although they look like secrets (THREATS P08, P11)."""
     limits: Chosen[Allowed] = _USUAL_LIMITS
     build: Chosen[Building] = _USUAL_BUILDING
+    entrypoint: Chosen[tuple[str, ...] | None] = _NO_ENTRYPOINT
+    """What runs the command; None: what the base image says, else an init."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,8 @@ class Project:
 
     settings: Settings
     warnings: tuple[Text, ...] = ()
+    requires_python: str | None = None
+    """``requires-python`` of pyproject.toml: what a Python that the base decides on must satisfy."""
 
 
 class Left(StrEnum):

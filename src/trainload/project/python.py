@@ -53,6 +53,16 @@ def satisfies(minor: str, requires: str) -> bool:
     return any(allowed.contains(f"{minor}.{patch}") for patch in (0, 5, 10, 99))
 
 
+def accepted(minor: str, wanted: str | None, requires: str | None) -> bool:
+    """Whether an image's Python is one the project takes: the one that is set, else what it requires."""
+    return minor == wanted if wanted is not None else requires is None or satisfies(minor, requires)
+
+
+def fitting(wanted: str | None, requires: str | None) -> str:
+    """The Python to bring where the base has none that is accepted. Raises :class:`ConfigError`."""
+    return wanted or _any(requires or "")
+
+
 def _both(requires: str) -> tuple[Chosen[str | None], Chosen[str]]:
     for suite in _PREFERRED:
         if satisfies(PYTHON_OF_SUITE[suite], requires):

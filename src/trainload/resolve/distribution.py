@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -12,11 +12,13 @@ from trainload.errors import LockError, Text
 from trainload.lock.distribution import profiles, suites
 from trainload.lock.distribution.choose import choose
 from trainload.lock.distribution.index import Index, Records, Stanza
+from trainload.lock.distribution.installed import choose_over, installed
 from trainload.lock.distribution.profiles import Contents
 from trainload.lock.distribution.suites import Pocket, Suite
-from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File
+from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile
 from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
 
+_MAY_LACK = Contents(()).optional
 _T = TypeVar("_T")
 _AT_ONCE = 4  # small against what a mirror allows per client
 
@@ -62,6 +64,24 @@ def resolve_distribution(
         python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),
         glibc=_same({_glibc(stanzas) for stanzas in chosen.values()}, "libc6"),
     )
+
+
+def resolve_on_top(
+    suite: str, wishes: Sequence[str], status: Mapping[str, str], services: Services
+) -> tuple[Mapping[str, tuple[DistributionPackage, ...]], tuple[ReleaseFile, ...]]:
+    """What to place so that base images of ``suite`` have the ``wishes``: packages by architecture, and indexes.
+
+    ``status``: architecture → dpkg's status of the image. Raises as :func:`resolve_distribution` does.
+    """
+    architectures = sorted(status)
+    opened, files = _load(suites.suite(suite), architectures, services)
+    packages = {}
+    for architecture in architectures:
+        index = Index(files.pop(architecture))
+        there = [wish for wish in wishes if wish not in _MAY_LACK or index.versions(wish)]
+        base = installed(status[architecture], architecture)
+        packages[architecture] = tuple(map(_locked, choose_over(index, architecture, there, base)))
+    return packages, tuple(sorted(one.locked for one in opened))
 
 
 def open_index(suite: str, architecture: str, services: Services) -> Index:

@@ -14,19 +14,25 @@ from trainload.lock.model import (
     Base,
     Build,
     DistributionBase,
+    ImageBase,
     Lock,
     PythonPackage,
     ReleaseFile,
     StandalonePython,
+    glibc_of,
+    packages_of,
 )
 from trainload.lock.select import Target
 from trainload.platform import Platform
 from trainload.project.keys import Configure
 from trainload.project.model import BuildFrom, Origin, Profile, Project, Settings
+from trainload.project.python import fitting
 from trainload.resolve.distribution import resolve_distribution
 from trainload.resolve.fetch import credentials
+from trainload.resolve.image import Images, resolve_image
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
+from trainload.resolve.provided import Provided, beside
 from trainload.resolve.python import resolve_python, resolve_tools
 from trainload.resolve.request import PythonRequest, link_folders
 from trainload.resolve.sizes import fill_sizes
@@ -50,6 +56,8 @@ class Services:
     """Take files on trust that have no sha256 (THREATS F01)."""
     backends: Callable[[Lock], Backends] | None = None
     """Given what lies below the packages: reads sdists and asks their build backends."""
+    images: Images | None = None
+    """Base images; None where none is asked for."""
 
 
 def make_lock(
@@ -71,15 +79,15 @@ def make_lock(
     upgrade = upgrade or Upgrade()
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
     kept = previous if not upgrade.everything else None
-    base = _base(settings, platforms, kept, services)
-    interpreter = _kept_interpreter(settings, base, platforms, kept)
-    if interpreter is None:
-        interpreter = _interpreter(settings, base, platforms, root, services)
+    base, provided, lacking = _base(project, platforms, kept, services)
+    interpreter = _kept_interpreter(lacking, platforms, kept)
+    if interpreter is None and lacking is not None:
+        interpreter = _interpreter(settings, lacking, platforms, root, services)
     python = interpreter.version if interpreter is not None else _full_version(base)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
-        targets=tuple(Target(platform, python, base.glibc) for platform in platforms),
+        targets=tuple(Target(platform, python, glibc_of(base, platform.architecture)) for platform in platforms),
         accelerator=settings.accelerator.value,
         find_links=settings.find_links.value,
         indexes=settings.indexes.value,
@@ -88,6 +96,7 @@ def make_lock(
         upgrade=upgrade,
         unhashed=services.unhashed,
         build_constraints=settings.build.value.constraints,
+        provided=provided,
     )
     minor = ".".join(python.split(".")[:2])
     ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
@@ -96,6 +105,7 @@ def make_lock(
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         adopted = resolve_python(request, services.uv, examiner)
+        adopted = beside(adopted, platforms, provided, services.reporter)
         check_upgrade(upgrade, adopted.packages, base)
         known = credentials(settings.indexes.value)
         folders = link_folders(root, settings.find_links.value)
@@ -114,7 +124,8 @@ def make_lock(
 
 def _examiner(settings: Settings, request: PythonRequest, ground: Lock, services: Services) -> Examiner | None:
     """Who finds out about sdists; None: they are refused."""
-    if services.backends is None or settings.build.value.sources is BuildFrom.NEVER:
+    composed = isinstance(ground.base, DistributionBase)
+    if services.backends is None or settings.build.value.sources is BuildFrom.NEVER or not composed:
         return None
 
     def tools(requires: Sequence[str], kept: Sequence[PythonPackage]) -> tuple[PythonPackage, ...]:
@@ -131,18 +142,33 @@ def _builds(packages: Sequence[PythonPackage], examiner: Examiner | None) -> tup
 
 
 def _base(
-    settings: Settings, platforms: Sequence[Platform], previous: Lock | None, services: Services
-) -> DistributionBase:
-    """The base as it was, if nothing else is asked for; resolved otherwise."""
+    project: Project, platforms: Sequence[Platform], previous: Lock | None, services: Services
+) -> tuple[Base, Provided, str | None]:
+    """The base, which Python distributions it has, and which Python it lacks.
+
+    As the last lock has it, if nothing else is asked for; resolved otherwise.
+    """
+    settings = project.settings
     kind, _, suite = settings.base.value.partition(":")
-    if kind != "apt":
-        raise ConfigError(
-            "images from a registry cannot be a base yet",
-            place=Place("base"),
-            got=settings.base.value,
-            want="apt:bookworm, apt:trixie, apt:jammy or apt:noble",
-            hints=[Text("leave base out: one that has the Python you set is chosen and composed for you")],
-        )
+    wanted = settings.python.value
+    if kind == "apt":
+        base = _distribution_base(suite, settings, platforms, previous, services)
+        return base, Provided(), wanted if wanted != base.python else None
+    assert services.images is not None, "a base image is locked where images can be had"
+    resolved = resolve_image(
+        project, platforms, previous, services.images, services.distribution, services.reporter
+    )
+    pythons = {platform: python for platform, python in resolved.pythons.items() if python is not None}
+    provided = Provided(
+        {platform: python.installed for platform, python in pythons.items()},
+        whole=any(python.is_ours for python in pythons.values()),
+    )
+    return resolved.base, provided, fitting(wanted, project.requires_python) if resolved.standalone else None
+
+
+def _distribution_base(
+    suite: str, settings: Settings, platforms: Sequence[Platform], previous: Lock | None, services: Services
+) -> DistributionBase:
     profile, system = settings.profile.value.value, settings.system.value
     architectures = [platform.architecture for platform in platforms]
     essential = settings.configure.value == Configure.SANDBOX
@@ -160,11 +186,11 @@ def _base(
 
 
 def _build_base(
-    settings: Settings, base: DistributionBase, previous: Lock | None, services: Services
+    settings: Settings, base: Base, previous: Lock | None, services: Services
 ) -> DistributionBase | None:
     """Where sdists are built, with what is needed for that only; None: the base itself will do."""
     more = settings.build.value.packages
-    if not more:
+    if not more or not isinstance(base, DistributionBase):
         return None
     system = tuple(dict.fromkeys((*base.system, *more)))
     old = previous.build_base if previous is not None else None
@@ -193,37 +219,40 @@ def _resolved_base(asked: DistributionBase, old: Base | None, services: Services
     return replace(base, system=asked.system)
 
 
-def _full_version(base: DistributionBase) -> str:
+def _full_version(base: Base) -> str:
     """``3.11.2``: markers may ask for the patch version; the minor one when the base does not tell it."""
-    for package in next(iter(base.packages.values()), ()):
-        match = re.match(rf"(?:\d+:)?({re.escape(base.python)}\.\d+)", package.version)
-        if package.name == f"python{base.python}" and match is not None:
-            return match[1]
+    if isinstance(base, ImageBase):
+        found = next((image.python for image in base.images.values() if image.python is not None), None)
+        if found is not None:
+            return found.version
+    packages = next(iter(packages_of(base).values()), ())
+    for package in packages:
+        match = re.fullmatch(r"python(3\.\d+)", package.name)
+        full = re.match(rf"(?:\d+:)?({re.escape(match[1])}\.\d+)", package.version) if match else None
+        if full is not None and (not isinstance(base, DistributionBase) or (match and match[1] == base.python)):
+            return full[1]
+    assert isinstance(base, DistributionBase)
     return base.python
 
 
 def _kept_interpreter(
-    settings: Settings, base: DistributionBase, platforms: Sequence[Platform], previous: Lock | None
+    lacking: str | None, platforms: Sequence[Platform], previous: Lock | None
 ) -> StandalonePython | None:
     """The last lock's own Python, if one is still wanted and it is that."""
-    wanted = settings.python.value
     old = previous.interpreter if previous is not None else None
-    if old is None or wanted is None or wanted == base.python:
+    if old is None or lacking is None:
         return None
-    fits = f"{old.version}.".startswith(f"{wanted}.")
+    fits = f"{old.version}.".startswith(f"{lacking}.")
     return old if fits and {platform.architecture for platform in platforms} == set(old.archives) else None
 
 
 def _interpreter(
-    settings: Settings, base: DistributionBase, platforms: Sequence[Platform], root: Path, services: Services
-) -> StandalonePython | None:
-    """A Python of its own, if the base has another one than is wanted."""
-    wanted = settings.python.value
-    if wanted is None or wanted == base.python:
-        return None
-    builds = known_builds(wanted, services.uv, root)
+    settings: Settings, lacking: str, platforms: Sequence[Platform], root: Path, services: Services
+) -> StandalonePython:
+    """A Python of its own, since the base has none of that version."""
+    builds = known_builds(lacking, services.uv, root)
     architectures = [platform.architecture for platform in platforms]
-    return resolve_interpreter(wanted, architectures, builds, services.http, settings.mirrors.value.python)
+    return resolve_interpreter(lacking, architectures, builds, services.http, settings.mirrors.value.python)
 
 
 def _check_misfits(adopted: Adopted, platforms: Sequence[Platform], settings: Settings, reporter: Reporter) -> None:

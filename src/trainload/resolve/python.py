@@ -79,27 +79,41 @@ def resolve_tools(
 
 
 def _compile(request: PythonRequest, uv: Uv, examiner: Examiner | None) -> Adopted:
-    """Every platform in one resolution; one by one when that leaves some platform without a wheel it can take."""
+    """Every platform in one resolution; one by one when that leaves some platform without a wheel it can take.
+
+    Also one by one where a base image has not the same on all platforms.
+    """
     with scratch.folder("lock") as folder:
         output = folder / "pylock.resolved.toml"
         if request.previous is not None and not request.upgrade.everything:
             output.write_bytes(dumps(request.previous))
         question = Question(request, uv, output, examiner)
+        if not request.provided.is_same():
+            return _one_by_one(question, Leave())
         together, leave = question.answer(Leave())
         if not together.misfits:
             return together
-        common = output.read_bytes()
-        parts: dict[Platform, tuple[PythonPackage, ...]] = {}
-        unhashed = dict(together.unhashed)
-        for target in request.targets:
+        try:
+            apart = _one_by_one(question, leave)
+        except LockError:
+            return together
+        return together if apart.misfits else apart
+
+
+def _one_by_one(question: Question, leave: Leave) -> Adopted:
+    """A resolution for each platform, put together; what the last one left is preferred by each."""
+    output = question.output
+    common = output.read_bytes() if output.exists() else None
+    parts: dict[Platform, Adopted] = {}
+    for target in question.request.targets:
+        if common is None:
+            output.unlink(missing_ok=True)
+        else:
             output.write_bytes(common)
-            alone = Question(replace(request, targets=(target,)), uv, output, examiner, alone=True)
-            try:
-                part = alone.settled(leave)[0]
-            except LockError:
-                return together
-            if part.misfits:
-                return together
-            parts[target.platform] = part.packages
-            unhashed.update(part.unhashed)
-        return Adopted(merge(parts), {}, unhashed)
+        alone = replace(question, request=replace(question.request, targets=(target,)), alone=True)
+        parts[target.platform] = alone.settled(leave)[0]
+    return Adopted(
+        merge({platform: part.packages for platform, part in parts.items()}),
+        {platform: errors for part in parts.values() for platform, errors in part.misfits.items()},
+        {file: hashes for part in parts.values() for file, hashes in part.unhashed.items()},
+    )

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from trainload.errors import LockError
 from trainload.lock.adopt import Adopted, adopt
 from trainload.project.model import RequirementFiles
+from trainload.resolve.provided import FAMILY, explained, preferred, without_stubs, write_stubs
 from trainload.resolve.request import (
-    FAMILY,
     PythonRequest,
     accelerated,
     compile_arguments,
     local_index,
+    project_of,
     read_lock_file,
     torch_backend,
     wanted,
@@ -82,12 +83,19 @@ class Question:
 
     def _once(self, leave: Leave) -> Adopted:
         """One question to uv, again with a mirror if need be."""
-        request, folder = self.request, self.output.parent
+        folder = self.output.parent
+        number = len(list(folder.iterdir()))
+        installed = self.request.installed
+        stubs = write_stubs(folder / f"stubs{number}", installed, self.request.provided)
+        request = replace(self.request, find_links=(*self.request.find_links, *stubs.links))
         asks = wanted(request)
-        preferred = accelerated(asks.found, request)
-        index = local_index(folder / f"simple{len(list(folder.iterdir()))}", preferred)
+        staying = {project_of(stub) for stub in stubs.staying}
+        own = [wheel for wheel in accelerated(asks.found, request) if project_of(wheel) not in staying]
+        index = local_index(folder / f"simple{number}", [*stubs.staying, *own])
         backend = None if index is not None else torch_backend(request)
         leaves = self._leaves(leave)
+        if installed:
+            self.output.write_bytes(preferred(self._kept(), installed))
 
         def ask(asked: PythonRequest) -> process.Completed:
             arguments = compile_arguments(asked, self.output, index=index, backend=backend, alone=self.alone)
@@ -100,8 +108,8 @@ class Question:
                 if done.exit_code == 0:
                     break
         if done.exit_code != 0:
-            raise explain(done, backend=backend)
-        return adopt(read_lock_file(self.output), "uv pip compile", asks)
+            raise explained(explain(done, backend=backend), installed, request.provided)
+        return without_stubs(adopt(read_lock_file(self.output), "uv pip compile", asks), stubs)
 
     def _leaves(self, leave: Leave) -> list[str]:
         if not leave.names:
@@ -138,12 +146,13 @@ class Question:
         from packaging.utils import canonicalize_name
 
         request = self.request
+        base = FAMILY | {each.name for each in request.installed}
         if request.previous is None or request.upgrade.everything:
-            return FAMILY
+            return base
         named = {canonicalize_name(name) for name in request.upgrade.packages}
         last = {(package.name, package.version) for package in request.previous.packages}
         kept = {one.name for one in found.packages if (one.name, one.version) in last}
-        return FAMILY | (kept - named)
+        return base | (kept - named)
 
     def _kept(self) -> bytes | None:
         return self.output.read_bytes() if self.output.exists() else None

@@ -14,13 +14,12 @@ from trainload.errors import LockError, Place, Text
 from trainload.limits import DEFAULT
 from trainload.lock import tags
 from trainload.lock.adopt import Wanted
+from trainload.lock.found import Installed
 from trainload.lock.model import Lock
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
+from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
-
-FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata", "torchcodec"})
-"""Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""
 
 OF_THE_INDEX = "cuda"
 """The package index's own torch carries CUDA; every other accelerator is one of uv's torch backends."""
@@ -56,6 +55,13 @@ class PythonRequest:
     """Files of bounds on versions, beside those of the requirements files."""
     build_constraints: tuple[str, ...] = ()
     """Bounds on the versions of what builds sdists, as requirements (PEP 508)."""
+    provided: Provided = field(default_factory=Provided)
+    """What the base image's Python has."""
+
+    @property
+    def installed(self) -> tuple[Installed, ...]:
+        """What it has on all targets alike."""
+        return self.provided.on(target.platform for target in self.targets)
 
 
 def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
@@ -166,7 +172,7 @@ def local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
         return None
     projects: dict[str, list[Path]] = {}
     for wheel in wheels:
-        projects.setdefault(wheel.name.partition("-")[0].lower(), []).append(wheel)
+        projects.setdefault(project_of(wheel), []).append(wheel)
     for name, files in projects.items():
         lines = [f'<a href="file://{quote(str(file))}">{html.escape(file.name)}</a>' for file in files]
         (folder / name).mkdir(parents=True)
@@ -174,3 +180,8 @@ def local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
             "<!DOCTYPE html><html><body>\n" + "\n".join(lines) + "\n</body></html>\n"
         )
     return f"file://{quote(str(folder))}"
+
+
+def project_of(wheel: Path) -> str:
+    """The normalised name of a wheel's project (PEP 503)."""
+    return re.sub("[-_.]+", "-", wheel.name.partition("-")[0]).lower()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 
 from trainload.errors import Text, UsageError
-from trainload.lock.model import DistributionBase, PythonPackage
+from trainload.lock.model import Base, DistributionBase, PythonPackage, packages_of
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -24,7 +24,7 @@ class Upgrade:
     """Names, with uv's version specifiers behind them if the user wrote some."""
 
 
-def check_upgrade(upgrade: Upgrade, packages: Sequence[PythonPackage], base: DistributionBase) -> None:
+def check_upgrade(upgrade: Upgrade, packages: Sequence[PythonPackage], base: Base) -> None:
     """Every package that is to be upgraded is in the lock.
 
     Raises :class:`UsageError` naming the first that is not, and what is near: an upgrade that changed nothing
@@ -40,11 +40,11 @@ def check_upgrade(upgrade: Upgrade, packages: Sequence[PythonPackage], base: Dis
             )
 
 
-def _hint(name: str, known: set[str], base: DistributionBase) -> Text:
-    if any(package.name == name for chosen in base.packages.values() for package in chosen):
+def _hint(name: str, known: set[str], base: Base) -> Text:
+    if any(package.name == name for chosen in packages_of(base).values() for package in chosen):
         return Text(
             "{name} is a package of {suite}, and those are of one point in time: trainload lock --upgrade",
-            name=name, suite=base.suite,
+            name=name, suite=base.suite if isinstance(base, DistributionBase) else base.reference,
         )  # fmt: skip
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
     if near:

@@ -209,7 +209,9 @@ def _records(layout: Layout) -> Iterator[tuple[Digest, Path]]:
 
 
 def _facts(layout: Layout) -> Iterator[Piece]:
-    return (Piece(Rubbish.RECIPE, path, 0) for path in _listed(layout.recipes) if path.suffix in _OF_FILES)
+    return (
+        Piece(Rubbish.RECIPE, path, _size(path)) for path in _listed(layout.recipes) if path.suffix in _OF_FILES
+    )
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -70,7 +70,11 @@ def test_a_config_is_read_whole() -> None:
     assert found.platform == Platform("linux", "arm64")
     assert found.runtime.env == {"A": "d", "E": ""}
     assert (found.runtime.command, found.runtime.entrypoint, found.runtime.user) == (("x",), (), "1000")
-    assert (found.volumes, found.ports, found.runtime.stop_signal) == (("/v",), ("80/tcp",), "SIGINT")
+    assert (found.runtime.volumes, found.runtime.ports, found.runtime.stop_signal) == (
+        ("/v",),
+        ("80/tcp",),
+        "SIGINT",
+    )
     assert found.history[0].empty
 
 

@@ -39,3 +39,14 @@ def test_pyvenv_cfg_names_the_interpreters_folder() -> None:
         file = tar.extractfile("opt/venv/pyvenv.cfg")
         assert file is not None
         assert file.read().startswith(b"home = /opt/python/bin\n")
+
+
+def test_folders_of_the_base_are_found_after_the_environments_own() -> None:
+    out = io.BytesIO()
+    recipe = EnvironmentRecipe("3.10.12", "/usr/bin/python3.10", True, ("/srv/env/lib/python3.10/site-packages",))
+    write_environment(recipe, out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue()), mode="r:gz") as archive:
+        path = archive.extractfile("opt/venv/lib/python3.10/site-packages/_trainload_base.pth")
+        config = archive.extractfile("opt/venv/pyvenv.cfg")
+        assert path is not None and path.read() == b"/srv/env/lib/python3.10/site-packages\n"
+        assert config is not None and b"include-system-site-packages = true\n" in config.read()

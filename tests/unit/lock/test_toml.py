@@ -13,6 +13,9 @@ from trainload.errors import LockError, ManyErrors, TrainloadError
 from trainload.limits import DEFAULT
 from trainload.lock.model import (
     ArchivePath,
+    BaseImage,
+    BasePython,
+    Blob,
     Build,
     DistributionBase,
     DistributionPackage,
@@ -139,9 +142,64 @@ def test_equal_locks_have_equal_bytes_whatever_the_order_in_memory() -> None:
     assert dumps(shuffled) == dumps(LOCK)
 
 
+IMAGE = BaseImage(
+    manifest=Blob(f"sha256:{A}", 786),
+    config=Blob(f"sha256:{B}", 925),
+    distribution="ubuntu",
+    suite="jammy",
+    glibc=(2, 35),
+    python=BasePython(
+        "/usr/bin/python3.10",
+        "3.10.12",
+        (("numpy", "1.24.4"), ("torch", "2.3.0a0+6d.nv24.4")),
+        ("/srv/env/lib",),
+        is_ours=True,
+    ),
+    init="/usr/bin/tini",
+    accounts=(("root:x:0:0:root:/root:/bin/bash", "ö:x:5:5::/:/bin/sh"), ("root:x:0:",)),
+)
+ON_IMAGE = ImageBase(
+    "nvcr.io/nvidia/pytorch:24.04-py3", f"sha256:{A}", {"amd64": IMAGE, "arm64": replace(IMAGE, python=None)}
+)
+
+
+def over(base: ImageBase) -> Lock:
+    return replace(LOCK, base=base, interpreter=None)
+
+
 def test_a_lock_over_a_base_image_is_read_back() -> None:
-    lock = replace(LOCK, base=ImageBase("docker.io/library/python:3.11-slim", f"sha256:{A}"), interpreter=None)
-    assert loads(dumps(lock), FILE).base == lock.base
+    assert loads(dumps(over(ON_IMAGE)), FILE).base == ON_IMAGE
+    assert isinstance(LOCK.base, DistributionBase)
+    packages = tuple(sorted(LOCK.base.packages["amd64"]))
+    more = replace(IMAGE, packages=packages, init="", suite="", distribution="", accounts=((), ()))
+    base = replace(
+        ON_IMAGE, images={"amd64": more}, requested=("git",), profile="slim", releases=LOCK.base.releases
+    )
+    assert loads(dumps(over(base)), FILE).base == base
+
+
+def test_what_a_base_image_has_stands_on_lines_of_its_own() -> None:
+    lines = [line.strip() for line in dumps(over(ON_IMAGE)).decode().splitlines()]
+    assert {'"torch==2.3.0a0+6d.nv24.4",', '"root:x:0:0:root:/root:/bin/bash",'} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('path = "/usr/bin/python3.10"', 'path = "usr/bin/../x"', "python.path"),
+        ("numpy==1.24.4", "numpy", "installed"),
+        ('"root:x:0:",', '"root:x\\u0000:0:",', "group"),
+        (f'digest = "sha256:{B}"', 'digest = "sha256:../../x"', "config.digest"),
+        ('glibc = "2.35"', 'glibc = "two"', "glibc"),
+        ('suite = "jammy"', 'suit = "jammy"', "suit"),
+    ],
+)
+def test_what_is_wrong_with_a_base_image_is_told_with_its_place(old: str, new: str, place: str) -> None:
+    text = dumps(over(replace(ON_IMAGE, images={"amd64": IMAGE}))).decode()
+    assert old in text
+    assert [str(error.place) for error in refused(text.replace(old, new))] == [
+        f"{FILE}: tool.trainload.base.images.amd64.{place}"
+    ]
 
 
 def test_it_is_a_valid_pep_751_lock_for_any_installer() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from trainload.errors import PlanError
-from trainload.lock.model import ArchivePath, File, Found, ImageBase, StandalonePython, Url
+from trainload.lock.model import ArchivePath, File, Found, StandalonePython, Url
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.diff import BuiltLayer, Change, compare
 from trainload.plan.model import BaseRecipe, ConfiguredRecipe, Kind, Plan, WheelsRecipe, recipe_key
@@ -116,12 +116,6 @@ def test_a_platform_the_lock_does_not_hold_is_refused_with_the_mending_line() ->
     with pytest.raises(PlanError, match="does not hold linux/arm64") as caught:
         make_plan(values.project(), values.lock(), Platform("linux", "arm64"), (), CODE)
     assert "platforms" in str(caught.value)
-
-
-def test_a_registry_base_is_refused_until_it_can_be_used() -> None:
-    lock = dataclasses.replace(values.lock(), base=ImageBase("python:3.11-slim", "sha256:" + "a" * 64))
-    with pytest.raises(PlanError, match=r"python:3\.11-slim"):
-        make_plan(values.project(), lock, AMD64, (), CODE)
 
 
 def test_scripts_run_in_a_layer_right_after_the_base_which_stays_the_same() -> None:

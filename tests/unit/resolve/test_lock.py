@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainload.errors import ConfigError, LockError
+from trainload.errors import LockError
 from trainload.events import Event, Level, Said
 from trainload.lock.diff import diff, sentences
 from trainload.lock.model import DistributionBase, File, Lock, ReleaseFile, StandalonePython, Url
@@ -221,12 +221,6 @@ def test_markers_are_judged_by_the_bases_full_python(yard: Yard) -> None:
     yard.write("old; python_full_version < '3.11.5'\nnew; python_full_version >= '3.11.5'\n")
     lock = yard.lock()
     assert python(lock) == {"new": "1.0"} and lock.python == "3.11"
-
-
-def test_a_base_image_is_not_taken_for_a_distribution(yard: Yard) -> None:
-    yard.write("", 'base = "docker.io/library/python:3.11-slim"')
-    with pytest.raises(ConfigError, match="cannot be a base yet"):
-        yard.lock()
 
 
 def test_a_failed_lock_leaves_nothing_behind(yard: Yard) -> None:

@@ -100,6 +100,12 @@ def read_masters(passwd: bytes | None, group: bytes | None) -> Accounts:
     return Accounts.of(users, groups or [Group("root", 0), Group("nogroup", 65534)])
 
 
+def read_files(passwd: bytes, group: bytes) -> Accounts:
+    """The accounts of an image's ``/etc/passwd`` and ``/etc/group``. Raises :class:`LayerError`."""
+    users = [_user(line) for line in _rows(passwd, "etc/passwd", 7)]
+    return Accounts.of(users, [_group(line) for line in _rows(group, "etc/group", 4)])
+
+
 def default_user(shell: str) -> User:
     """The user every composed base knows, so that nothing runs as root unasked."""
     return User(USER, USER_ID, USER_ID, USER, f"/home/{USER}", shell)

@@ -52,12 +52,17 @@ def parse(script: str) -> tuple[list[Alternative], bool]:
 
 
 def install(root: Root, alternatives: Iterable[Alternative]) -> None:
-    """Choose the best candidate of each name that is there, link it, and note all of them for dpkg."""
+    """Choose the best candidate of each name that is there, link it, and note all of them for dpkg.
+
+    What a base image has chosen already stays.
+    """
     groups: dict[str, list[Alternative]] = {}
     for alternative in alternatives:
         if root.has(alternative.path):
             groups.setdefault(alternative.name, []).append(alternative)
     for name in sorted(groups):
+        if root.has(f"var/lib/dpkg/alternatives/{name}"):
+            continue
         group = sorted(groups[name], key=lambda each: each.path)
         best = max(group, key=lambda each: each.priority)  # of equals the first
         _link(root, best.link, name, best.path)

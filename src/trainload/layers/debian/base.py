@@ -40,7 +40,7 @@ from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import DEFAULT, Limits, MiB
-from trainload.plan.model import BaseRecipe, recipe_key
+from trainload.plan.model import BaseRecipe, SystemRecipe, recipe_key
 
 HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
@@ -101,15 +101,13 @@ def write_base(
             )
         )  # fmt: skip
     with LayerWriter(sink) as writer:
-        _write(base, sources, writer)
+        write_tree(base, sources, writer)
         return writer.close()
 
 
 def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, cost: Cost = Cost()) -> Base:
     """Everything about the base that is known before its bytes are written."""
-    if sum(package.file.size or 0 for package in recipe.packages) > _MANY:
-        cost = replace(cost, held=min(cost.held, _HELD_OF_MANY))
-    packages = tuple(_index_all(recipe, sources, reporter, cost))
+    packages = tuple(index_packages(recipe, sources, reporter, cost))
     accounts = _accounts(packages)
     diverted = diversions.of(packages)
     merged = merge(diversions.apply(packages, diverted), accounts)
@@ -120,7 +118,12 @@ def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, c
     return Base(merged.root, packages, accounts, tuple(reported))
 
 
-def _index_all(recipe: BaseRecipe, sources: Sources, reporter: Reporter, cost: Cost) -> Iterator[Indexed]:
+def index_packages(
+    recipe: BaseRecipe | SystemRecipe, sources: Sources, reporter: Reporter, cost: Cost
+) -> Iterator[Indexed]:
+    """The packages of ``recipe`` in their order, each read once, several at a time."""
+    if sum(package.file.size or 0 for package in recipe.packages) > _MANY:
+        cost = replace(cost, held=min(cost.held, _HELD_OF_MANY))
     chosen, budget = exclude.rules(recipe.profile), Budget(cost.held)
 
     def one(number: int) -> Indexed:
@@ -153,11 +156,12 @@ def _more_accounts(root: Root, packages: Sequence[Indexed], accounts: Accounts) 
     """Users of other packages, and the one nothing runs as root for."""
     files = {path: root.text(path) or b"" for path, _ in root.below(accounts_of.SYSUSERS) if path.endswith(".conf")}
     accounts = accounts_of.from_sysusers(accounts, files)
-    accounts = accounts_of.from_scripts(accounts, [_postinst(package) for package in packages])
+    accounts = accounts_of.from_scripts(accounts, [postinst(package) for package in packages])
     return accounts.with_user(accounts_of.default_user(shell_of(root)), accounts_of.USER)
 
 
-def _postinst(package: Indexed) -> str:
+def postinst(package: Indexed) -> str:
+    """The script's text; empty where there is none."""
     script = package.deb.members.get("postinst")
     return script.content.decode("utf-8", "replace") if script else ""
 
@@ -170,7 +174,7 @@ def shell_of(root: Root) -> str:
 def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], accounts: Accounts) -> None:
     """Add what scripts would have made."""
     root = merged.root
-    postinsts = {package.name: _postinst(package) for package in packages}
+    postinsts = {package.name: postinst(package) for package in packages}
     effects.install(root, postinsts, accounts)
     write_accounts(root, accounts)
     user = Owner(accounts_of.USER_ID, accounts_of.USER_ID)
@@ -203,7 +207,7 @@ def write_accounts(root: Root, accounts: Accounts) -> None:
         root.write(f"etc/{name}", content, mode=mode, owner=owner)
 
 
-def _write(base: Base, sources: Sources, writer: LayerWriter) -> None:
+def write_tree(base: Base, sources: Sources, writer: LayerWriter) -> None:
     """Directories and links first, then each package's files in its own order, then ours."""
     nodes = base.root.nodes
     files: dict[int, dict[int, str]] = {}

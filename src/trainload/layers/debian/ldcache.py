@@ -16,6 +16,7 @@ from trainload.layers.tarread import MemberKind
 
 CONFIGURATION = "etc/ld.so.conf"
 _HEADER = struct.Struct("<20sIIB3xI12x")
+_MAGIC = b"glibc-ld.so.cache1.1"
 _ENTRY = struct.Struct("<iIIIQ")
 _LITTLE_ENDIAN = 2
 _FLAGS = {"amd64": 0x0303, "arm64": 0x0A03}
@@ -36,6 +37,39 @@ class Cached:
 def install(root: Root, libraries: Mapping[str, Library], architecture: str) -> None:
     """Write the cache of the ``libraries``, known by their real paths, into ``root``."""
     root.write("etc/ld.so.cache", encode(search(root, libraries, architecture)))
+
+
+def extend(root: Root, old: bytes, libraries: Mapping[str, Library], architecture: str) -> bytes | None:
+    """The cache ``old`` of a base image with what else ``libraries`` brings; None for one that is best left alone.
+
+    System folders are searched without it too.
+    """
+    known = decode(old)
+    if known is None:
+        return None
+    places = {(each.soname, each.path) for each in known}
+    more = [each for each in search(root, libraries, architecture) if (each.soname, each.path) not in places]
+    return encode(sorted([*known, *more], key=cmp_to_key(_newest_first)))
+
+
+def decode(data: bytes) -> list[Cached] | None:
+    """The entries of a cache; None for one of the old format, or that chooses by processor (glibc-hwcaps)."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, count, _, _, _ = _HEADER.unpack_from(data)
+    if magic != _MAGIC or _HEADER.size + count * _ENTRY.size > len(data):
+        return None
+    found = []
+    for number in range(count):
+        flags, name, path, _, hwcap = _ENTRY.unpack_from(data, _HEADER.size + number * _ENTRY.size)
+        if hwcap or max(name, path) >= len(data):
+            return None
+        found.append(Cached(_string(data, name), _string(data, path), flags))
+    return found
+
+
+def _string(data: bytes, at: int) -> str:
+    return data[at : max(at, data.find(b"\0", at))].decode("utf-8", "surrogateescape")
 
 
 def search(root: Root, libraries: Mapping[str, Library], architecture: str) -> list[Cached]:
@@ -66,7 +100,7 @@ def encode(entries: Iterable[Cached]) -> bytes:
         return places[text]
 
     rows = b"".join(_ENTRY.pack(entry.flags, place(entry.soname), place(entry.path), 0, 0) for entry in entries)
-    header = _HEADER.pack(b"glibc-ld.so.cache1.1", len(entries), len(strings), _LITTLE_ENDIAN, 0)
+    header = _HEADER.pack(_MAGIC, len(entries), len(strings), _LITTLE_ENDIAN, 0)
     return header + rows + bytes(strings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainload.errors import LayerError, Place, Text
@@ -31,13 +31,19 @@ class Merged:
     lost: dict[int, set[str]] = field(default_factory=dict)
 
 
-def merge(packages: Sequence[Indexed], accounts: Accounts) -> Merged:
-    """One root from ``packages``. Raises :class:`LayerError` naming both packages for a path with two owners."""
-    return _Merge(packages, accounts).run()
+def merge(packages: Sequence[Indexed], accounts: Accounts, below: Mapping[str, str] | None = None) -> Merged:
+    """One root from ``packages``. Raises :class:`LayerError` naming both packages for a path with two owners.
+
+    ``below``: the symbolic links of the image the packages are placed over, by path; None: there is none.
+    """
+    return _Merge(packages, accounts, below).run()
 
 
 class _Merge:
-    def __init__(self, packages: Sequence[Indexed], accounts: Accounts) -> None:
+    def __init__(
+        self, packages: Sequence[Indexed], accounts: Accounts, below: Mapping[str, str] | None = None
+    ) -> None:
+        self._below = below
         self._packages = packages
         self._accounts = accounts
         self._root = Root()
@@ -49,7 +55,7 @@ class _Merge:
         self._find_links()
 
     def run(self) -> Merged:
-        for path, target in sorted(self._aliases.items()):
+        for path, target in sorted(self._aliases.items()) if self._below is None else ():
             self._root.nodes[path] = Node(MemberKind.SYMLINK, 0o777, target=target)
         for number, package in enumerate(self._packages):
             by_path = {entry.path: entry for entry in package.entries}
@@ -67,6 +73,14 @@ class _Merge:
 
     def _all_aliases(self) -> dict[str, str]:
         """Links that stand whatever the packages have there: directories of theirs are those the links lead to."""
+        if self._below is not None:
+            folders = {
+                entry.path
+                for package in self._packages
+                for entry in package.entries
+                if entry.member.kind is MemberKind.DIRECTORY
+            }
+            return {path: target for path, target in self._below.items() if path in folders}
         used = {entry.path.partition("/")[0] for package in self._packages for entry in package.entries}
         aliases = {name: f"usr/{name}" for name in (*_MERGED, *_MERGED_IF_USED) if name in _MERGED or name in used}
         if any(package.name == "base-files" for package in self._packages):
@@ -75,7 +89,7 @@ class _Merge:
 
     def _find_links(self) -> None:
         """Every symbolic link, by its path as the package says it and by where that really is."""
-        self._links = dict(self._aliases)
+        self._links = {**(self._below or {}), **self._aliases}
         for package in self._packages:
             for entry in package.entries:
                 if entry.member.kind is not MemberKind.SYMLINK:

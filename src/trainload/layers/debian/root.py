@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainload.errors import LayerError, Place, Text
@@ -58,6 +58,8 @@ class Root:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
+    base: Mapping[str, Node] = field(default_factory=dict)
+    """What a base image has, also in ``nodes``: it stays where a maintainer script would leave what is there."""
 
     def real(self, path: str) -> str | None:
         """``path`` with every link followed inside the root; None when it leads nowhere."""
@@ -102,17 +104,35 @@ class Root:
             self.nodes[where] = Node(MemberKind.DIRECTORY, mode, owner)
 
     def write(self, path: str, content: bytes, *, mode: int = 0o644, owner: Owner = ROOT) -> None:
-        """A file of ours. Raises :class:`LayerError` when a package brings that path."""
+        """A file of ours, unless the base has one. Raises :class:`LayerError` when a package brings that path."""
+        if self._is_below(path):
+            return
         where = self._free(path)
         self.nodes[where] = Node(MemberKind.FILE, mode, owner, size=len(content), content=content)
 
     def link(self, path: str, target: str) -> None:
-        """A symbolic link of ours. Raises :class:`LayerError` when something else lies there."""
+        """A symbolic link of ours, unless the base has something there.
+
+        Raises :class:`LayerError` when a package has something else there.
+        """
+        if self._is_below(path):
+            return
         where = self._place(path)
         node = Node(MemberKind.SYMLINK, 0o777, target=target)
         known = self.nodes.get(where)
         if known is None or not known.same_as(node):
             self.nodes[self._free(path)] = node
+
+    def replace(self, path: str, content: bytes, *, mode: int | None = None) -> None:
+        """A file with other content than the base has, or a new one; mode (unless given) and owner stay."""
+        where = self.real(path) or self._place(path)
+        old = self.nodes.get(where, Node(MemberKind.FILE, 0o644))
+        mode = old.mode if mode is None else mode
+        self.nodes[where] = Node(MemberKind.FILE, mode, old.owner, size=len(content), content=content)
+
+    def _is_below(self, path: str) -> bool:
+        where = self._place(path) if self.base else ""
+        return where in self.base and self.nodes.get(where) is self.base[where]
 
     def _free(self, path: str) -> str:
         where = self._place(path)

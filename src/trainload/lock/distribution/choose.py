@@ -138,10 +138,10 @@ def _check(solver: Solver, wishes: Sequence[Stanza], chosen: dict[str, Stanza]) 
                         hints=[Text("leave one of them out, or ask for another version")],
                     )
     if not complete:
-        raise _explained(solver, wishes)
+        raise explained(solver, wishes)
 
 
-def _explained(solver: Solver, wishes: Sequence[Stanza]) -> TrainloadError:
+def explained(solver: Solver, wishes: Sequence[Stanza]) -> TrainloadError:
     """The shortest chain from a wish to a dependency that nothing satisfies."""
     pinned = {stanza.name: stanza for stanza in wishes}
     pinned |= {name: stanza for name, stanza in solver.pinned.items() if name not in pinned}

@@ -84,6 +84,14 @@ def _record(stanza: bytes, file: str) -> bytes:
     return b"\t".join(values) + b"\n"
 
 
+def field_values(stanza: bytes) -> tuple[str, ...]:
+    """The :data:`FIELDS` of one stanza of a trusted file, such as dpkg's status; absent ones are empty."""
+    values = [""] * len(FIELDS)
+    for name, value in _FIELD.findall(stanza):
+        values[_PLACE[name.lower()]] = _FOLDED.sub(b" ", value).strip().decode("utf-8", "replace")
+    return tuple(values)
+
+
 def _check(values: list[bytes], file: str) -> None:
     for place, grammar in _GRAMMARS:
         if grammar.fullmatch(values[place]) is None:

@@ -1,0 +1,85 @@
+"""What must be placed so that a base image has what is wished for: as apt would with its status."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainload.errors import LockError
+from trainload.lock.distribution.index import Index, Records
+from trainload.lock.distribution.installed import choose_over, installed
+from trainload.lock.distribution.stanzas import compact
+from trainload.testing.archive import stanza
+
+
+def index(*stanzas: str) -> Index:
+    data = b"".join(compact(["\n".join(stanzas).encode() + b"\n"], "Packages"))
+    return Index([Records("ubuntu", "jammy", data)])
+
+
+def has(name: str, version: str = "1.0-1", *lines: str, of: str = "amd64", state: str = "installed") -> str:
+    head = f"Package: {name}\nStatus: install ok {state}\nVersion: {version}\nArchitecture: {of}\n"
+    return head + "".join(f"{line}\n" for line in lines) + "Description: x\n y\n"
+
+
+def placed(wishes: list[str], status: list[str], *stanzas: str) -> dict[str, str]:
+    base = installed("\n".join(status), "amd64")
+    return {one.name: one.version for one in choose_over(index(*stanzas), "amd64", wishes, base)}
+
+
+def test_only_installed_packages_of_the_architecture_count() -> None:
+    status = [has("aa"), has("bb", state="config-files"), has("cc", of="i386"), has("dd", of="all"), "junk"]
+    assert sorted(installed("\n".join(status), "amd64")) == ["aa", "dd"]
+
+
+def test_what_the_base_has_is_not_placed_again_and_needs_nothing_more() -> None:
+    status = [has("libc6", "2.35-1"), has("curl", "1.0-1", "Depends: gone")]
+    git = stanza("git", "2.0-1", "Depends: libc6 (>= 2.30), curl")
+    assert placed(["git", "curl"], status, git, stanza("libc6", "2.35-9"), stanza("curl", "9")) == {"git": "2.0-1"}
+
+
+def test_an_older_version_is_replaced_with_all_that_goes_with_it_and_no_more() -> None:
+    status = [
+        has("perl-base", "5.34-1"), has("perl-tools", "5.34-1", "Depends: perl-base (= 5.34-1)"), has("other", "1"),
+    ]  # fmt: skip
+    found = placed(
+        ["git"], status,
+        stanza("git", "2.0-1", "Depends: perl"), stanza("perl", "5.34-2", "Depends: perl-base (= 5.34-2)"),
+        stanza("perl-base", "5.34-2"), stanza("perl-tools", "5.34-2", "Depends: perl-base (= 5.34-2)"),
+        stanza("other", "2"),
+    )  # fmt: skip
+    assert found == {"git": "2.0-1", "perl": "5.34-2", "perl-base": "5.34-2", "perl-tools": "5.34-2"}
+
+
+def test_a_package_of_the_base_that_a_new_one_breaks_is_replaced() -> None:
+    new = stanza("new", "2.0-1", "Breaks: lib (<< 2)")
+    assert placed(["new"], [has("lib", "1.0-1")], new, stanza("lib", "2.0-1")) == {"new": "2.0-1", "lib": "2.0-1"}
+
+
+def test_a_package_of_another_maker_that_does_not_go_with_a_wish_is_refused_by_name() -> None:
+    status = [has("cuda-compat", "550", "Depends: lib (= 1)"), has("lib", "1")]
+    with pytest.raises(LockError, match="cuda-compat of the base does not go with git") as caught:
+        placed(["git"], status, stanza("git", "2.0-1", "Depends: lib (>= 2)"), stanza("lib", "2"))
+    assert caught.value.got == "cuda-compat 550"
+
+
+def test_a_version_that_is_asked_for_is_placed_unless_it_is_there() -> None:
+    there = [stanza("tini", "0.19-1"), stanza("tini", "0.20-1")]
+    assert placed(["tini=0.19-1"], [has("tini", "0.18-1")], *there) == {"tini": "0.19-1"}
+    assert placed(["tini=0.19-1"], [has("tini", "0.19-1")], *there) == {}
+
+
+def test_what_the_base_provides_satisfies() -> None:
+    status = [has("mawk", "1.0-1", "Provides: awk")]
+    there = stanza("xx", "1", "Depends: awk"), stanza("mawk", "1.0-1", "Provides: awk")
+    assert placed(["xx"], status, *there) == {"xx": "1"}
+
+
+def test_what_nothing_satisfies_is_told_with_the_chain() -> None:
+    with pytest.raises(LockError, match="git cannot be installed") as caught:
+        placed(["git"], [has("libc6")], stanza("git", "2.0-1", "Depends: nothing-has-this"))
+    assert "nothing-has-this" in str(caught.value.got)
+
+
+def test_two_wishes_that_exclude_each_other_are_refused() -> None:
+    with pytest.raises(LockError, match="cannot be installed"):
+        placed(["aa", "bb"], [], stanza("aa", "1", "Conflicts: bb"), stanza("bb", "1"))
