@@ -25,6 +25,7 @@ from trainload.system.wire import (
     Body,
     Cut,
     chunks,
+    is_loopback,
     origin,
     redirect_target,
     shown,
@@ -184,17 +185,35 @@ class Session:
 
 
 def settle(endpoint: Endpoint, http: Http) -> Endpoint:
-    """``endpoint`` with the scheme its server speaks, where both http and https are allowed; asks it once."""
-    for base in (endpoint.base, *endpoint.others) if endpoint.others else ():
+    """``endpoint`` with the scheme its server speaks, where both http and https are allowed; asks it once.
+
+    Raises :class:`RegistryError` when nothing listens on this machine.
+    """
+    if not endpoint.others:
+        return endpoint
+    for base in (endpoint.base, *endpoint.others):
         try:
             response = http.exchange("GET", f"{base}/v2/", {}, None, endpoint.trust)
-        except (Cut, FetchError):
+        except FetchError:
+            continue
+        except Cut as cut:
+            if not cut.reached and is_loopback(urlsplit(base).hostname or ""):
+                raise _nobody(endpoint.host, cut) from cut  # here nothing comes up by waiting
             continue
         response.close()
         # a TLS server tells whom speaks http to it: Go and nginx say 400
         if response.status != 400 or "docker-distribution-api-version" in response.headers:
             return replace(endpoint, base=base, others=())
     return endpoint
+
+
+def _nobody(host: str, cut: Cut) -> RegistryError:
+    return RegistryError(
+        Text("nothing listens at {host}", host=host),
+        got=cut.reason,
+        hints=[Text("start the registry, or check its port")],
+        retryable=True,
+    )
 
 
 def unreachable(url: str, cut: Cut) -> RegistryError:

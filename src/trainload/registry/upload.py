@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from trainload.errors import RegistryError, Text
+from trainload.errors import Place, RegistryError, Text
 from trainload.events import How
 from trainload.image.model import Descriptor
 from trainload.limits import MiB
@@ -29,7 +29,7 @@ from trainload.registry.protocol import (
     with_digest,
     with_query,
 )
-from trainload.system.wire import RETRY_STATUS, Cut, shown
+from trainload.system.wire import RETRY_STATUS, Cut
 
 T = TypeVar("T")
 
@@ -128,6 +128,8 @@ class Upload:
                 assert isinstance(answer, Answer)
                 break
             yield Wait(cut, done)
+            if (yield from self._is_there()):
+                return True  # it took everything, and only its answer was lost
             if not self.quirks.chunks or self.blob.size <= 1:  # of one byte "0-0" tells nothing
                 return False
             found = yield from self._where(session)
@@ -178,14 +180,16 @@ class Upload:
 
     def _verify(self) -> Conversation[None]:
         """It must be there now (THREATS R19)."""
-        url = blob_path(self.reference, self.blob.digest)
-        answer = yield from self._ask(Request("HEAD", url, self.scopes))
-        if answer.status != 200:
+        if not (yield from self._is_there()):
             raise RegistryError(
                 Text("the registry took {digest} and does not have it", digest=self.blob.digest.short),
-                got=f"HTTP {answer.status} for {shown(answer.url)}",
+                place=Place(self.reference.name),
                 retryable=True,
             )
+
+    def _is_there(self) -> Conversation[bool]:
+        answer = yield from self._ask(Request("HEAD", blob_path(self.reference, self.blob.digest), self.scopes))
+        return answer.status == 200
 
     def _with_blob(self, method: str, url: str, part: Rest, headers: dict[str, str]) -> Request:
         kind = {"Content-Type": "application/octet-stream", "Content-Length": str(part.length)}

@@ -47,6 +47,9 @@ T = TypeVar("T")
 _SMALL_CHUNK = 1 << 16
 """After a cut: urllib3 hands out whole chunks only, so a link that dies often gets further with small ones."""
 
+_PATIENCE = 10
+"""Stall timeouts that an answer to a large body may take."""
+
 
 class StatusError(FetchError):
     """The server answered, but not with the file."""
@@ -150,7 +153,8 @@ class Http:
                 return work()
             except Cut as cut:
                 attempt = 0 if progress() > before else attempt + 1
-                if attempt >= self.retry.tries or tried >= self.retry.most or not cut.helps:
+                tries = self.retry.tries if cut.reached else min(self.retry.tries, self.retry.unreached)
+                if attempt >= tries or tried >= self.retry.most or not cut.helps:
                     raise
                 self.sleep(self.retry.pause(max(0, attempt - 1), cut.retry_after, self.jitter))
         raise AssertionError("the count is endless")
@@ -169,8 +173,11 @@ class Http:
                 Text("{url} is not here, and nothing is fetched offline", url=shown(url)),
                 hints=[Text("run again with a network")],
             )
-        # a socket's time limit holds for one piece sent: a slow line must get a whole piece through in it
-        connect = self.connect_timeout if body is None else max(self.connect_timeout, self.stall_timeout)
+        connect, read = self.connect_timeout, self.stall_timeout
+        if body is not None and not isinstance(body, bytes):
+            # a socket's time limit holds for one piece sent: a slow line must get a whole piece through in it;
+            # and who took gigabytes hashes or moves them before it answers
+            connect, read = max(connect, self.stall_timeout), read * _PATIENCE
         try:
             return self._pool(url, trust).urlopen(
                 method,
@@ -181,7 +188,7 @@ class Http:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(connect=connect, read=self.stall_timeout),
+                timeout=urllib3.Timeout(connect=connect, read=read),
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise cut_by(error) from error

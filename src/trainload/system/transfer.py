@@ -22,6 +22,8 @@ class Retry:
 
     tries: int = 5
     """In a row without a byte of progress."""
+    unreached: int = 3
+    """In a row without a connection: nobody listens, or the name is wrong."""
     most: int = 100
     """Of one transfer in all, so that no server can keep us for ever."""
     first: float = 1.0

@@ -48,12 +48,14 @@ USUAL = Trust()
 
 
 class Cut(Exception):
-    """The answer did not come whole; ``helps``: another try may bring it."""
+    """The answer did not come whole; ``helps``: another try may bring it, ``reached``: there was a connection."""
 
     def __init__(
-        self, reason: str, retry_after: str | None = None, *, helps: bool = True, hints: Sequence[Text] = ()
-    ) -> None:
+        self, reason: str, retry_after: str | None = None, *, helps: bool = True, reached: bool = True,
+        hints: Sequence[Text] = (),
+    ) -> None:  # fmt: skip
         super().__init__(reason)
+        self.reached = reached
         self.reason = reason
         self.retry_after = retry_after
         self.helps = helps
@@ -86,8 +88,9 @@ def cut_by(error: Exception) -> Cut:
     if isinstance(cause, failures.ReadTimeoutError):
         return Cut("no byte came for too long")
     if isinstance(cause, failures.NameResolutionError):
-        return Cut(reason, hints=[Text("the name is not known here: check the network, DNS or a proxy")])
-    return Cut(reason)
+        hint = Text("the name is not known here: check the network, DNS or a proxy")
+        return Cut(reason, reached=False, hints=[hint])
+    return Cut(reason, reached=not isinstance(cause, failures.NewConnectionError | failures.ConnectTimeoutError))
 
 
 def chunks(response: BaseHTTPResponse, size: int) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from trainload.image.model import INDEX, MANIFEST, Descriptor, Image
 from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.registry.hosts import Hosts
+from trainload.store.store import Store
 from trainload.testing.faults import FaultRegistry
 from trainload.testing.images import make
 from trainload.testing.verifier import snapshot, violations
@@ -401,3 +403,15 @@ def test_an_artifact_is_no_image(scene: Scene) -> None:
     document["config"]["mediaType"] = "application/vnd.example.config.v1+json"
     scene.registry.memory.put("team/app", canonical_json(document), MANIFEST, "v1")
     refused(scene, "no image that can run", kind=ImageError)
+
+
+def test_two_who_pull_at_once_fetch_each_layer_once(scene: Scene) -> None:
+    stores = [Store.open(scene.home) for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda store: Pull(store, scene.client(), scene.name).run(), stores))
+    for store in stores:
+        store.close()
+    assert {one.digest for one in done} == {scene.image.digest}
+    for layer in scene.image.manifest.layers:
+        assert len(scene.registry.requests("GET", str(layer.digest))) == 1
+    assert_right(scene)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trainload.image.model import DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor
 from trainload.reference import Reference
 from trainload.testing.faults import FaultRegistry
 from trainload.testing.images import make
+from trainload.testing.registry import Asked, Reply
 
 UPLOADS = "/blobs/uploads/"
 
@@ -317,3 +318,20 @@ def test_R01_a_copy_of_wrong_bytes_is_not_finished(scene: Scene) -> None:
             copy(client, from_registry(client, scene.name), [Reference.parse(f"{far.host}/team/copy:v9")])
         assert far.memory.repository("team/copy").tags == {}
         assert str(big(scene).digest) not in far.memory.repository("team/copy").blobs
+
+
+def test_fault_7_a_token_that_expires_while_we_push_is_renewed(scene: Scene) -> None:
+    memory = scene.registry.memory
+    memory.demand = f'Bearer realm="{scene.registry.url}/token",service="s"'
+    memory.accepts = {"Bearer good"}
+    scene.registry.fail("PUT", big_only(scene), status=401, headers={"WWW-Authenticate": memory.demand})
+    scene.registry.fail("PUT", "/manifests/", status=401, headers={"WWW-Authenticate": memory.demand})
+    memory.token = tokens("good", "better", "best")
+    memory.accepts |= {"Bearer better", "Bearer best"}
+    send(scene)
+    assert_there(scene)
+
+
+def tokens(*given: str) -> Callable[[Asked], Reply]:
+    left = list(given)
+    return lambda asked: Reply(200, {}, b'{"token":"%s"}' % (left.pop(0) if len(left) > 1 else left[0]).encode())

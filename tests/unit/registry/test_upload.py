@@ -88,7 +88,7 @@ def once(arrives: int) -> Callable[[int], int | None]:
 def test_amazons_registry_gets_no_patch() -> None:
     driver = Driver(b"x" * 100, once(60))
     assert driver.run(quirks_of("1234.dkr.ecr.eu-west-1.amazonaws.com")) is How.SENT
-    assert driver.methods() == ["POST", "PUT", "POST", "PUT", "HEAD"]
+    assert driver.methods() == ["POST", "PUT", "HEAD", "POST", "PUT", "HEAD"]
 
 
 def test_githubs_registry_gets_small_chunks() -> None:
@@ -101,8 +101,8 @@ def test_githubs_registry_gets_small_chunks() -> None:
 def test_others_get_the_rest_at_once() -> None:
     driver = Driver(b"x" * 100, once(60))
     assert driver.run() is How.SENT
-    assert driver.methods() == ["POST", "PUT", "GET", "PATCH", "PUT", "HEAD"]
-    assert driver.asked[3].headers["Content-Range"] == "60-99"
+    assert driver.methods() == ["POST", "PUT", "HEAD", "GET", "PATCH", "PUT", "HEAD"]
+    assert driver.asked[4].headers["Content-Range"] == "60-99"
 
 
 @given(
@@ -130,3 +130,16 @@ def test_whatever_is_cut_or_lost_the_blob_arrives_or_nothing_does(
         assert driver.memory.repository("team/app").blobs == {}
     else:
         assert driver.memory.repository("team/app").blobs == {str(Digest.sha256(driver.data)): driver.data}
+
+
+def test_an_answer_that_is_lost_costs_a_look_and_no_upload() -> None:
+    driver = Driver(b"x" * 100)
+    answer = driver._answer
+
+    def lose(request: Request) -> Answer | Cut:
+        given = answer(request)
+        return Cut("the line died") if isinstance(request.body, Rest) else given
+
+    driver._answer = lose  # type: ignore[method-assign]
+    assert driver.run() is How.SENT
+    assert driver.methods() == ["POST", "PUT", "HEAD", "HEAD"]
