@@ -37,7 +37,7 @@ def read_toml(tree: Tree, file: str) -> Mapping[str, object]:
             raise _too_deep(file, number)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and int() for a number of 4,300 digits
         reason = str(error)
         at = re.search(r" \(at line (\d+), column \d+\)$", reason)
         raise ConfigError(

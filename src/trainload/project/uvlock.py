@@ -49,7 +49,7 @@ def _recorded(text: str) -> list[Mapping[str, object]] | None:
     begin, end = text.rfind(_HEADER, 0, match.start()), text.find(_HEADER, match.end())
     try:
         entry = tomllib.loads(text[begin : end if end >= 0 else len(text)])["package"][0]
-    except (tomllib.TOMLDecodeError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return None  # uv itself tells what is wrong with its lock
     metadata = entry.get("metadata")
     found = metadata.get("requires-dist", []) if isinstance(metadata, dict) else []

@@ -321,8 +321,9 @@ def test_F05_a_package_we_do_not_understand_is_refused(key: str) -> None:
         'a = "' + "x" * (DEFAULT.document + 1) + '"',
         "a = 1\na = 2",
         "[a]\n[a]",
+        "a = " + "9" * 5_000,
     ],
-    ids=["lists", "tables", "dotted", "header", "spaced", "scalar", "twice", "table twice"],
+    ids=["lists", "tables", "dotted", "header", "spaced", "scalar", "twice", "table twice", "number"],
 )
 def test_F06_bombs_are_refused_in_a_second(text: str) -> None:
     started = time.process_time()

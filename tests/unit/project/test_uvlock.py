@@ -67,6 +67,14 @@ def test_another_version_one_more_and_one_less_are_told_by_name(
     assert "uv lock" in said
 
 
-@pytest.mark.parametrize("text", ["", "[[package]]\nname = 1\n", LOCK.replace("requires-dist = [", "x = = [")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[[package]]\nname = 1\n",
+        LOCK.replace("requires-dist = [", "x = = ["),
+        LOCK.replace("requires-dist = [", f"x = {'9' * 5000}\nrequires-dist = ["),
+    ],
+)
 def test_what_is_not_understood_is_left_to_uv(text: str) -> None:
     assert told("six", text=text) is None
