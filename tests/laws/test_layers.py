@@ -44,6 +44,7 @@ def test_W01_D4_whatever_the_name_its_place_is_inside_the_environment(name: str,
     assert os.path.normpath(where.path) == where.path
     assert where.path.startswith("opt/venv/")
     assert where.path not in ("opt/venv/bin/python", "opt/venv/bin/sh", "opt/venv/pyvenv.cfg", "opt/venv/lib64")
+    assert is_directory or where.path not in ("opt/venv/bin", "opt/venv/lib", "opt/venv/bin/activate")
     assert not where.path.startswith("opt/venv/lib64/")
     assert "/.wh." not in where.path
     assert place(name, SCHEME, is_directory=is_directory) == where

@@ -97,6 +97,14 @@ def _lines(data: bytes, place: Place) -> list[tuple[str, str, int]]:
         elif section in _SECTIONS:
             name, _, value = line.partition("=")
             lines.append((name.strip(), value.strip(), number))
+        elif not section:
+            raise LayerError(
+                Text("the wheel is refused: the file begins with no section"),
+                place=Place(place.file, place.inside, number),
+                got=line[:80],
+                want="[console_scripts]",
+                hints=_HINTS,
+            )
     return lines
 
 

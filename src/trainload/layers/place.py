@@ -75,7 +75,7 @@ def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | 
     if not _NOT_NAMES.isdisjoint(parts) or "\\" in name or "\0" in name:
         return Refused(Text("its name leads out of the archive's own folder"))
     if parts[0] != scheme.data:
-        return _checked(f"{scheme.site_packages}/{name}", Role.PLAIN)
+        return _checked(f"{scheme.site_packages}/{name}", Role.PLAIN, scheme, is_directory=is_directory)
     if len(parts) == 1 and is_directory:
         return Placed("", Role.STRUCTURE)
     return _place_data(parts[1:], scheme, is_directory=is_directory)
@@ -99,16 +99,22 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
     if key == "scripts":
         if "/" in rest or is_directory:
             return Refused(Text("the scripts of a wheel lie in one folder, and this is a folder in it"))
-        return _checked(f"{ROOT}/bin/{rest}", Role.SCRIPT)
+        return _checked(f"{ROOT}/bin/{rest}", Role.SCRIPT, scheme)
     if key == "data" and parts[1] == "lib64" and (is_directory or len(parts) > 2):
         rest = "/".join(["lib", *parts[2:]])  # a link to lib in every virtual environment
-    return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN)
+    return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN, scheme, is_directory=is_directory)
 
 
-def _checked(path: str, role: Role) -> Placed | Refused:
-    """THREATS W25: the environment's own files stay its own."""
-    if path in (f"{ROOT}/pyvenv.cfg", f"{ROOT}/lib64"):
+def _checked(path: str, role: Role, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
+    """THREATS W25: the environment's own files stay its own; W22: no other package is made up."""
+    if path in (f"{ROOT}/pyvenv.cfg", f"{ROOT}/lib64", f"{ROOT}/bin/activate"):
         return Refused(Text("it would replace a file of the virtual environment itself"))
+    if not is_directory and (path == f"{ROOT}/bin" or f"{scheme.site_packages}/".startswith(f"{path}/")):
+        return Refused(Text("it is a file where a folder belongs"))
+    if path.startswith(f"{scheme.site_packages}/"):
+        top = path[len(scheme.site_packages) + 1 :].partition("/")[0]
+        if top.lower().endswith(".dist-info") and top != f"{scheme.data.removesuffix('.data')}.dist-info":
+            return Refused(Text("it would stand for another package, {name}", name=top))
     folder, _, name = path.rpartition("/")
     if folder == f"{ROOT}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
         return Refused(Text("a command called {name} would stand in for the interpreter or a shell", name=name))

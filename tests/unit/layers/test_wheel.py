@@ -144,6 +144,17 @@ def test_W22_another_file_name_is_refused(refuses: Refuses, file: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [".data/purelib/pip-99.dist-info/METADATA", ".data/platlib/Pip-99.Dist-Info/RECORD",
+     ".data/data/lib/python3.11/site-packages/pip-99.dist-info/METADATA",
+     ".data/data/lib64/python3.11/site-packages/pip-99.dist-info/METADATA"],
+)  # fmt: skip
+def test_W22_no_other_package_is_made_up_through_the_data_folder(refuses: Refuses, path: str) -> None:
+    made = Made(files={path: BODY})
+    refuses(made.file, made.bytes(), "it would stand for another package, [Pp]ip-99")
+
+
+@pytest.mark.parametrize(
     ("file", "made"),
     [
         ("demo-1.0+cpu-py3-none-any.whl", Made(metadata=b"Name: demo\nVersion: 1.0\n")),
@@ -153,6 +164,12 @@ def test_W22_another_file_name_is_refused(refuses: Refuses, file: str) -> None:
 )
 def test_W22_spellings_of_the_same_name_and_version_agree(file: str, made: Made) -> None:
     assert f"{SITE}/demo/__init__.py" in unpacked({file: made.bytes()})
+
+
+@pytest.mark.parametrize("start", ["run = demo:main\n", "\ufeff[console_scripts]\n", "[console_scripts\n"])
+def test_W23_scripts_without_a_section_are_not_lost_in_silence(refuses: Refuses, start: str) -> None:
+    made = Made(entry_points=f"{start}run = demo:main\n")
+    refuses(made.file, made.bytes(), "the file begins with no section")
 
 
 @pytest.mark.parametrize(
@@ -222,10 +239,14 @@ def test_W25_a_script_that_stands_in_for_the_interpreter_or_a_shell_is_refused(r
         refuses(made.file, made.bytes(), f"a command called {name}")
 
 
-@pytest.mark.parametrize("path", ["pyvenv.cfg", "lib64"])
+@pytest.mark.parametrize(
+    "path",
+    [".data/data/pyvenv.cfg", ".data/data/lib64", ".data/data/bin/activate", ".data/scripts/activate",
+     ".data/data/bin", ".data/data/lib", ".data/data/lib/python3.11", ".data/data/lib/python3.11/site-packages"],
+)  # fmt: skip
 def test_W25_the_environments_own_files_stay(refuses: Refuses, path: str) -> None:
-    made = Made(files={f".data/data/{path}": BODY})
-    refuses(made.file, made.bytes(), "virtual environment itself|folder")
+    made = Made(files={path: BODY})
+    refuses(made.file, made.bytes(), "virtual environment itself|a file where a folder belongs")
 
 
 def test_W25_two_wheels_with_one_script_are_refused() -> None:
