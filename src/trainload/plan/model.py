@@ -48,7 +48,7 @@ class BaseRecipe:
     architecture: str
     requested: tuple[str, ...]
     packages: tuple[DistributionPackage, ...]
-    version: int = 1
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)

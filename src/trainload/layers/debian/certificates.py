@@ -28,6 +28,8 @@ _HEAD = b"""\
 #
 """
 """ca-certificates.postinst writes it so."""
+_OPENSSL = "usr/lib/ssl"
+"""OPENSSLDIR of Debian's libssl: where it looks for whom to trust."""
 _STRING_TYPES = {12: "utf-8", 19: "latin-1", 20: "latin-1", 22: "latin-1", 28: "utf-32-be", 30: "utf-16-be"}
 """ASN.1 tags that X509_NAME hashing turns into UTF-8 (crypto/x509/x_name.c, ASN1_MASK_CANON)."""
 
@@ -53,6 +55,9 @@ def install(root: Root) -> None:
         hashes[hashed] = hashes.get(hashed, -1) + 1
         root.link(f"{_FOLDER}/{hashed}.{hashes[hashed]}", pem)
     root.write(_BUNDLE, bytes(bundle))
+    if not root.has(f"{_OPENSSL}/certs"):  # package openssl has them; without it nothing would be trusted
+        root.link(f"{_OPENSSL}/certs", f"/{_FOLDER}")
+        root.link(f"{_OPENSSL}/cert.pem", f"/{_BUNDLE}")
 
 
 def _pem_name(name: str) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cmp_to_key
 
 from trainload.layers.debian.elf import Library
-from trainload.layers.debian.root import Root
+from trainload.layers.debian.root import Node, Root
 from trainload.layers.tarread import MemberKind
 
 CONFIGURATION = "etc/ld.so.conf"
+_LDCONFIG = "usr/sbin/ldconfig"
 _HEADER = struct.Struct("<20sIIB3xI12x")
 _MAGIC = b"glibc-ld.so.cache1.1"
 _ENTRY = struct.Struct("<iIIIQ")
@@ -37,6 +38,9 @@ class Cached:
 def install(root: Root, libraries: Mapping[str, Library], architecture: str) -> None:
     """Write the cache of the ``libraries``, known by their real paths, into ``root``."""
     root.write("etc/ld.so.cache", encode(search(root, libraries, architecture)))
+    if root.has(f"{_LDCONFIG}.real") and not root.has("bin/sh"):
+        # Ubuntu's is a shell script around the program; ctypes.util.find_library asks it what there is
+        root.nodes[_LDCONFIG] = Node(MemberKind.SYMLINK, 0o777, target="ldconfig.real")
 
 
 def extend(root: Root, old: bytes, libraries: Mapping[str, Library], architecture: str) -> bytes | None:
