@@ -156,6 +156,8 @@ class Backends:
                 0,
                 Text('for a compiler set build.packages = ["build-essential", "python3-dev"] in [tool.trainload]'),
             )
+        elif "No module named 'pkg_resources'" in said:
+            hints.insert(0, Text('it needs an older setuptools: set build.constraints = ["setuptools<81"]'))
         elif "No module named" in said:
             hints.insert(
                 0, Text("it needs something it does not ask for; a wheel of it in find-links avoids the build")

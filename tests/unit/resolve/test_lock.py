@@ -15,6 +15,7 @@ from trainload.events import Event, Level, Said
 from trainload.lock.diff import diff, sentences
 from trainload.lock.model import DistributionBase, File, Lock, ReleaseFile, StandalonePython, Url
 from trainload.lock.select import select
+from trainload.lock.source import Metadata
 from trainload.lock.toml import dumps, loads
 from trainload.platform import Platform
 from trainload.project.detect import read_project
@@ -27,7 +28,8 @@ from trainload.resolve.uv import Uv
 from trainload.system.http import Http, Retry
 from trainload.system.tree import DiskTree
 from trainload.testing.archive import NOW, Archive, Key, base, stanza
-from trainload.testing.index import PackageIndex, wheel
+from trainload.testing.backends import MemoryBackends
+from trainload.testing.index import PackageIndex, sdist, wheel
 from trainload.testing.server import FaultServer
 
 KEY = Key()
@@ -57,6 +59,9 @@ class Yard:
     scratch: Path
     heard: Heard = field(default_factory=Heard)
     unhashed: bool = False
+    backends: MemoryBackends = field(default_factory=MemoryBackends)
+    grounds: list[Lock] = field(default_factory=list)
+    """What sdists were to be built over."""
 
     def publish(self, *more: str) -> None:
         archive = Archive(KEY)
@@ -75,7 +80,11 @@ class Yard:
 
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
         uv = Uv({**environ, "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"})
-        return Services(http, distribution, uv, self.heard, self.unhashed)
+        return Services(http, distribution, uv, self.heard, self.unhashed, self._backends)
+
+    def _backends(self, ground: Lock) -> MemoryBackends:
+        self.grounds.append(ground)
+        return self.backends
 
     def write(self, requirements: str, *settings: str) -> None:
         (self.root / "requirements.txt").write_text(requirements)
@@ -307,3 +316,57 @@ def test_F01_of_an_index_without_hashes_uv_reads_the_files_itself(yard: Yard) ->
     lock = yard.lock()
     assert lock.packages[0].wheels[0].sha256 == hashlib.sha256(data).hexdigest()
     assert lock.unhashed == ()
+
+
+def test_a_source_is_locked_with_what_builds_it_over_the_base_of_the_image(yard: Yard) -> None:
+    yard.index.add(sdist("old", "1.0"), wheel("dep", "1.0"), wheel("setuptools", "80.0"))
+    yard.backends = MemoryBackends({("old", "1.0"): Metadata(("dep",))})
+    yard.write("old\n")
+    lock = yard.lock()
+    assert python(lock) == {"dep": "1.0", "old": "1.0"}
+    (build,) = lock.builds
+    assert (build.name, build.version) == ("old", "1.0")
+    assert [(tool.name, tool.version) for tool in build.packages] == [("setuptools", "80.0")]
+    assert (lock.build_base, yard.grounds[0].base) == (None, lock.base)
+
+    yard.index.add(wheel("setuptools", "81.0"))
+    assert dumps(yard.lock(lock)) == dumps(lock), "locking again moves no build tool"
+    assert yard.lock(lock, Upgrade(everything=True)).builds[0].packages[0].version == "81.0"
+
+
+def test_what_is_there_for_building_only_is_locked_beside_the_base(yard: Yard) -> None:
+    yard.publish(stanza("gcc"))
+    yard.index.add(sdist("old", "1.0"), wheel("setuptools", "80.0"))
+    yard.write("old\n", "[build]", 'packages = ["gcc"]')
+    lock = yard.lock()
+    assert lock.build_base is not None and "gcc" not in debs(lock)
+    inside = {package.name for package in lock.build_base.packages["amd64"]}
+    assert inside == {*debs(lock), "gcc"}
+    assert yard.grounds[0].build_base == lock.build_base
+    yard.publish(stanza("gcc", "2.0-1"))
+    assert dumps(yard.lock(lock)) == dumps(lock)
+    yard.index.add(wheel("old", "1.0"))
+    assert yard.lock().build_base is None, "nothing is built, so nothing is needed for it"
+
+
+def test_the_sources_of_a_pylock_are_built_too(yard: Yard) -> None:
+    name, data = sdist("old", "1.0")
+    yard.index.add((name, data), wheel("setuptools", "80.0"))
+    address = f"{yard.server.url}{yard.index.path(name, data)}"
+    text = 'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "old"\nversion = "1.0"\n'
+    digest = hashlib.sha256(data).hexdigest()
+    yard.write("old\n")
+    (yard.root / "requirements.txt").unlink()
+    source = f'sdist = {{ url = "{address}", hashes = {{ sha256 = "{digest}" }} }}\n'
+    (yard.root / "pylock.toml").write_text(text + source)
+    lock = yard.lock()
+    assert [build.name for build in lock.builds] == ["old"]
+    assert ("metadata", "old 1.0") not in yard.backends.asked, "the lock says already what it requires"
+
+
+def test_sources_are_refused_where_that_is_asked_for(yard: Yard) -> None:
+    yard.index.add(sdist("old", "1.0"), wheel("setuptools", "80.0"))
+    yard.write("old\n", "[build]", 'sources = "never"')
+    with pytest.raises(LockError, match="old: no wheel fits"):
+        yard.lock()
+    assert yard.grounds == []

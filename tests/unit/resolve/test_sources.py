@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from trainload.errors import BackendError, LockError, RunError
-from trainload.lock.model import Build, DistributionBase, File, Lock, PythonPackage
+from trainload.errors import BackendError, LockError
+from trainload.lock.model import Build, DistributionBase, Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.lock.source import Metadata, Said
 from trainload.platform import Platform
@@ -20,38 +20,11 @@ from trainload.resolve.request import PythonRequest
 from trainload.resolve.sources import Examiner
 from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv
+from trainload.testing.backends import MemoryBackends
 from trainload.testing.index import PackageIndex, sdist, wheel
 from trainload.testing.server import FaultServer
 
 AMD64 = Platform("linux", "amd64")
-
-
-@dataclass
-class Desk:
-    """Backends in memory: (name, version) → what they answer; ``asked`` has every question."""
-
-    metadata_of: Mapping[tuple[str, str], Metadata] = field(default_factory=dict)
-    requires_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    said_of: Mapping[str, Said] = field(default_factory=dict)
-    closed: bool = False
-    """There is no sandbox."""
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def said(self, sdist: File, /) -> Said:
-        return self.said_of.get(sdist.name, Said(sdist.name, None, None, has_setup=True))
-
-    def requires(self, build: Build, sdist: File, /) -> tuple[str, ...]:
-        self._ask("requires", build)
-        return tuple(self.requires_of.get(build.name, ()))
-
-    def metadata(self, build: Build, sdist: File, /) -> Metadata:
-        self._ask("metadata", build)
-        return self.metadata_of.get((build.name, build.version), Metadata())
-
-    def _ask(self, what: str, build: Build) -> None:
-        if self.closed:
-            raise RunError("this machine does not let us make namespaces")
-        self.asked.append((what, f"{build.name} {build.version}"))
 
 
 @pytest.fixture
@@ -73,7 +46,7 @@ class Locker:
     root: Path
     index: PackageIndex
     uv: Uv
-    desk: Desk = field(default_factory=Desk)
+    desk: MemoryBackends = field(default_factory=MemoryBackends)
 
     def request(self, text: str, **more: object) -> PythonRequest:
         (self.root / "requirements.txt").write_text(text)
@@ -106,7 +79,7 @@ def versions(packages: Mapping[str, PythonPackage]) -> dict[str, str]:
 
 def test_D7_an_sdist_is_locked_with_what_its_backend_says_in_the_sandbox_and_never_run_here(lock: Locker) -> None:
     lock.index.add(sdist("old", "1.0"), wheel("dep", "2.0"), wheel("dep", "1.0"))
-    lock.desk = Desk({("old", "1.0"): Metadata(("dep<2",))})
+    lock.desk = MemoryBackends({("old", "1.0"): Metadata(("dep<2",))})
     found = lock("old\n")
     assert versions(found) == {"old": "1.0", "dep": "1.0"}
     assert found["old"].wheels == () and found["old"].sdist is not None
@@ -116,7 +89,7 @@ def test_D7_an_sdist_is_locked_with_what_its_backend_says_in_the_sandbox_and_nev
 
 def test_sources_that_require_sources_are_followed(lock: Locker) -> None:
     lock.index.add(sdist("a", "1.0"), sdist("b", "1.0"), sdist("b", "2.0"), wheel("c", "1.0"))
-    lock.desk = Desk({("a", "1.0"): Metadata(("b==1.0",)), ("b", "1.0"): Metadata(("c",))})
+    lock.desk = MemoryBackends({("a", "1.0"): Metadata(("b==1.0",)), ("b", "1.0"): Metadata(("c",))})
     assert versions(lock("a\n")) == {"a": "1.0", "b": "1.0", "c": "1.0"}
     assert ("metadata", "b 2.0") in lock.desk.asked or ("metadata", "b 1.0") in lock.desk.asked
 
@@ -137,7 +110,7 @@ def test_a_bound_below_the_newest_source_holds_and_nothing_is_asked(lock: Locker
 
 def test_a_source_whose_requirements_cannot_be_had_is_no_reason_to_fail(lock: Locker) -> None:
     lock.index.add(wheel("score", "0.0.4"), sdist("score", "0.1.2"))
-    lock.desk = Desk({("score", "0.1.2"): Metadata(("nowhere",))})
+    lock.desk = MemoryBackends({("score", "0.1.2"): Metadata(("nowhere",))})
     assert versions(lock("score\n")) == {"score": "0.0.4"}
 
 
@@ -155,13 +128,13 @@ def test_what_the_last_lock_has_stays_until_an_upgrade_is_asked_for(lock: Locker
 def test_an_sdist_that_says_itself_what_it_requires_is_not_asked(lock: Locker) -> None:
     pyproject = b'[project]\nname = "said"\nversion = "1.0"\ndependencies = ["dep"]\n'
     lock.index.add(sdist("said", "1.0"), wheel("dep", "1.0"))
-    lock.desk = Desk(said_of={"said-1.0.tar.gz": Said("said-1.0.tar.gz", None, pyproject)}, closed=True)
+    lock.desk = MemoryBackends(said_of={"said-1.0.tar.gz": Said("said-1.0.tar.gz", None, pyproject)}, closed=True)
     assert versions(lock("said\n")) == {"said": "1.0", "dep": "1.0"}
 
 
 def test_without_a_sandbox_what_cannot_be_known_is_refused_by_name(lock: Locker) -> None:
     lock.index.add(sdist("old", "1.0"))
-    lock.desk = Desk(closed=True)
+    lock.desk = MemoryBackends(closed=True)
     with pytest.raises(LockError, match=r"what old 1\.0 requires is known only to its build") as caught:
         lock("old\n")
     assert "find-links" in str(caught.value)
@@ -182,7 +155,9 @@ def build_of(lock: Locker, text: str, name: str) -> Build:
 
 def test_what_builds_it_is_locked_to_wheels_and_grows_by_what_the_backend_asks_for(lock: Locker) -> None:
     lock.index.add(sdist("old", "1.0"))
-    lock.desk = Desk(requires_of={"old": ["wheel", "setuptools>=40", "colorama; sys_platform == 'win32'"]})
+    lock.desk = MemoryBackends(
+        requires_of={"old": ["wheel", "setuptools>=40", "colorama; sys_platform == 'win32'"]}
+    )
     build = build_of(lock, "old\n", "old")
     assert [(tool.name, tool.version) for tool in build.packages] == [("setuptools", "80.0"), ("wheel", "0.45")]
     assert all(tool.wheels and tool.sdist is None for tool in build.packages)
@@ -209,13 +184,13 @@ def test_a_backend_that_asks_for_what_cannot_be_locked_is_refused(
     lock: Locker, asks: list[str], reason: str
 ) -> None:
     lock.index.add(sdist("old", "1.0"))
-    lock.desk = Desk(requires_of={"old": asks})
+    lock.desk = MemoryBackends(requires_of={"old": asks})
     with pytest.raises((LockError, BackendError), match=reason):
         build_of(lock, "old\n", "old")
 
 
 def test_a_build_tool_that_has_only_its_source_is_refused_by_name(lock: Locker) -> None:
     lock.index.add(sdist("old", "1.0"), sdist("odd-tool", "1.0"))
-    lock.desk = Desk(requires_of={"old": ["odd-tool"]})
+    lock.desk = MemoryBackends(requires_of={"old": ["odd-tool"]})
     with pytest.raises(LockError, match=r"what builds old 1\.0 cannot be locked: odd-tool: no wheel fits"):
         build_of(lock, "old\n", "old")
