@@ -17,8 +17,7 @@ from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
-from trainload.lock.source import BuildSystem, Metadata, build_system, metadata
-from trainload.lock.source import Said as SdistSaid
+from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, metadata
 from trainload.plan.model import BuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
@@ -112,15 +111,15 @@ class Builder:
         """What the package requires, as its backend says."""
         return metadata(self._remembered(build, "metadata", lambda answers: _metadata(build, answers)))
 
-    def said(self, sdist: File) -> SdistSaid:
+    def statements(self, sdist: File) -> Statements:
         """What the sdist says without being asked. Raises :class:`FetchError`, :class:`LayerError`."""
-        from trainload.layers.sdist import read_said
+        from trainload.layers.sdist import read_statements
 
         with self.shop.store.writing(), self.shop.sources.open(sdist) as stream:
-            return read_said(stream, sdist.name, self.shop.limits)
+            return read_statements(stream, sdist.name, self.shop.limits)
 
     def _system(self, build: BuildRecipe) -> BuildSystem:
-        return build_system(self.said(build.source.sdist))
+        return build_system(self.statements(build.source.sdist))
 
     def _remembered(self, build: BuildRecipe, hook: str, take: Callable[[Tree], bytes]) -> bytes:
         key = f"{hook}-{recipe_key(build).hex}"
@@ -203,9 +202,9 @@ class Desk:
     ground: Lock
     """What lies below the packages, and no packages yet."""
 
-    def said(self, sdist: File, /) -> SdistSaid:
+    def statements(self, sdist: File, /) -> Statements:
         """What the sdist says without being asked. Raises :class:`FetchError`, :class:`LayerError`."""
-        return self.builder.said(sdist)
+        return self.builder.statements(sdist)
 
     def requires(self, build: Build, sdist: File, /) -> tuple[str, ...]:
         return self.builder.requires(self._recipe(build, sdist))

@@ -19,7 +19,7 @@ from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind, TarReader, member_path
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import DEFAULT, Limits
-from trainload.lock.source import Said
+from trainload.lock.source import Statements
 from trainload.plan.model import SourceRecipe
 
 PLACE = "build/source"
@@ -55,7 +55,7 @@ class _Listing:
     hard: dict[str, str] = field(default_factory=dict)
 
 
-def read_said(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> Said:
+def read_statements(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> Statements:
     """What the sdist called ``name`` says of itself. Raises :class:`LayerError` when it is broken or hostile."""
     found: dict[str, bytes] = {}
     setup = False
@@ -68,7 +68,7 @@ def read_said(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> Said:
         setup |= entry.path in ("setup.py", "setup.cfg")
     if not setup and not found:
         raise LayerError("the archive holds no Python project", place=place, want="pyproject.toml or setup.py")
-    return Said(name, found.get("PKG-INFO"), found.get("pyproject.toml"), setup)
+    return Statements(name, found.get("PKG-INFO"), found.get("pyproject.toml"), setup)
 
 
 def write_source(recipe: SourceRecipe, sources: Sources, sink: ByteSink, limits: Limits = DEFAULT) -> Written:

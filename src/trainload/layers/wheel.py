@@ -16,6 +16,7 @@ from trainload.layers.wheeltree import Archive, Item, tree
 from trainload.layers.zip import Member, read_members
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
+from trainload.lock.source import headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,5 @@ def _version(text: str) -> Version | None:
 
 
 def _headers(data: bytes) -> dict[str, str]:
-    """The first value of each field, by its lower-case name, of a file in email header format."""
-    found: dict[str, str] = {}
-    for line in data.decode("utf-8", "replace").splitlines():
-        if not line:
-            break
-        key, colon, value = line.partition(":")
-        if colon and not key[:1].isspace():
-            found.setdefault(key.strip().lower(), value.strip())
-    return found
+    """The first value of each field, by its lower-case name."""
+    return {name: values[0] for name, values in headers(data).items()}

@@ -19,7 +19,7 @@ _BACKEND = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Statements:
     """The files of an sdist that speak for it; None: it has no such file."""
 
     file: str
@@ -51,7 +51,7 @@ class Metadata:
     extras: tuple[str, ...] = ()
 
 
-def build_system(said: Said) -> BuildSystem:
+def build_system(said: Statements) -> BuildSystem:
     """What builds the sdist. Raises :class:`LockError` for a ``pyproject.toml`` that cannot be understood."""
     place = Place(said.file, "pyproject.toml")
     if said.pyproject is None:
@@ -70,7 +70,7 @@ def build_system(said: Said) -> BuildSystem:
     return BuildSystem(requires, backend, path, not path and _asks_for_nothing(backend, said, values))
 
 
-def _asks_for_nothing(backend: str, said: Said, pyproject: Mapping[str, object]) -> bool:
+def _asks_for_nothing(backend: str, said: Statements, pyproject: Mapping[str, object]) -> bool:
     if backend in _ASK_FOR_NOTHING:
         return True
     if backend == "hatchling.build":  # a build hook may bring requirements of its own
@@ -85,7 +85,7 @@ def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...] | None:
     return None
 
 
-def static_metadata(said: Said) -> Metadata | None:
+def static_metadata(said: Statements) -> Metadata | None:
     """What it requires, if that is said once for all builds; None: its backend must be asked."""
     return _of_pkg_info(said.pkg_info) or _of_project(said)
 
@@ -134,7 +134,7 @@ def headers(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-def _of_project(said: Said) -> Metadata | None:
+def _of_project(said: Statements) -> Metadata | None:
     """PEP 621: what ``[project]`` has and does not call dynamic is what the wheel will have."""
     if said.pyproject is None:
         return None

@@ -31,7 +31,7 @@ _OPTION = re.compile(r"(--[a-z][a-z-]*|-[a-z])(?:[ \t]*=[ \t]*|[ \t]+|(?<=^-[a-z
 _HASH = re.compile(r"[ \t]--hash(?:=|[ \t]+)(\S+)")
 _PER_REQUIREMENT = re.compile(r"[ \t](--[a-z-]+)")
 _INDEX = {"-i", "--index-url", "--pypi-url", "--extra-index-url", "--no-index", "--trusted-host"}
-_HARMLESS = {"--pre", "--prefer-binary", "--require-hashes", "--only-binary", "--no-binary"}
+_HARMLESS = {"--pre", "--prefer-binary", "--require-hashes", "--only-binary"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,13 @@ class _Reader:
             self.index_option(name, value, place)
         elif name in ("-e", "--editable"):
             raise _editable(value, place)
+        elif name == "--no-binary":
+            raise ConfigError(
+                Text("what has a wheel is not built: that would run its code on this machine while locking"),
+                place=place,
+                got=f"{name} {value}"[:80],
+                hints=[Text("remove the line; a package that has only its source is built in the sandbox anyway")],
+            )
         elif name in _HARMLESS:
             self.found.lines.append(line)
         else:
@@ -214,6 +221,13 @@ def _check_url(bare: str, place: Place) -> None:
         )
     if scheme != "https":
         raise ConfigError(Text("this URL is not fetched"), place=place, got=scheme, want="https")
+    if not url.partition(";")[0].partition("#")[0].partition("?")[0].rstrip().endswith(".whl"):
+        raise ConfigError(
+            Text("this URL is not that of a wheel"),
+            place=place,
+            got=url[:80],
+            hints=[Text("write name==version: a source is taken from the index or a find-links folder")],
+        )
     if re.match(r"https://[^/]*@", url):
         raise ConfigError(
             Text("the URL carries credentials, which would end up in the lock"),

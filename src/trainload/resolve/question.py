@@ -22,7 +22,7 @@ from trainload.resolve.request import (
 )
 from trainload.resolve.sources import Examiner, Leave
 from trainload.resolve.uv import NeedsBuild, Uv, explain, is_network_failure
-from trainload.resolve.uvconfig import write_config
+from trainload.resolve.uvconfig import config_flags
 from trainload.system import process
 
 if TYPE_CHECKING:
@@ -112,11 +112,7 @@ class Question:
         return without_stubs(adopt(read_lock_file(self.output), "uv pip compile", asks), stubs)
 
     def _leaves(self, leave: Leave) -> list[str]:
-        if not leave.names:
-            return []
-        root, folder = self.request.root, self.output.parent
-        config = write_config(folder / "uv.toml", root, self.uv.environ, leave.entries())
-        return [f"--config-file={config}", *(f"--no-binary={name}" for name in sorted(leave.names))]
+        return config_flags(self.output.parent / "uv.toml", self.request.root, self.uv.environ, leave)
 
     def _newer_sources(self, found: Adopted) -> frozenset[str]:
         """Projects whose newest release, as far as the index tells, has only its source.
@@ -129,12 +125,15 @@ class Question:
         folder = self.output.parent
         (folder / "names.txt").write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
         root = self.request.root
-        config = write_config(folder / "uv.toml", root, self.uv.environ, Leave(names).entries())
+        try:
+            config = config_flags(folder / "uv.toml", root, self.uv.environ, Leave(names))[0]
+        except LockError:
+            return frozenset()  # some of them come from an address; then nothing is looked for
         asked = replace(self.request, dependencies=RequirementFiles((str(folder / "names.txt"),)), constraints=())
         output = folder / "pylock.newest.toml"
         output.unlink(missing_ok=True)
         arguments = compile_arguments(asked, output, alone=self.alone, binary=False)
-        done = self.uv.run("pip compile", [f"--config-file={config}", "--no-deps", *arguments], root)
+        done = self.uv.run("pip compile", [config, "--no-deps", *arguments], root)
         if done.exit_code != 0:
             return frozenset()
         newest = adopt(read_lock_file(output), "uv pip compile", wanted(self.request))

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trainload.errors import BackendError, LockError, PlanError, RunError, Text, TrainloadError
 from trainload.lock.model import Build, File, PythonPackage
-from trainload.lock.source import BuildSystem, Metadata, Said, build_system, static_metadata
+from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, static_metadata
 
 _ROUNDS = 5
 """So often a backend may ask for more, knowing what it has; real ones ask once."""
@@ -22,7 +22,7 @@ _ROUNDS = 5
 class Backends(Protocol):
     """Reads sdists, and asks their build backends in the sandbox."""
 
-    def said(self, sdist: File, /) -> Said: ...
+    def statements(self, sdist: File, /) -> Statements: ...
 
     def requires(self, build: Build, sdist: File, /) -> tuple[str, ...]:
         """What it needs beyond what is in ``build``. Raises :class:`RunError` where the sandbox cannot be used."""
@@ -56,8 +56,10 @@ class Examiner:
         """What the package requires. Raises :class:`LockError`, :class:`BackendError`."""
         sdist = _sdist(package)
         if sdist.sha256 not in self._metadata:
-            known = static_metadata(self.backends.said(sdist))
-            self._metadata[sdist.sha256] = known if known is not None else self._asked(package, sdist)
+            known = static_metadata(self.backends.statements(sdist))
+            found = known if known is not None else self._asked(package, sdist)
+            _check_requirements(package, found)
+            self._metadata[sdist.sha256] = found
         return self._metadata[sdist.sha256]
 
     def _asked(self, package: PythonPackage, sdist: File) -> Metadata:
@@ -69,7 +71,7 @@ class Examiner:
             raise _cannot_ask(package, error) from error
 
     def _build(self, package: PythonPackage, sdist: File) -> Build:
-        system = build_system(self.backends.said(sdist))
+        system = build_system(self.backends.statements(sdist))
         old = self.previous.get((package.name, package.version))
         kept = old.packages if old is not None else ()
         requires = system.requires
@@ -140,6 +142,25 @@ def _fulfilled(requirement: str, build: Build) -> bool:
         return True
     have = [package for package in build.packages if package.name == canonicalize_name(asked.name)]
     return bool(have) and all(asked.specifier.contains(package.version, prereleases=True) for package in have)
+
+
+def _check_requirements(package: PythonPackage, found: Metadata) -> None:
+    """Nothing may lead uv to an address, whose build it would ask itself."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for requirement in found.requires:
+        try:
+            url = Requirement(requirement).url
+        except InvalidRequirement:
+            url = requirement
+        if url is not None:
+            raise LockError(
+                Text(
+                    "{name} {version} requires what no index has, or nobody understands",
+                    name=package.name, version=package.version,
+                ),
+                got=requirement,
+            )  # fmt: skip
 
 
 def _cannot_ask(package: PythonPackage, error: TrainloadError) -> LockError:

@@ -16,6 +16,14 @@ _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
 _UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry")
 _NO_VERSION = re.compile(r"there is no version of (\S+?),? ")
 _TIMEOUT = 1800.0  # seconds; resolving a large project on a slow link takes minutes, never half an hour
+_NOT_OURS = frozenset(
+    {
+        # UV_PYTHON would replace the interpreter we name; an active environment is none of the project's business
+        "UV_PYTHON", "VIRTUAL_ENV", "UV_OUTPUT_FILE",
+        # what may be built is ours to say (THREATS D7)
+        "UV_NO_BINARY", "UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE",
+    }
+)  # fmt: skip
 _OURS = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_COLOR": "never", "UV_PYTHON_DOWNLOADS": "never"}
 
 
@@ -39,8 +47,7 @@ class Uv:
         flags = ["--offline"] if self.offline else []
         if verb != "python list":
             flags.append(f"--python={self.python}")
-        # UV_PYTHON would replace the interpreter we name; an active environment is none of the project's business
-        environ = {k: v for k, v in self.environ.items() if k not in ("UV_PYTHON", "VIRTUAL_ENV", "UV_OUTPUT_FILE")}
+        environ = {name: value for name, value in self.environ.items() if name not in _NOT_OURS}
         return process.run(
             [self.program or find_uv_bin(), *verb.split(), *flags, *arguments],
             env={**environ, **_OURS},

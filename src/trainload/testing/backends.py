@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trainload.errors import RunError
 from trainload.lock.model import Build, File
-from trainload.lock.source import Metadata, Said
+from trainload.lock.source import Metadata, Statements
 
 
 @dataclass(slots=True)
@@ -18,14 +18,14 @@ class MemoryBackends:
     """(name, version) → what it requires; others require nothing."""
     requires_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Name → what its backend asks for."""
-    said_of: Mapping[str, Said] = field(default_factory=dict)
+    statements_of: Mapping[str, Statements] = field(default_factory=dict)
     """File name → what the sdist says; others have a ``setup.py`` and say nothing."""
     closed: bool = False
     """There is no sandbox."""
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def said(self, sdist: File, /) -> Said:
-        return self.said_of.get(sdist.name, Said(sdist.name, None, None, has_setup=True))
+    def statements(self, sdist: File, /) -> Statements:
+        return self.statements_of.get(sdist.name, Statements(sdist.name, None, None, has_setup=True))
 
     def requires(self, build: Build, sdist: File, /) -> tuple[str, ...]:
         self._ask("requires", build)

@@ -10,8 +10,8 @@ import zipfile
 import pytest
 
 from trainload.errors import LayerError
-from trainload.layers.sdist import PLACE, read_said, write_source
-from trainload.lock.source import Said
+from trainload.layers.sdist import PLACE, read_statements, write_source
+from trainload.lock.source import Statements
 from trainload.plan.model import SourceRecipe
 from trainload.testing.index import sdist
 from trainload.testing.sources import MemorySources, locked
@@ -42,9 +42,11 @@ def layer(data: bytes, name: str = "a-1.0.tar.gz") -> dict[str, tarfile.TarInfo]
 def test_it_tells_what_it_is_without_being_run() -> None:
     name, data = sdist("a", "1.0", {"setup.py": "1/0\n", "pyproject.toml": "[project]\n", "a/pyproject.toml": "no"})
     info = b"Metadata-Version: 2.1\nName: a\nVersion: 1.0\n"
-    assert read_said(io.BytesIO(data), name) == Said(name, info, b"[project]\n", has_setup=True)
+    assert read_statements(io.BytesIO(data), name) == Statements(name, info, b"[project]\n", has_setup=True)
     old = zipped("a-1.0/pyproject.toml", "a-1.0/a.py")
-    assert read_said(io.BytesIO(old), "a-1.0.zip") == Said("a-1.0.zip", None, b"[project]\n", has_setup=False)
+    assert read_statements(io.BytesIO(old), "a-1.0.zip") == Statements(
+        "a-1.0.zip", None, b"[project]\n", has_setup=False
+    )
 
 
 def test_it_lies_at_one_place_and_belongs_to_the_builder() -> None:
@@ -109,8 +111,8 @@ def test_W01_zips_that_lead_elsewhere_are_refused(name: str) -> None:
 
 def test_what_is_no_source_is_told() -> None:
     with pytest.raises(LayerError, match="holds no Python project"):
-        read_said(io.BytesIO(gzip.compress(tar(TarEntry("a-1.0/README", b"")))), "a-1.0.tar.gz")
+        read_statements(io.BytesIO(gzip.compress(tar(TarEntry("a-1.0/README", b"")))), "a-1.0.tar.gz")
     with pytest.raises(LayerError, match="of no known kind"):
-        read_said(io.BytesIO(b""), "a-1.0.tar.bz2")
+        read_statements(io.BytesIO(b""), "a-1.0.tar.bz2")
     with pytest.raises(LayerError):
-        read_said(io.BytesIO(packed()[:60]), "a-1.0.tar.gz")
+        read_statements(io.BytesIO(packed()[:60]), "a-1.0.tar.gz")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from trainload.errors import LockError
-from trainload.lock.source import LEGACY, BuildSystem, Metadata, Said, build_system, static_metadata
+from trainload.lock.source import LEGACY, BuildSystem, Metadata, Statements, build_system, static_metadata
 
 FLIT = '[build-system]\nrequires = ["flit_core>=3.2,<4"]\nbuild-backend = "flit_core.buildapi"\n'
 
 
-def said(pyproject: str | None = None, pkg_info: str | None = None, *, setup: bool = False) -> Said:
+def said(pyproject: str | None = None, pkg_info: str | None = None, *, setup: bool = False) -> Statements:
     def data(text: str | None) -> bytes | None:
         return None if text is None else text.encode()
 
-    return Said("a-1.0.tar.gz", data(pkg_info), data(pyproject), setup)
+    return Statements("a-1.0.tar.gz", data(pkg_info), data(pyproject), setup)
 
 
 @pytest.mark.parametrize("pyproject", [None, "", '[project]\nname = "a"\n', "[tool.x]\n"])

@@ -12,7 +12,7 @@ import pytest
 from trainload.errors import BackendError, LockError
 from trainload.lock.model import Build, DistributionBase, Lock, PythonPackage
 from trainload.lock.select import Target
-from trainload.lock.source import Metadata, Said
+from trainload.lock.source import Metadata, Statements
 from trainload.platform import Platform
 from trainload.project.model import RequirementFiles
 from trainload.resolve.python import resolve_python, resolve_tools
@@ -128,7 +128,9 @@ def test_what_the_last_lock_has_stays_until_an_upgrade_is_asked_for(lock: Locker
 def test_an_sdist_that_says_itself_what_it_requires_is_not_asked(lock: Locker) -> None:
     pyproject = b'[project]\nname = "said"\nversion = "1.0"\ndependencies = ["dep"]\n'
     lock.index.add(sdist("said", "1.0"), wheel("dep", "1.0"))
-    lock.desk = MemoryBackends(said_of={"said-1.0.tar.gz": Said("said-1.0.tar.gz", None, pyproject)}, closed=True)
+    lock.desk = MemoryBackends(
+        statements_of={"said-1.0.tar.gz": Statements("said-1.0.tar.gz", None, pyproject)}, closed=True
+    )
     assert versions(lock("said\n")) == {"said": "1.0", "dep": "1.0"}
 
 
@@ -194,3 +196,22 @@ def test_a_build_tool_that_has_only_its_source_is_refused_by_name(lock: Locker) 
     lock.desk = MemoryBackends(requires_of={"old": ["odd-tool"]})
     with pytest.raises(LockError, match=r"what builds old 1\.0 cannot be locked: odd-tool: no wheel fits"):
         build_of(lock, "old\n", "old")
+
+
+@pytest.mark.parametrize("text", ['no-binary-package = ["old"]', '[pip]\nno-binary = [":all:"]'])
+def test_D7_what_the_configuration_of_uv_lets_it_build_is_not_built_here(lock: Locker, text: str) -> None:
+    lock.index.add(sdist("old", "1.0"), sdist("both", "1.0"), wheel("both", "1.0"))
+    (lock.root / "uv.toml").write_text(text + "\n")
+    environ = {name: value for name, value in lock.uv.environ.items() if name != "UV_NO_CONFIG"}
+    lock.uv = replace(
+        lock.uv, environ={**environ, "UV_NO_BINARY_PACKAGE": "old", "XDG_CONFIG_HOME": "/nonexistent"}
+    )
+    found = lock("old\nboth\n")
+    assert found["old"].sdist is not None and found["both"].wheels
+
+
+def test_an_sdist_that_requires_an_address_is_refused(lock: Locker) -> None:
+    lock.index.add(sdist("old", "1.0"), sdist("bad", "1.0"))
+    lock.desk = MemoryBackends({("old", "1.0"): Metadata(("bad @ https://h.example/bad.tar.gz",))})
+    with pytest.raises(LockError, match=r"old 1\.0 requires what no index has"):
+        lock("old\n")

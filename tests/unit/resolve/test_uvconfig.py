@@ -8,14 +8,22 @@ from pathlib import Path
 import pytest
 
 from trainload.errors import LockError
-from trainload.resolve.uvconfig import write_config
+from trainload.lock.source import Metadata
+from trainload.resolve.sources import Leave
+from trainload.resolve.uvconfig import config_flags
 
-ADDED = [{"name": "a", "version": "1.0", "requires-dist": ['b ; extra == "x"'], "requires-python": None}]
+LEAVE = Leave(frozenset({"a"}), {("a", "1.0"): Metadata(('b ; extra == "x"',))})
 
 
-def joined(root: Path, **environ: str) -> dict[str, object]:
-    file = write_config(root / "made.toml", root, {"HOME": str(root / "home"), **environ}, ADDED)
-    return tomllib.loads(file.read_text("utf-8"))
+def flags(root: Path, leave: Leave = LEAVE, **environ: str) -> list[str]:
+    environ = {"HOME": str(root / "home"), "XDG_CONFIG_DIRS": str(root / "none"), **environ}
+    return config_flags(root / "made.toml", root, environ, leave)
+
+
+def joined(root: Path, leave: Leave = LEAVE, **environ: str) -> dict[str, object]:
+    file, *_ = flags(root, leave, **environ)
+    assert file == f"--config-file={root / 'made.toml'}"
+    return tomllib.loads((root / "made.toml").read_text("utf-8"))
 
 
 def write(file: Path, text: str) -> None:
@@ -23,9 +31,46 @@ def write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-def test_without_any_file_there_is_what_is_added(tmp_path: Path) -> None:
-    one = {"name": "a", "version": "1.0", "requires-dist": ['b ; extra == "x"']}
-    assert joined(tmp_path, XDG_CONFIG_DIRS=str(tmp_path)) == {"dependency-metadata": [one]}
+def test_leave_comes_with_metadata_for_every_version(tmp_path: Path) -> None:
+    one = {"name": "a", "version": "1.0", "requires-dist": ['b ; extra == "x"'], "provides-extra": []}
+    assert joined(tmp_path) == {"dependency-metadata": [one, {"name": "a", "requires-dist": []}]}
+    assert flags(tmp_path)[1:] == ["--no-binary=a"]
+
+
+def test_without_leave_uv_finds_its_configuration_itself(tmp_path: Path) -> None:
+    write(tmp_path / "uv.toml", 'prerelease = "allow"\n')
+    assert flags(tmp_path, Leave()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'no-binary-package = ["x"]', "no-binary = true", "no-build-isolation = true", "no-build = false",
+        '[pip]\nno-binary = ["x"]', '[pip]\nonly-binary = [":none:"]',
+    ],
+)  # fmt: skip
+def test_D7_no_configuration_gives_leave_to_build(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "home" / ".config" / "uv" / "uv.toml", f'prerelease = "allow"\n{text}\n')
+    found = joined(tmp_path, Leave())
+    assert found["prerelease"] == "allow" and found.get("pip", {}) == {}
+    assert not [key for key in found if key.startswith("no-")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tool.uv.sources]\nA = { git = "https://h.example/a" }\n',
+        '[tool.uv.sources]\na = [{ path = "../a", marker = "x" }, { index = "i" }]\n',
+        '[tool.uv]\nconstraint-dependencies = ["a @ https://h.example/a.tar.gz"]\n',
+        '[tool.uv]\noverride-dependencies = ["A[x]@https://h.example/a.tar.gz"]\n',
+    ],
+)
+def test_D7_what_comes_from_an_address_has_no_leave(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "pyproject.toml", text)
+    with pytest.raises(LockError, match="a: only what an index or a find-links folder has is built"):
+        flags(tmp_path)
+    write(tmp_path / "pyproject.toml", '[tool.uv.sources]\na = { index = "i" }\nb = { path = "b" }\n')
+    assert flags(tmp_path)
 
 
 def test_the_projects_goes_before_the_users_and_lists_are_joined(tmp_path: Path) -> None:
@@ -48,7 +93,7 @@ def test_the_projects_goes_before_the_users_and_lists_are_joined(tmp_path: Path)
     assert found["pip"] == {"index-url": "https://p.example/simple"}
     user = root / "home" / ".config" / "uv"
     assert found["index"] == [{"url": str(user / "mirror"), "default": True}]
-    assert [one["name"] for one in found["dependency-metadata"]] == ["a", "c"]  # type: ignore[attr-defined]
+    assert [one["name"] for one in found["dependency-metadata"]] == ["a", "a", "c"]  # type: ignore[attr-defined]
     assert "dev-dependencies" not in found, "not a key of uv.toml"
 
 
