@@ -46,6 +46,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "images": ("images", "List the images in the store."),
         "inspect": ("inspect", "Show an image's manifest and configuration."),
         "history": ("history", "Show an image's layers: what each holds and weighs."),
+        "size": ("size", "Show why an image is as large as it is."),
+        "diff": ("diff", "Show what differs between two images."),
         "tag": ("tag", "Give an image another name."),
         "rmi": ("rmi", "Remove an image's name."),
         "save": ("save", "Save images into one file, for Docker, Podman or another machine."),

@@ -14,12 +14,11 @@ from typing import BinaryIO
 
 from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text, printable
-from trainload.layers.decompress import Decompressed
+from trainload.layers.decompress import Decompressed, opened
 from trainload.layers.tarread import Member, TarReader, member_path
 from trainload.limits import DEFAULT, Limits
 
 _HIDES, _OPAQUE, _AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
-_MAGIC = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 _REST = 1 << 18
 
 
@@ -52,8 +51,18 @@ class LayerReader:
         self._name = name
         self._limits = limits
         self._diff_id = diff_id
-        self._stream = _Hashing(Decompressed(blob, _compression(blob), Place(name), members=True, limits=limits))
+        self._stream = _Hashing(opened(blob, Place(name), limits=limits))
         self.files = TarReader(self._stream, name, limits=limits, end_mark=False)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the tar stream read so far."""
+        return self._stream.read_so_far
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of the tar stream that came out of what was read of the blob; some of them wait to be read."""
+        return self._stream.given
 
     def __iter__(self) -> Iterator[Change]:
         for member in self.files:
@@ -97,19 +106,17 @@ class _Hashing:
     def __init__(self, stream: Decompressed) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
+        self.read_so_far = 0
+
+    @property
+    def given(self) -> int:
+        return self._stream.given
 
     def read(self, size: int, /) -> bytes:
         data = self._stream.read(size)
         self._hash.update(data)
+        self.read_so_far += len(data)
         return data
 
     def digest(self) -> Digest:
         return Digest("sha256", self._hash.hexdigest())
-
-
-def _compression(blob: BinaryIO) -> str:
-    """As the first bytes say: what a layer must hold is its diff_id's business, not its media type's."""
-    start = blob.tell()
-    magic = blob.read(4)
-    blob.seek(start)
-    return next((word for mark, word in _MAGIC.items() if magic.startswith(mark)), "")
