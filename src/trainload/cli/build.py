@@ -9,7 +9,7 @@ import click
 
 from trainload.cli import units
 from trainload.cli.options import pass_world
-from trainload.cli.pushing import document, lines, send
+from trainload.cli.pushing import document, lines, ready, send
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text
@@ -34,7 +34,7 @@ def command(world: World, wishes: Wishes, references: tuple[str, ...], targets: 
     from trainload.reference import Reference
 
     names = tuple(str(Reference.parse(reference)) for reference in references)
-    places = _places(targets)
+    places = _places(world, targets)
     built = build(world.site, replace(wishes, references=names))
     _tell(world, built)
     deliveries = send(world, built.image.digest, places).deliveries if places else ()
@@ -42,15 +42,14 @@ def command(world: World, wishes: Wishes, references: tuple[str, ...], targets: 
     world.result(result, [f"{built.references[0]}  {built.image.digest}", *lines(deliveries)])
 
 
-def _places(targets: Sequence[str]) -> list[Reference]:
+def _places(world: World, targets: Sequence[str]) -> list[Reference]:
     """Where to push; what cannot be pushed to is refused before anything is built."""
     if not targets:
         return []
-    from trainload.destinations.push import check_targets
     from trainload.reference import Reference
 
     places = [Reference.parse(target) for target in targets]
-    check_targets(places)
+    ready(world, places)
     return places
 
 

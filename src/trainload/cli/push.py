@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainload.cli.options import pass_world
-from trainload.cli.pushing import document, lines, send
+from trainload.cli.pushing import document, lines, ready, send
 from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
 from trainload.errors import RegistryError, Text, UsageError
@@ -15,7 +15,7 @@ from trainload.reference import Reference
 from trainload.store.trouble import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trainload.digest import Digest
     from trainload.pipeline import Wishes
@@ -43,7 +43,7 @@ def command(world: World, wishes: Later, *, words: tuple[str, ...], dry_run: boo
     digest = _stored(world, words[0])
     targets = [Reference.parse(word) for word in (words if digest is None or len(words) == 1 else words[1:])]
     if digest is None:
-        digest = _built(world, wishes.make, words[0])
+        digest = _built(world, wishes.make, targets, words[0])
     pushed = send(world, digest, targets, wishes.platform, dry_run=dry_run)
     result = {"digest": str(pushed.digest), "size": pushed.size, "repositories": document(pushed.deliveries)}
     world.result(result, lines(pushed.deliveries))
@@ -56,17 +56,33 @@ def _stored(world: World, word: str) -> Digest | None:
         return None
 
 
-def _built(world: World, wishes: Callable[[], Wishes], word: str) -> Digest:
+def _built(world: World, wishes: Callable[[], Wishes], targets: Sequence[Reference], word: str) -> Digest:
     """The project's image. Raises :class:`MissingError` when a word without a registry was meant to be an image."""
     from trainload.destinations.push import check_targets
     from trainload.pipeline import build
 
     try:
-        check_targets([Reference.parse(word)])
+        check_targets(targets[:1])
     except RegistryError:
         world.store.resolve(word)
         raise
+    _check_project(world, word)
+    ready(world, targets)
     built = build(world.site, wishes())
     for warning in built.planned.plan.warnings:
         world.warn(warning)
     return built.image.digest
+
+
+def _check_project(world: World, word: str) -> None:
+    """An empty folder would become an image of nothing. Raises :class:`UsageError`."""
+    from trainload.project.detect import read_project
+    from trainload.project.listing import list_code
+
+    project = read_project(world.site.tree, environ=world.environ)
+    if not list_code(world.site.tree, project).files:
+        raise UsageError(
+            Text("this folder holds no project, and the store no image {name}", name=word),
+            got=world.cwd,
+            hints=[Text("`trainload images` lists what can be pushed by name")],
+        )

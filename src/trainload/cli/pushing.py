@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from trainload.reference import Reference
 
 
+def ready(world: World, places: Sequence[Reference]) -> None:
+    """Ask each registry whether it lets us in, before a build takes its time.
+
+    Raises :class:`RegistryError`.
+    """
+    from trainload.destinations.push import check_targets
+
+    check_targets(places)
+    for place in places:
+        world.registry.find(place, pushing=True)
+
+
 def send(
     world: World,
     digest: Digest,

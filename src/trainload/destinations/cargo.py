@@ -71,6 +71,8 @@ class Loader:
     ) -> None:
         self._read, self._config, self._where = read, config, where
         self.documents: dict[Digest, Document] = {}
+        self.platforms: dict[Digest, Platform] = {}
+        """Of each image."""
         self.parts: dict[Digest, Part] = {}
 
     def load(self, descriptor: Descriptor, depth: int = 0) -> None:
@@ -88,11 +90,20 @@ class Loader:
             self._blobs(document, found)
         self.documents[document.digest] = document
 
+    def check_platform(self, digest: Digest, want: Platform | None) -> None:
+        """Raises :class:`ImageError` when the image ``digest`` is made for another platform."""
+        made_for = self.platforms.get(digest)
+        if want is not None and made_for is not None and made_for != want:
+            raise ImageError(
+                Text("the image is not made for {platform}", platform=want), place=Place(self._where), got=made_for
+            )
+
     def _blobs(self, document: Document, manifest: Manifest) -> None:
         labels: dict[Digest, str] = {}
         if is_image_config(manifest.config.media_type):
             image = make_image(document.data, self._config(manifest.config), self._where)
             labels = titles(image)
+            self.platforms[document.digest] = image.config.platform
         self._add(manifest.config, f"config {manifest.config.digest.short}")
         for layer in manifest.layers:
             self._add(layer, labels.get(layer.digest) or layer.digest.short)
@@ -137,6 +148,7 @@ def from_store(store: Store, digest: Digest, platform: Platform | None = None) -
     root = narrow(_stored(store, Descriptor("", digest, 0)), platform, lambda one: _stored(store, one), where)
     loader = Loader(lambda one: _stored(store, one), lambda one: store.read(one.digest, DEFAULT.config), where)
     loader.load(root.descriptor)
+    loader.check_platform(root.digest, platform)
     parts = tuple(loader.parts.values())
     _check_complete(store, parts)
     return Cargo(tuple(loader.documents.values()), parts, lambda blob: store.blob_file(blob.digest))

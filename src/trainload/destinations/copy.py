@@ -55,6 +55,7 @@ def from_registry(client: Client, source: Reference, platform: Platform | None =
         str(source),
     )
     loader.load(document.descriptor)
+    loader.check_platform(document.digest, platform)
     return Cargo(
         tuple(loader.documents.values()),
         tuple(loader.parts.values()),

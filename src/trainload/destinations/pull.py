@@ -63,6 +63,7 @@ class Pull:
         known = {root.digest: root, document.digest: document}
         loader = Loader(lambda one: known.get(one.digest) or self._document(one), self._config, str(self.reference))
         loader.load(document.descriptor)
+        loader.check_platform(document.digest, platform)
         with self.store.writing():
             self._bring(loader, document)
         whole = sum(part.blob.size for part in loader.parts.values())

@@ -219,8 +219,9 @@ def _nobody(host: str, cut: Cut) -> RegistryError:
 def unreachable(url: str, cut: Cut) -> RegistryError:
     """The error when no further try is made."""
     default = Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")
+    text = Text("the registry at {url} does not serve what it should", url=shown(url))
     return RegistryError(
-        Text("the registry at {url} does not serve what it should", url=shown(url)),
+        text if cut.reached else Text("the registry at {url} cannot be reached", url=shown(url)),
         got=cut.reason,
         hints=cut.hints or (default,),
         retryable=cut.helps,

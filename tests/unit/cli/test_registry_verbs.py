@@ -188,3 +188,33 @@ def test_messages_are_chinese_where_the_user_is(tmp_path: Path) -> None:
     shell = Shell(tmp_path, "zh_CN.UTF-8")
     assert shell("push", "digits:v1") == 1
     assert "存储" in shell.err or "镜像" in shell.err
+
+
+def test_a_folder_without_a_project_pushes_nothing(shell: Shell, registry: FaultRegistry) -> None:
+    (shell.folder / "empty").mkdir()
+    assert shell("push", f"{registry.host}/team/none:v1", "-C", "empty") == 2
+    assert "holds no project" in shell.err
+    assert registry.asked == []
+
+
+def test_a_registry_that_lets_nobody_in_is_told_before_anything_is_built(
+    shell: Shell, registry: FaultRegistry
+) -> None:
+    registry.memory.demand = 'Basic realm="r"'
+    (shell.folder / "train.py").write_text("print(1)\n")
+    assert shell("build", "--push", f"{registry.host}/team/app:v1") == 1
+    assert f"trainload login {registry.host}" in shell.err
+    assert not (shell.folder / "pylock.trainload.toml").exists()
+
+
+def test_an_image_for_another_platform_than_the_wanted_is_refused(
+    shell: Shell, image: Image, registry: FaultRegistry
+) -> None:
+    other = "linux/arm64" if str(image.config.platform) == "linux/amd64" else "linux/amd64"
+    name = f"{registry.host}/team/digits:v1"
+    assert shell("push", "digits:v1", name, "--platform", other) == 1
+    assert f"not made for {other}" in shell.err
+    shell("push", "digits:v1", name)
+    assert shell("pull", name, "--platform", other) == 1
+    assert shell("copy", name, f"{registry.host}/team/copy:v1", "--platform", other) == 1
+    assert f"not made for {other}" in shell.err
