@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, TypeVar
 
-from trainload.errors import BackendError, PlanError, Text
+from trainload.errors import BackendError, PlanError, RunError, Text
 from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
@@ -141,7 +141,19 @@ class Builder:
 
     def _asked(self, job: Job, below: Sequence[Layer], take: Callable[[Tree], T]) -> T:
         assert self.ask is not None, "checked before"
-        return self.ask(job, below, take)
+        try:
+            return self.ask(job, below, take)
+        except BackendError:
+            raise
+        except RunError as error:
+            raise RunError(
+                Text(
+                    "{package} has only its source, and cannot be built in the sandbox: {reason}",
+                    package=job.label, reason=error.text,
+                ),
+                got=error.got,
+                hints=[*error.hints, Text("put a wheel of it into a find-links folder")],
+            ) from error  # fmt: skip
 
     def _check(self, build: BuildRecipe, target: Platform) -> None:
         if target != Platform.host():
