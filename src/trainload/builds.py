@@ -104,8 +104,7 @@ class Builder:
 
     def requires(self, build: BuildRecipe) -> tuple[str, ...]:
         """What its backend needs beyond what it declares, as it says (PEP 517 get_requires_for_build_wheel)."""
-        data = self._remembered(build, "requires", _requirements)
-        return tuple(json.loads(data))
+        return _listed(self._remembered(build, "requires", _requirements)) or ()
 
     def metadata(self, build: BuildRecipe) -> Metadata:
         """What the package requires, as its backend says."""
@@ -124,7 +123,7 @@ class Builder:
     def _remembered(self, build: BuildRecipe, hook: str, take: Callable[[Tree], bytes]) -> bytes:
         key = f"{hook}-{recipe_key(build).hex}"
         known = self.memory.get(key)
-        if known is not None:
+        if known is not None and (hook != "requires" or _listed(known) is not None):
             return known
         self._check(build, Platform("linux", build.base.architecture))
         if hook == "requires":
@@ -245,15 +244,21 @@ def _label(build: BuildRecipe) -> str:
 
 
 def _requirements(answers: Tree) -> bytes:
-    """The list of requirements as JSON, judged."""
+    """The list of requirements as JSON. Raises :class:`BackendError` when it is none."""
     data = _small(answers, "requires.json")
+    if _listed(data) is None:
+        raise BackendError("the build backend gave no list of requirements", got=data[:100])
+    return data
+
+
+def _listed(data: bytes) -> tuple[str, ...] | None:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
-        found = None
+        return None
     if not isinstance(found, list) or not all(isinstance(item, str) and len(item) < 1000 for item in found):
-        raise BackendError("the build backend gave no list of requirements", got=data[:100])
-    return json.dumps(found).encode()
+        return None
+    return tuple(found)
 
 
 def _metadata(build: BuildRecipe, answers: Tree) -> bytes:

@@ -164,6 +164,8 @@ def test_what_a_backend_says_it_needs_is_asked_once(place: Place) -> None:
         assert place.builder.requires(BUILD) == ("wheel", "cython>=3")
         assert place.builder.metadata(BUILD) == Metadata(("b",))
     assert place.sandbox.asked == [("requires",), ("metadata",)]
+    place.builder.memory.put(f"requires-{recipe_key(BUILD).hex}", b"torn")
+    assert place.builder.requires(BUILD) == ("wheel", "cython>=3"), "asked anew"
 
 
 def test_a_backend_that_can_only_build_tells_its_requirements_by_its_wheel(place: Place) -> None:
