@@ -77,7 +77,7 @@ def locks(draw: st.DrawFn) -> Lock:
         tuple(
             draw(st.lists(st.builds(ReleaseFile, names, names, st.just("2026-01-10T09:31:05Z"), hexes), max_size=2))
         ),
-        {"amd64": tuple(sorted(draw(st.lists(debs(), max_size=4))))},
+        {"amd64": tuple(sorted(draw(st.lists(debs(), max_size=4, unique_by=lambda deb: deb.name))))},
         "3.11",
         (2, draw(st.integers(17, 60))),
     )

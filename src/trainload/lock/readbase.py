@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from trainload.errors import Text
 from trainload.lock.document import Table
 from trainload.lock.grammar import (
     DATE,
@@ -153,7 +154,12 @@ def _release(table: Table) -> ReleaseFile:
 
 
 def _packages(table: Table, name: str) -> tuple[DistributionPackage, ...]:
-    return tuple(sorted(_distribution_package(item) for item in table.tables(name)))
+    found: dict[str, DistributionPackage] = {}
+    for index, item in enumerate(table.tables(name)):
+        package = _distribution_package(item)
+        if found.setdefault(package.name, package) is not package:  # which one goes in would be a guess (F02)
+            table.wrong(f"{name}[{index}]", Text("{name} stands here twice", name=package.name))
+    return tuple(sorted(found.values()))
 
 
 def _distribution_package(table: Table) -> DistributionPackage:

@@ -253,6 +253,16 @@ def test_F02_two_versions_for_one_target_are_refused() -> None:
     assert "numpy stands here in two versions" in str(error)
 
 
+def test_F02_a_distribution_package_that_stands_twice_is_refused() -> None:
+    base = LOCK.base
+    assert isinstance(base, DistributionBase)
+    (first, *_) = base.packages["amd64"]
+    again = replace(first, version=f"{first.version}.1")
+    twice = replace(base, packages={**base.packages, "amd64": (*base.packages["amd64"], again)})
+    (error,) = refused(dumps(replace(LOCK, base=twice)).decode())
+    assert f"{first.name} stands here twice" in str(error) and "base.packages.amd64[" in str(error.place)
+
+
 @pytest.mark.parametrize(
     "url",
     [

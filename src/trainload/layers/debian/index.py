@@ -147,6 +147,8 @@ class _Indexing:
         left_out: set[str] = set()
         for position, member in enumerate(reader):
             path = member_path(member.name, self._deb.name).decode("utf-8", "surrogateescape")
+            if not path and member.kind is not MemberKind.DIRECTORY:
+                raise LayerError("the root of the package is no directory", place=Place(self._deb.name))
             listed.append(path)
             skipped = self._skip(path, member.kind)
             if skipped:

@@ -23,6 +23,12 @@ _MIGRATED = {"var/run": "/run", "var/lock": "/run/lock"}
 _PLACED = frozenset({MemberKind.FILE, MemberKind.DIRECTORY, MemberKind.SYMLINK, MemberKind.HARDLINK})
 
 
+_FOLDERS = frozenset(
+    {"dev", "etc", "proc", "run", "sys", "tmp", "usr", "var", "usr/bin", "usr/lib", "usr/sbin", "usr/share"}
+)
+"""Folders of the system (FHS 3.0), which no package turns into something else."""
+
+
 @dataclass(slots=True)
 class Merged:
     """The file system, and which paths a package lost to one that replaces it."""
@@ -145,6 +151,9 @@ class _Merge:
                 )
             return
         path = self._real_parent(entry.path)
+        if entry.path in _FOLDERS and member.kind is not MemberKind.DIRECTORY:
+            # a link here would carry what other packages place below to somewhere else (THREATS D16)
+            raise LayerError(Text("/{path} must be a directory", path=entry.path), place=Place(file, entry.path))
         if member.kind is MemberKind.DIRECTORY:
             self._directory(path, self._node(number, entry))
         elif member.kind is MemberKind.HARDLINK:

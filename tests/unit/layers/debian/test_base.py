@@ -254,6 +254,23 @@ def test_D16_a_file_or_another_link_in_place_of_a_merged_folder_is_refused(sourc
     refused(sources, MadeDeb("one", [Item("./lib", link="/opt")]), reason="does not lead to usr/lib")
 
 
+@pytest.mark.parametrize(
+    "item",
+    [Item("./usr", link="/etc"), Item("./var", b"x"), Item("./etc", link="usr"), Item("./usr/lib", link="x")],
+)
+def test_D16_a_folder_of_the_system_becomes_nothing_else(sources: MadeSources, item: Item) -> None:
+    other = deb(Item("./usr/share/a", b"a"), name="other")
+    for packages in ((MadeDeb("one", [item]),), (other, MadeDeb("two", [item])), (MadeDeb("one", [item]), other)):
+        refused(sources, *packages, reason="must be a directory")
+
+
+@pytest.mark.parametrize("item", [Item("./", link="/tmp"), Item(".", b"x")])
+def test_D05_the_root_of_a_package_is_a_directory(sources: MadeSources, item: Item) -> None:
+    if item.link:
+        item = replace(item, name=".")
+    refused(sources, MadeDeb("one", [item]), reason="the root of the package is no directory")
+
+
 def test_D16_a_link_to_a_folder_is_kept_where_another_package_has_the_folder(sources: MadeSources) -> None:
     one = deb(Item("./usr/share/real/a", b"a"), Item("./usr/share/alias", link="real"))
     two = deb(Item("./usr/share/alias/b", b"b"), name="two")
