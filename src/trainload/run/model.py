@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
 
 from trainload.digest import Digest
 from trainload.errors import Text
@@ -12,13 +12,67 @@ from trainload.errors import Text
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A folder or file of the host seen inside (``-v SOURCE:TARGET[:ro]``)."""
+    """A folder or file of the host, or a named volume, seen inside (``-v SOURCE:TARGET[:ro]``)."""
 
     source: str
-    """Absolute on the host."""
+    """Absolute on the host; a volume's name."""
     target: str
     """Absolute in the container."""
     read_only: bool = False
+    volume: bool = False
+    """``source`` names a volume that the engine keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the container reached from outside (``-p [ADDRESS:][HOST:]CONTAINER[/udp]``)."""
+
+    container: int
+    host: int | None = None
+    """None: any free one."""
+    address: str = ""
+    """Of the host; empty: all of them."""
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        host = "" if self.host is None and not self.address else f"{self.host or ''}:"
+        udp = "" if self.protocol == "tcp" else f"/{self.protocol}"
+        return f"{f'{self.address}:' if self.address else ''}{host}{self.container}{udp}"
+
+
+class Again(StrEnum):
+    """When a run that ended is started once more (``--restart``)."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    UNLESS_STOPPED = "unless-stopped"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """``--restart on-failure:3``."""
+
+    again: Again = Again.NO
+    most: int | None = None
+    """Of ``on-failure``: so often at most."""
+
+    def __str__(self) -> str:
+        return self.again if self.most is None else f"{self.again}:{self.most}"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A command that says by exit code 0 that the program is well; times in seconds (Docker's defaults)."""
+
+    command: tuple[str, ...]
+    """The whole argv."""
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    """Failures in a row that make it unhealthy."""
+    start_period: float = 0.0
+    """Failures count only after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +103,11 @@ class RunSpec:
     mounts: tuple[Mount, ...] = ()
     limits: Limits = Limits()
     gpus: str | None = None
-    ports: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
     network: bool = True
+    """False: none at all."""
+    network_name: str | None = None
+    """``host``, ``bridge`` or a network the engine knows; None: what is usual there."""
     tty: bool = False
     interactive: bool = True
     hostname: str | None = None
@@ -64,6 +121,16 @@ class RunSpec:
     """After so long everything in it is killed; None: it may take its time."""
     log: str | None = None
     """A file of the host that takes what it says, instead of our standard streams; nothing is there to be read."""
+    called: str | None = None
+    """``--name``."""
+    init: bool = False
+    """A small init is the first process."""
+    restart: Restart = Restart()
+    health: HealthCheck | None = None
+    remove: bool = False
+    """Nothing of a detached run is kept after its end."""
+    caller: tuple[int, int] | None = None
+    """uid and gid that what is written to mounted folders shall have; None: what the user inside makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +142,3 @@ class Outcome:
     reason: Text
     """In words: "finished", "killed by the memory limit of 2 GiB"."""
     seconds: float
-
-
-class Engine(Protocol):
-    """One way to run a container on a machine; each is one file under ``run/``."""
-
-    name: str
-
-    def unavailable(self) -> Text | None:
-        """Why it cannot be used here, with what to do; None when it works."""
-
-    def not_in_force(self, spec: RunSpec) -> tuple[Text, ...]:
-        """What of ``spec`` this engine cannot do on this machine; told before anything starts."""
-
-    def run(self, spec: RunSpec) -> Outcome:
-        """Run in the foreground with this process's standard streams. Raises :class:`RunError`."""
