@@ -45,7 +45,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "bases"},
+    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "bases", "testing"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run", "destinations"},
     "click": {"cli"},

@@ -1,149 +1,352 @@
-"""What every engine must do, asked of the fake one and of the embedded one, as root and as an ordinary user."""
+"""What every engine must do, asked of the fake one, the embedded one (root, ordinary user) and real peers."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import secrets
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainload.digest import Digest
-from trainload.errors import TrainloadError
-from trainload.run.model import Limits, RunSpec
+from trainload.image.assemble import assemble
+from trainload.store.store import Store
+from trainload.system import scratch
+from trainload.system.process import run as run_process
+from trainload.testing.asking import Answer, Ask, ask
 from trainload.testing.engine import MemoryEngine
+from trainload.testing.images import plan_of, put_layer
 from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
 from trainload.testing.rootfs import programs_layer
-from trainload.testing.tars import blob
 
-IMAGE = Digest.sha256(b"an image")
-OTHER = Digest.sha256(b"another image")
+OTHER = str(Digest.sha256(b"another image"))
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A run as plain values, so that it can be sent to a process of another user."""
+class Asked:
+    """An engine that can be asked."""
 
-    command: tuple[str, ...]
-    image: str = str(IMAGE)
-    user: str = "1000"
-    memory: int | None = None
-    env: dict[str, str] = field(default_factory=dict)
+    def __init__(self, name: str, answer: Callable[[tuple[Ask, ...]], list[Answer]]) -> None:
+        self.name, self._answer = name, answer
 
+    def __call__(self, *asks: Ask) -> list[Answer]:
+        return self._answer(asks)
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    exit_code: int
-    reason: str
-    failed: bool
-    """The engine raised an error."""
+    def must(self, *abilities: str) -> None:
+        """Skip a test that asks for more than this engine can do here."""
+        if self.name == "memory":
+            pytest.skip("nothing really runs")
+        missing = set(abilities) & set(self({"do": "lacks"})[0].value)
+        if missing:
+            pytest.skip(f"{self.name} has no {', '.join(missing)} here")
 
-
-Runner = Callable[[Ask], Answer]
 
 SCRIPT = """
-import json, sys
+import dataclasses, gzip, json, os, sys
 from pathlib import Path
 from trainload.digest import Digest
-from trainload.errors import ImageError, TrainloadError
-from trainload.run.embedded import EmbeddedEngine
-from trainload.run.model import Limits, RunSpec
-from trainload.run.unpack import LayerBlob
-blob, diff_id, home, image, ask = sys.argv[1:]
-def layers(digest):
-    if str(digest) != image:
-        raise ImageError("there is no such image")
-    return [LayerBlob(Path(blob), Digest.parse(diff_id), 1)]
-engine = EmbeddedEngine(Path(home), layers)
-asked = json.loads(ask)
-spec = RunSpec(image=Digest.parse(asked["image"]), id="contract", command=tuple(asked["command"]),
-               user=asked["user"], workdir="/", env=asked["env"], limits=Limits(memory=asked["memory"]))
-try:
-    outcome = engine.run(spec)
-    answer = {"exit_code": outcome.exit_code, "reason": str(outcome.reason), "failed": False}
-except TrainloadError as error:
-    answer = {"exit_code": error.exit_code, "reason": str(error), "failed": True}
-print("ANSWER" + json.dumps(answer))
+from trainload.image.assemble import assemble
+from trainload.run.engines.table import Site, engine
+from trainload.store.store import Store
+from trainload.testing.asking import ask
+from trainload.testing.images import plan_of, put_layer
+name, home, layer, asks = sys.argv[1:]
+store = Store.open(Path(home))
+with store.writing():
+    if not store.images():
+        stream = Path(layer).read_bytes()
+        done = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
+        store.commit_image(assemble(plan_of("tiny", ("base",), ("sh",)), [done]), ("tiny",))
+    image = store.image(store.resolve("tiny"))
+    answers = ask(engine(name, Site(store, dict(os.environ))), image, json.loads(asks))
+print("ANSWER" + json.dumps([dataclasses.asdict(answer) for answer in answers]))
 """
 
 
-def memory_runner() -> Runner:
-    engine = MemoryEngine({IMAGE})
-
-    def run(ask: Ask) -> Answer:
-        spec = RunSpec(
-            image=Digest.parse(ask.image), id="contract", command=ask.command, user=ask.user, workdir="/",
-            env=ask.env, limits=Limits(memory=ask.memory),
-        )  # fmt: skip
-        try:
-            outcome = engine.run(spec)
-        except TrainloadError as error:
-            return Answer(error.exit_code, str(error), failed=True)
-        return Answer(outcome.exit_code, str(outcome.reason), failed=False)
-
-    return run
+def memory(folder: Path) -> Asked:
+    store = Store.open(folder / "home")
+    with store.writing():
+        layer = put_layer(store, gzip.compress(b"", 1, mtime=0), Digest.sha256(b""))
+        image = assemble(plan_of("tiny", ("base",), ("sh",)), [layer])
+    engine = MemoryEngine()
+    return Asked("memory", lambda asks: ask(engine, image, asks))
 
 
-def embedded_runner(folder: Path, *, ordinary: bool) -> Runner:
-    layer = blob(folder / "blob", programs_layer())
-    home = folder / "home"
+def real(name: str, folder: Path, *, ordinary: bool = False, **environ: str) -> Asked:
+    """An engine of this machine, each time from a new process."""
+    layer, home = folder / "layer.tar", folder / "home"
+    layer.write_bytes(programs_layer())
     home.mkdir(exist_ok=True)
 
-    def run(ask: Ask) -> Answer:
-        arguments = (
-            str(layer.path), str(layer.diff_id), str(home / "rootfs"), str(IMAGE), json.dumps(asdict(ask)),
-        )  # fmt: skip
+    def asked(asks: tuple[Ask, ...]) -> list[Answer]:
+        words = (name, str(home / "store"), str(layer), json.dumps(asks))
         if ordinary:
-            done = as_ordinary_user(SCRIPT, *arguments, home=home)
+            done = as_ordinary_user(SCRIPT, *words, home=home, env=environ)
         else:
-            import sys
-
-            from trainload.system.process import run as run_process
-
-            done = run_process([sys.executable, "-c", SCRIPT, *arguments], timeout=120)
+            done = run_process(
+                [sys.executable, "-c", SCRIPT, *words], env={**os.environ, **environ}, timeout=120
+            )  # fmt: skip
         line = done.stdout.decode().rpartition("ANSWER")[2]
-        assert line.startswith("{"), done.complaint
-        return Answer(**json.loads(line))
+        assert line.startswith("["), done.complaint
+        return [Answer(**answer) for answer in json.loads(line)]
 
-    return run
+    return Asked(name, asked)
 
 
-@pytest.fixture(scope="module", params=["memory", "embedded as root", "embedded as an ordinary user"])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    if request.param == "memory":
-        return memory_runner()
-    folder = tmp_path_factory.mktemp("engine")
-    if request.param == "embedded as root":
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
-        return embedded_runner(folder, ordinary=False)
+def open_to_all(folder: Path) -> None:
+    """pytest's folders are closed to others."""
     for place in (folder, *folder.parents):
         if place.stat().st_uid == os.geteuid() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o755)  # pytest's folders are closed to others
-    home = folder / "home"
-    home.mkdir()
-    reason = cannot_be_ordinary(home)
-    if reason is not None:
-        pytest.skip(reason)
-    return embedded_runner(folder, ordinary=True)
+            place.chmod(place.stat().st_mode | 0o755)
 
 
-def test_a_program_that_ends_well_is_finished(engine: Runner) -> None:
-    assert engine(Ask(("sh", "-c", "exit 0"))) == Answer(0, "finished", failed=False)
+@pytest.fixture(
+    scope="module", params=["memory", "embedded as root", "embedded as an ordinary user"],
+)  # fmt: skip
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    folder = tmp_path_factory.mktemp("engine")
+    if request.param == "memory":
+        yield memory(folder)
+    elif request.param == "embedded as root":
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        yield real("embedded", folder)
+    else:
+        with scratch.folder("engine") as own:  # pytest closes its folders to others whenever one is started
+            own.chmod(0o755)
+            (own / "home").mkdir()
+            reason = cannot_be_ordinary(own / "home")
+            if reason is not None:
+                pytest.skip(reason)
+            yield real("embedded", own, ordinary=True)
 
 
-@pytest.mark.parametrize("code", [1, 2, 42, 255])
-def test_the_programs_exit_code_is_the_runs(engine: Runner, code: int) -> None:
-    assert engine(Ask(("sh", "-c", f"exit {code}"))) == Answer(code, f"exit code {code}", failed=False)
+@pytest.fixture
+def run_id() -> str:
+    return secrets.token_hex(6)
 
 
-def test_a_program_that_is_not_there_is_127_as_in_a_shell(engine: Runner) -> None:
-    answer = engine(Ask(("no-such-program",)))
-    assert (answer.exit_code, answer.failed) == (127, True)
+def sh(script: str, do: str = "run", **more: Any) -> Ask:  # noqa: ANN401 - fields of a spec
+    return {"do": do, "command": ["sh", "-c", script], **more}
+
+
+def test_a_program_that_ends_well_is_finished(asked: Asked) -> None:
+    assert asked(sh("exit 0")) == [Answer(0, "finished")]
+
+
+def test_the_programs_exit_code_is_the_runs(asked: Asked) -> None:
+    codes = [1, 2, 42, 255]
+    assert asked(*(sh(f"exit {code}") for code in codes)) == [Answer(code, f"exit code {code}") for code in codes]
+
+
+def test_what_a_program_says_is_on_our_standard_output(asked: Asked) -> None:
+    [answer] = asked(sh("echo $A; echo two", env={"A": "one"}))
+    assert answer == Answer(0, "finished", output="one\ntwo\n")
+
+
+def test_a_program_that_is_not_there_is_127_as_in_a_shell(asked: Asked) -> None:
+    [answer] = asked({"do": "run", "command": ["no-such-program"]})
+    assert (answer.value, answer.failed) == (127, True)
     assert "the image has no program no-such-program" in answer.reason
 
 
-def test_an_image_that_is_not_there_is_an_error(engine: Runner) -> None:
-    assert engine(Ask(("sh", "-c", "exit 0"), image=str(OTHER))).failed
+def test_an_image_that_is_not_there_is_an_error(asked: Asked) -> None:
+    [answer] = asked(sh("exit 0", image=OTHER))
+    assert answer.failed
+
+
+def test_a_foreground_run_leaves_nothing(asked: Asked, run_id: str) -> None:
+    answers = asked(sh("exit 3", id=run_id), {"do": "state", "id": run_id}, {"do": "logs", "id": run_id})
+    assert (answers[0].value, answers[1].value, answers[2].failed) == (3, None, True)
+
+
+def test_a_named_volume_keeps_what_is_written_from_run_to_run(asked: Asked, run_id: str) -> None:
+    mounts = [[f"volume-{run_id}", "/vol", False, True]]
+    answers = asked(
+        sh("echo kept > /vol/file", mounts=mounts, user="0"), sh("cat /vol/file", mounts=mounts, user="0")
+    )
+    assert answers[1].output == "kept\n"
+
+
+def test_a_detached_run_is_known_by_its_id_until_it_is_removed(asked: Asked, run_id: str) -> None:
+    answers = asked(
+        sh("echo hello; exit 3", "start", id=run_id), {"do": "wait", "id": run_id}, {"do": "logs", "id": run_id},
+        {"do": "state", "id": run_id}, {"do": "states"}, {"do": "remove", "id": run_id},
+        {"do": "state", "id": run_id},
+    )  # fmt: skip
+    _, waited, logs, state, states, _, gone = answers
+    assert waited == Answer(3, "exit code 3")
+    assert logs.value == ["hello"]
+    assert (state.value["phase"], state.value["exit_code"], state.reason) == ("ended", 3, "exit code 3")
+    assert run_id in states.value
+    assert gone.value is None
+
+
+def test_a_detached_program_that_is_not_there_is_told_at_once_and_leaves_nothing(asked: Asked, run_id: str) -> None:
+    answers = asked({"do": "start", "command": ["nope"], "id": run_id}, {"do": "state", "id": run_id})
+    assert (answers[0].value, answers[0].failed, answers[1].value) == (127, True, None)
+
+
+def test_stop_ends_a_run_and_a_living_one_is_not_removed(asked: Asked, run_id: str) -> None:
+    answers = asked(
+        {"do": "start", "command": ["sleep", "1000"], "id": run_id, "restart": ["always", None]},
+        {"do": "state", "id": run_id}, {"do": "remove", "id": run_id}, {"do": "stop", "id": run_id, "grace": 5},
+        {"do": "state", "id": run_id}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[1].value["phase"], answers[4].value["phase"]) == ("running", "ended")
+    assert answers[2].failed and "is running" in answers[2].reason
+    assert not answers[5].failed
+
+
+def test_kill_sends_the_signal_and_the_end_is_told_in_words(asked: Asked, run_id: str) -> None:
+    answers = asked(
+        {"do": "start", "command": ["sleep", "1000"], "id": run_id}, {"do": "kill", "id": run_id, "signal": 9},
+        {"do": "wait", "id": run_id}, {"do": "kill", "id": run_id, "signal": 9}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert answers[2] == Answer(137, "ended by SIGKILL")
+    assert answers[3].failed and "is not running" in answers[3].reason
+
+
+def test_a_further_program_runs_inside(asked: Asked, run_id: str) -> None:
+    answers = asked(
+        {"do": "start", "command": ["sleep", "1000"], "id": run_id, "env": {"A": "run"}},
+        sh("echo $A $B; exit 7", "execute", id=run_id, env={"B": "exec"}),
+        {"do": "execute", "command": ["no-such-program"], "id": run_id},
+        {"do": "usage", "id": run_id},
+        {"do": "stop", "id": run_id, "grace": 0}, sh("exit 0", "execute", id=run_id),
+        {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[1].value, answers[1].output) == (7, "run exec\n"), answers[1].reason
+    assert (answers[2].value, answers[2].failed) == (127, True)
+    assert answers[3].value["memory"] > 0 and answers[3].value["processes"] > 0
+    assert answers[5].failed and "is not running" in answers[5].reason
+
+
+def test_logs_are_followed_to_the_end_and_bars_are_shown_as_a_terminal_would(asked: Asked, run_id: str) -> None:
+    script = r"printf 'start\n\r10%%\r50%%\r100%%\n'; sleep 0.2; echo end"
+    answers = asked(
+        sh(script, "start", id=run_id), {"do": "logs", "id": run_id, "follow": True},
+        {"do": "logs", "id": run_id, "tail": 1}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert [line.replace("%%", "%") for line in answers[1].value] == ["start", "100%", "end"]
+    assert answers[2].value == ["end"]
+
+
+def test_a_run_that_fails_is_started_again_as_often_as_asked(asked: Asked, run_id: str) -> None:
+    answers = asked(
+        sh("echo try; exit 1", "start", id=run_id, restart=["on-failure", 2]), {"do": "wait", "id": run_id},
+        {"do": "until", "id": run_id, "want": {"phase": "ended", "restarts": 2}}, {"do": "logs", "id": run_id},
+        {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[2].value["phase"], answers[2].value["restarts"]) == ("ended", 2)
+    assert answers[3].value == ["try"] * 3
+
+
+def test_a_file_is_copied_out_while_it_runs_and_after_the_end(asked: Asked, run_id: str) -> None:
+    copy = {"do": "copy_out", "id": run_id, "path": "/tmp/made"}
+    answers = asked(
+        sh("echo result > /tmp/made; sleep 1000", "start", id=run_id, user="0"),
+        {"do": "until", "id": run_id, "want": {"phase": "running"}},
+        sh("cat /tmp/made", "execute", id=run_id),
+        copy, {"do": "stop", "id": run_id, "grace": 0}, copy, {**copy, "path": "/nothing"},
+        {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[3].value, answers[5].value) == ("result\n", "result\n")
+    assert answers[6].failed
+
+
+def test_asking_for_a_run_that_is_not_there_is_an_error(asked: Asked) -> None:
+    asks: list[Ask] = [{"do": do, "id": "nothing"} for do in ("wait", "logs", "stop", "remove", "usage")]
+    answers = asked(*asks, {"do": "kill", "id": "nothing", "signal": 9}, {"do": "state", "id": "nothing"})
+    assert [answer.failed for answer in answers] == [True] * 6 + [False]
+    assert all("is not there any more" in answer.reason for answer in answers[:6])
+
+
+def test_user_folder_host_and_mounts_are_as_asked(asked: Asked, tmp_path: Path) -> None:
+    asked.must()
+    open_to_all(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("mounted\n")
+    mounts = [[str(tmp_path / "in"), "/in", True]]
+    script = "id -u; pwd; hostname; cat /in/file; touch /in/new 2>/dev/null || echo ro; ls -d /dev/shm"
+    [answer] = asked(sh(script, user="1000", workdir="/tmp", hostname="gpu7", network=False, mounts=mounts))
+    assert answer.output.split() == ["1000", "/tmp", "gpu7", "mounted", "ro", "/dev/shm"]
+
+
+def test_a_root_that_may_only_be_read_is_so(asked: Asked) -> None:
+    asked.must()
+    [answer] = asked(sh("touch /new 2>/dev/null || echo no", user="0", read_only=True))
+    assert answer.output == "no\n"
+
+
+def test_L11_a_user_out_of_range_is_refused(asked: Asked) -> None:
+    asked.must()
+    for answer in asked(sh("id -u", user="4294967296"), sh("id -u", user="no-such-user")):
+        assert answer.failed and answer.output == ""
+
+
+def test_L17_a_program_has_no_descriptor_but_its_streams(asked: Asked, run_id: str) -> None:
+    asked.must()
+    script = "ls -l /proc/self/ns/user /proc/self/fd"
+    answers = asked(
+        sh(script), {"do": "start", "command": ["sleep", "1000"], "id": run_id},
+        sh(script, "execute", id=run_id), {"do": "stop", "id": run_id, "grace": 0}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    for answer in (answers[0], answers[2]):
+        shown = [line.partition(" -> ") for line in answer.output.splitlines() if " -> " in line]
+        links = {left.split()[-1]: target for left, _, target in shown}
+        own = links.pop("/proc/self/ns/user")  # bubblewrap leaves the namespace open that everybody can open
+        more = [target for name, target in links.items() if name not in "012" and target != own]
+        assert [target for target in more if not target.startswith("/proc/")] == []  # the folder that ls reads
+
+
+def test_the_memory_limit_kills_and_is_named(asked: Asked, run_id: str) -> None:
+    asked.must("memory limits")
+    limits = {"memory": 64 * 2**20}
+    answers = asked(
+        {"do": "run", "command": ["tail", "/dev/zero"], "limits": limits},
+        {"do": "start", "command": ["tail", "/dev/zero"], "limits": limits, "id": run_id},
+        {"do": "wait", "id": run_id}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    for answer in (answers[0], answers[2]):
+        assert answer == Answer(137, "killed by the memory limit of 64 MiB")
+
+
+def test_a_program_that_does_not_heed_its_stop_signal_is_killed(asked: Asked, run_id: str) -> None:
+    asked.must()
+    answers = asked(
+        sh("trap '' TERM; echo ready; sleep 1000; sleep 1000", "start", id=run_id),
+        {"do": "until", "id": run_id, "want": {"phase": "running"}},
+        {"do": "stop", "id": run_id, "grace": 1}, {"do": "state", "id": run_id}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert answers[3].value["exit_code"] == 137
+
+
+def test_health_follows_what_the_check_says(asked: Asked, run_id: str) -> None:
+    asked.must("health checks")
+    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 5.0, "retries": 2}
+    answers = asked(
+        sh("echo yes >/tmp/well; sleep 1000", "start", id=run_id, user="0", health=check),
+        {"do": "until", "id": run_id, "want": {"health": "healthy"}},
+        sh("rm /tmp/well", "execute", id=run_id),
+        {"do": "until", "id": run_id, "want": {"health": "unhealthy"}},
+        {"do": "stop", "id": run_id, "grace": 0}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[1].value["health"], answers[3].value["health"]) == ("healthy", "unhealthy")
+
+
+def test_what_is_unhealthy_is_started_again(asked: Asked, run_id: str) -> None:
+    asked.must("restart of what is unhealthy")
+    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    script = "echo start; if [ -e /tmp/again ]; then echo yes >/tmp/well; fi; echo x >/tmp/again; sleep 1000"
+    answers = asked(
+        sh(script, "start", id=run_id, user="0", health=check, restart=["always", None], grace=0.5),
+        {"do": "until", "id": run_id, "want": {"health": "healthy", "restarts": 1}}, {"do": "logs", "id": run_id},
+        {"do": "stop", "id": run_id, "grace": 0}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[1].value["health"], answers[1].value["restarts"]) == ("healthy", 1)
+    assert answers[2].value == ["start", "start"]

@@ -29,7 +29,7 @@ def project_target(world: World, wishes: Wishes, *, runs: bool = False) -> tuple
     name = built.references[0]
     world.say(Text("{name}  {digest}", name=name, digest=built.image.digest))
     settings = built.planned.locked.project.settings
-    return Target(built.image, name, settings.limits.value.limits()), settings.run.value
+    return Target(built.image, name, settings.limits.value.limits(), settings.run.value.engine), settings.run.value
 
 
 def _check_command(world: World, wishes: Wishes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from trainload.cli.options import pass_world
-from trainload.cli.running import Target, perform
+from trainload.cli.running import Target, Way, perform
 from trainload.cli.world import World
 from trainload.errors import Text
 
@@ -13,19 +13,19 @@ from trainload.errors import Text
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Value of a variable the run had.")
+@click.option("--engine", metavar="NAME", help="Another engine than that run's.")
+@click.option("-d", "--detach", is_flag=True, help="Start it, print its id, and come back.")
 @pass_world
-def command(world: World, *, run: str, env: tuple[str, ...]) -> int:
+def command(world: World, *, run: str, env: tuple[str, ...], engine: str | None, detach: bool) -> int:
     """Repeat a run with the same image and command."""
-    from functools import partial
-
+    from trainload.cli.engines import records
     from trainload.project.detect import limits_given
     from trainload.run import flags
     from trainload.run.request import request_from
-    from trainload.run.rundir import alive
-    from trainload.store.runs import RunRecords
 
-    found = RunRecords(world.home).find(run, partial(alive, world.store.rootfs))
+    found = records(world).find(run)
     values = {**world.environ, **flags.environment(env, world.environ)}
     target = Target(world.store.image(found.image), found.name, limits_given({}, world.environ).limits())
     world.say(Text("{name} {digest}, as in run {id}", name=found.name, digest=found.image.short, id=found.id))
-    return perform(world, target, request_from(found.request, values))
+    way = Way(engine or found.engine, detach=detach)
+    return perform(world, target, request_from(found.request, values), way)

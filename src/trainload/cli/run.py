@@ -57,7 +57,8 @@ def command(world: World, given: Given, wishes: Wishes, *, words: tuple[str, ...
 
         target, defaults = project_target(world, wishes, runs=not arguments and given.request.entrypoint is None)
         request = for_project(world, given, target, defaults)
-        return perform(world, target, replace(request, arguments=arguments, append=True))
+        return perform(world, target, replace(request, arguments=arguments, append=True), given.way)
     target = stored_image(world, image, wishes.flags)
     request = replace(given.request, arguments=arguments)
-    return perform(world, target, with_code(world, request, target) if given.code else request)
+    request = with_code(world, request, target) if given.code else request
+    return perform(world, target, request, given.way)

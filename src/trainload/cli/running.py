@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,13 +19,12 @@ from trainload.limits import DEFAULT
 from trainload.limits import Limits as ArchiveLimits
 
 if TYPE_CHECKING:
-    from trainload.image.history import Step
     from trainload.image.model import Image
     from trainload.project.model import Resources
-    from trainload.run.embedded import EmbeddedEngine
-    from trainload.run.model import Limits, Mount, RunSpec
+    from trainload.run.engines.interface import Engine
+    from trainload.run.model import HealthCheck, Limits, Mount, Outcome, RunSpec
     from trainload.run.request import Request
-    from trainload.store.runs import Run
+    from trainload.store.runs import Run, RunRecords
 
 R = TypeVar("R")
 _PROGRAMS = ("python", "python3", "sh", "bash", "torchrun", "accelerate")
@@ -46,22 +47,49 @@ _OPTIONS = (
     click.option("--pids-limit", type=int, metavar="NUMBER", help="Most processes."),
     click.option("--shm-size", metavar="SIZE", help="Size of /dev/shm; default: half of the memory."),
     click.option("--gpus", metavar="all|NUMBER|device=…", help="NVIDIA GPUs to use."),
-    click.option("--network", metavar="none|host", help="Cut the network off, or use this machine's (default)."),
+    click.option("--network", metavar="none|host|NAME", help="No network, this machine's, or one of the engine."),
+    click.option("-p", "--publish", "ports", multiple=True, metavar="[HOST:]PORT", help="Make a port reachable."),
     click.option("-h", "--hostname", metavar="NAME", help="Name of the host inside."),
     click.option("--read-only", is_flag=True, help="Nothing in the image can be written."),
     click.option("--stop-signal", metavar="SIGNAL", help="What ends it when we get SIGTERM; default: the image's."),
     click.option("--stop-timeout", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS",
                  help="Between the stop signal and the end by force."),
     click.option("--code", is_flag=True, help="Mount this folder over the image's working directory, live."),
-    click.option("--rm", "-i", "--interactive", "-t", "--tty", is_flag=True, expose_value=False, hidden=True,
-                 help="As always here."),
+    click.option("--engine", metavar="NAME", help="auto (default), embedded, docker or podman."),
+    click.option("-d", "--detach", is_flag=True, help="Start it, print its id, and come back."),
+    click.option("--name", "called", metavar="NAME", help="What to call the run."),
+    click.option("--rm", "remove", is_flag=True, help="Keep nothing of a detached run; others leave nothing."),
+    click.option("--restart", metavar="POLICY", help="Start again: no, on-failure[:MOST], unless-stopped, always."),
+    click.option("--init", is_flag=True, help="A small init is the first process."),
+    click.option("-l", "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Metadata for the engine."),
+    click.option("--health-cmd", metavar="COMMAND", help="Says by exit code 0, in a shell, that it is well."),
+    click.option("--health-interval", metavar="TIME", default="30s", help="Between two checks; default: 30s."),
+    click.option("--health-timeout", metavar="TIME", default="30s", help="Of one check; default: 30s."),
+    click.option("--health-retries", type=click.IntRange(min=1), default=3, metavar="NUMBER",
+                 help="Failures in a row that make it unhealthy; default: 3."),
+    click.option("--health-start-period", metavar="TIME", default="0s", help="Failures do not count so long."),
+    click.option("-t", "--tty", is_flag=True, help="A terminal for a detached run; others have ours."),
+    click.option("-i", "--interactive", is_flag=True, expose_value=False, hidden=True, help="As always here."),
 )  # fmt: skip
 
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
-    "shm_size", "gpus", "network", "hostname", "read_only", "stop_signal", "stop_timeout",
-    "code",
+    "shm_size", "gpus", "network", "hostname", "read_only", "stop_signal", "stop_timeout", "code", "engine",
+    "detach", "called", "remove", "restart", "init", "labels", "ports", "tty", "health_cmd", "health_interval",
+    "health_timeout", "health_retries", "health_start_period",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How and where it is run."""
+
+    engine: str | None = None
+    """None: what the project or the environment says, else ``auto``."""
+    detach: bool = False
+    remove: bool = False
+    tty: bool = False
+    """A detached run gets a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +99,7 @@ class Given:
     request: Request
     code: bool
     """Mount the project's folder live."""
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +111,8 @@ class Target:
     """As the user knows it."""
     limits: ArchiveLimits = DEFAULT
     """Of what its layers may unpack to."""
+    engine: str | None = None
+    """That the project asks for."""
 
 
 def run_options(verb: Callable[Concatenate[World, Given, ...], R]) -> Callable[Concatenate[World, ...], R]:
@@ -105,6 +136,7 @@ def _given(world: World, values: dict[str, object]) -> Given:
     for file in _texts(values["env_files"]):
         env.update(flags.env_file(_read(world.cwd / file, file), file, world.environ))
     env.update(flags.environment(_texts(values["env"]), world.environ))
+    with_network, network_name = flags.network(_text(values["network"]))
     request = Request(
         entrypoint=_text(values["entrypoint"]),
         user=_text(values["user"]),
@@ -113,13 +145,46 @@ def _given(world: World, values: dict[str, object]) -> Given:
         mounts=tuple(flags.volume(word, world.cwd) for word in _texts(values["volumes"])),
         limits=_limits(values),
         gpus=_text(values["gpus"]),
-        network=flags.network(_text(values["network"])),
+        ports=tuple(flags.port(word) for word in _texts(values["ports"])),
+        network=with_network,
+        network_name=network_name,
+        called=_name(_text(values["called"])),
+        init=bool(values["init"]),
+        restart=flags.restart(_text(values["restart"]) or "no"),
+        health=_health(values),
+        labels=flags.labels(_texts(values["labels"])),
         hostname=_text(values["hostname"]),
         read_only=bool(values["read_only"]),
         stop_signal=_text(values["stop_signal"]),
         grace=float(str(values["stop_timeout"])),
     )
-    return Given(request, bool(values["code"]))
+    way = Way(_text(values["engine"]), bool(values["detach"]), bool(values["remove"]), bool(values["tty"]))
+    return Given(request, bool(values["code"]), way)
+
+
+def _name(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):  # moby: RestrictedNamePattern
+        raise UsageError(Text("--name {name} cannot be used", name=text), want="letters, digits, _ . and -")
+    return text
+
+
+def _health(values: dict[str, object]) -> HealthCheck | None:
+    from trainload.run.flags import seconds
+    from trainload.run.model import HealthCheck
+
+    def time(option: str) -> float:
+        return seconds(str(values[option]), f"--{option.replace('_', '-')}")
+
+    command = _text(values["health_cmd"])
+    if command is None:
+        return None
+    return HealthCheck(
+        ("/bin/sh", "-c", command),
+        interval=time("health_interval"),
+        timeout=time("health_timeout"),
+        retries=int(str(values["health_retries"])),
+        start_period=time("health_start_period"),
+    )
 
 
 def _limits(values: dict[str, object]) -> Limits:
@@ -162,12 +227,12 @@ def stored_image(world: World, name: str, flags: Mapping[str, object]) -> Target
 
     ``flags``: settings on the command line, by key.
     """
-    from trainload.project.detect import limits_given
+    from trainload.project.detect import engine_given, limits_given
     from trainload.store.trouble import MissingError
 
     try:
         image = world.store.image(world.store.resolve(name))
-        return Target(image, name, limits_given(flags, world.environ).limits())
+        return Target(image, name, limits_given(flags, world.environ).limits(), engine_given(world.environ))
     except MissingError as error:
         if name in _PROGRAMS or (world.cwd / name).is_file():
             # "run train.py" and "run python train.py": what comes first is an image, as in Docker
@@ -210,72 +275,85 @@ def for_project(world: World, given: Given, target: Target, defaults: Resources)
         mounts=(*own, *volumes, *request.mounts),
         limits=limits,
         gpus=request.gpus or defaults.gpus,
-        ports=defaults.ports,
+        ports=request.ports or tuple(flags.port(word) for word in defaults.ports),
+        # what the project writes to ./outputs is to be the caller's, on every engine
+        caller=(os.geteuid(), os.getegid()) if request.user is None else None,
     )
     return with_code(world, request, target) if given.code else request
 
 
-def engine_of(world: World, limits: ArchiveLimits) -> EmbeddedEngine:
-    """The engine that runs here. Raises :class:`RunError` when none can."""
-    from trainload.digest import Digest
-    from trainload.errors import RunError
-    from trainload.image.history import steps
-    from trainload.run.embedded import EmbeddedEngine
-    from trainload.run.unpack import LayerBlob
-
-    def layers(digest: Digest) -> Sequence[LayerBlob]:
-        return [
-            LayerBlob(world.store.path(step.layer.digest), step.diff_id, step.layer.size, _title(step))
-            for step in steps(world.store.image(digest))
-            if step.layer is not None and step.diff_id is not None
-        ]
-
-    engine = EmbeddedEngine(world.store.rootfs, layers, world.reporter, limits)
-    reason = engine.unavailable()
-    if reason is not None:
-        raise RunError(reason)
-    return engine
-
-
-def _title(step: Step) -> str:
-    """For progress; a foreign layer's history is a whole shell script."""
-    words = " ".join(step.title.split()) or (step.diff_id.short if step.diff_id else "")
-    return f"{words if len(words) <= 60 else words[:59] + '…'} (unpacked)"
-
-
-def perform(world: World, target: Target, request: Request) -> int:
-    """Run it in the foreground and write it down; the program's exit code."""
+def perform(world: World, target: Target, request: Request, way: Way) -> int:
+    """Run it and write it down; the program's exit code, or 0 when it was started detached."""
     import secrets
-    from functools import partial
 
-    from trainload.errors import TrainloadError
+    from trainload.cli.engines import chosen, records, site
     from trainload.run.request import spec_of
-    from trainload.run.rundir import alive
-    from trainload.store.runs import RunRecords
+    from trainload.run.words import signal_number
 
     _warn_of_platform(world, target.image)
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
+    tty = way.tty if way.detach else os.isatty(0) and os.isatty(1)
+    spec = replace(spec, tty=tty, remove=way.remove)
+    if signal_number(spec.stop_signal) is None:
+        text = "the image's stop signal {signal} is unknown: SIGTERM stops it"
+        world.warn(Text(text, signal=spec.stop_signal))
+        spec = replace(spec, stop_signal="SIGTERM")
     with world.store.writing():
         world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
-        engine = engine_of(world, target.limits)
-        for text in engine.not_in_force(spec):
-            world.warn(text)
+        engine = chosen(world, way.engine or target.engine, spec, site(world, target.limits), detached=way.detach)
         _make_missing(spec.mounts)
-        records = RunRecords(world.home)
-        records.mark_lost(partial(alive, world.store.rootfs), world.now)
-        records.begin(_record(world, target, request, spec, engine.name))
-        try:
-            outcome = engine.run(spec)
-        except BaseException as error:
-            told = error if isinstance(error, TrainloadError) else TrainloadError("interrupted")
-            records.end(spec.id, _now(), told.exit_code, told.text)
-            raise
-        records.end(spec.id, _now(), outcome.exit_code, outcome.reason)
+        written = records(world)
+        written.settle(world.now)
+        _check_name(world, written, spec)
+        engine.deliver(target.image, target.name)
+        written.begin(_record(world, target, request, spec, engine.name))
+        if way.detach:
+            return _start(world, engine, spec, written)
+        outcome = _run(engine, spec, written)
     if outcome.exit_code:
         world.warn(
             Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))
         )
     return outcome.exit_code
+
+
+def _run(engine: Engine, spec: RunSpec, records: RunRecords) -> Outcome:
+    from trainload.errors import TrainloadError
+
+    try:
+        outcome = engine.run(spec)
+    except BaseException as error:
+        told = error if isinstance(error, TrainloadError) else TrainloadError("interrupted")
+        records.end(spec.id, _now(), told.exit_code, told.text)
+        raise
+    records.end(spec.id, _now(), outcome.exit_code, outcome.reason)
+    return outcome
+
+
+def _start(world: World, engine: Engine, spec: RunSpec, records: RunRecords) -> int:
+    from trainload.errors import TrainloadError
+
+    try:
+        engine.start(spec)
+    except TrainloadError as error:
+        records.end(spec.id, _now(), error.exit_code, error.text)
+        raise
+    world.result({"id": spec.id, "name": spec.called, "engine": engine.name}, spec.id)
+    return 0
+
+
+def _check_name(world: World, records: RunRecords, spec: RunSpec) -> None:
+    """Two runs that are there may not have one name."""
+    from trainload.cli.engines import is_there
+
+    if spec.called is None:
+        return
+    for run in records.named(spec.called):
+        if is_there(world, run):
+            raise UsageError(
+                Text("the run {id} has the name {name}", id=run.id, name=spec.called),
+                hints=(Text("remove it: trainload rm {name}", name=spec.called),),
+            )
 
 
 def _warn_of_platform(world: World, image: Image) -> None:
@@ -297,7 +375,7 @@ def _make_missing(mounts: Sequence[Mount]) -> None:
     """A folder to write to that is not there yet is made, as Docker does; one to read from is a mistake."""
     for mount in mounts:
         source = Path(mount.source)
-        if source.exists():
+        if mount.volume or source.exists():
             continue
         if mount.read_only:
             raise UsageError(

@@ -24,15 +24,15 @@ _INITS = ("tini", "docker-init", "dumb-init", "catatonit")
 @pass_world
 def command(world: World) -> None:
     """List what was run, with which image, and how it ended."""
-    from functools import partial
+    from trainload.cli.engines import records
 
-    from trainload.run.rundir import alive
-    from trainload.store.runs import RunRecords
-
-    runs = RunRecords(world.home).all(partial(alive, world.store.rootfs))
-    heads = [Text(head) for head in ("RUN", "IMAGE", "COMMAND", "COMMIT", "STARTED", "TOOK", "END")]
+    runs = records(world).all()
+    heads = [
+        Text("RUN"), Text("IMAGE"), Text("COMMAND"), Text("ENGINE"), Text("COMMIT"), Text("STARTED"), Text("TOOK"),
+        Text("END"),
+    ]  # fmt: skip
     rows: list[list[object]] = [_row(world, run) for run in runs]
-    world.result([_document(world, run) for run in runs], table(heads, rows, world.catalogue))
+    world.result([document(world, run) for run in runs], table(heads, rows, world.catalogue))
 
 
 def _row(world: World, run: Run) -> list[object]:
@@ -41,6 +41,7 @@ def _row(world: World, run: Run) -> list[object]:
         run.id,
         f"{run.name} ({run.image.short})",
         shorten(shlex.join(without_init(run.command)), 40),
+        run.engine,
         commit,
         run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
         duration((run.ended - run.started).total_seconds()) if run.ended else "-",
@@ -56,7 +57,8 @@ def without_init(command: Sequence[str]) -> Sequence[str]:
     return command[at + 1 :] if all(word.startswith("-") for word in command[1:at]) else command
 
 
-def _document(world: World, run: Run) -> dict[str, object]:
+def document(world: World, run: Run) -> dict[str, object]:
+    """A record, for ``--json``."""
     return {
         "id": run.id,
         "image": str(run.image),

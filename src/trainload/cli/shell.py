@@ -36,4 +36,4 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None) ->
         request = with_code(world, given.request, target) if given.code else given.request
     if request.entrypoint is None:
         request = replace(request, entrypoint="sh", arguments=_SHELL)
-    return perform(world, target, request)
+    return perform(world, target, request, given.way)

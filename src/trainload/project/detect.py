@@ -164,6 +164,7 @@ def _mirrors(sources: Sources) -> Chosen[Mirrors]:
 def _resources(sources: Sources) -> Chosen[Resources]:
     choose = sources.choose
     value = Resources(
+        engine=choose(keys.ENGINE).value,
         gpus=choose(keys.GPUS).value,
         memory=choose(keys.MEMORY).value,
         memory_swap=choose(keys.MEMORY_SWAP).value,
@@ -199,6 +200,11 @@ def _building(sources: Sources) -> Chosen[Building]:
         timeout=choose(keys.BUILD_TIMEOUT).value,
     )
     return _together(sources, value, "build.")
+
+
+def engine_given(environ: Mapping[str, str]) -> str | None:
+    """As :func:`limits_given`."""
+    return read_given({}, environ).choose(keys.ENGINE).value
 
 
 def _together(sources: Sources, value: T, prefix: str) -> Chosen[T]:

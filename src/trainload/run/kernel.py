@@ -6,9 +6,10 @@ Used between fork and exec only, apart from :func:`become_subreaper`. Every func
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
@@ -17,7 +18,13 @@ _SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6
 _MOVE_MOUNT_F_EMPTY_PATH, _CLOEXEC, _AT_FDCWD = 4, 1, -100
 _OPEN_TREE_CLONE, _AT_EMPTY_PATH, _AT_RECURSIVE, _MOUNT_ATTR_IDMAP = 1, 0x1000, 0x8000, 0x00100000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_SECCOMP = 1, 24, 22
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
+_SECCOMP_MODE_FILTER, _MOST_CAPABILITIES = 2, 64
+_NAMESPACES = {
+    "user": CLONE_NEWUSER, "mnt": CLONE_NEWNS, "pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000,
+    "net": 0x40000000, "cgroup": 0x02000000,
+}  # fmt: skip
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 
@@ -158,3 +165,37 @@ def become_subreaper() -> None:
 def die_with_parent() -> None:
     """SIGKILL us when the thread that forked us dies."""
     _checked(_LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0), "prctl pdeathsig")
+
+
+def enter(pid: int) -> None:
+    """Join every namespace of a process that is not ours; of the pid namespace, children only (Linux 5.8)."""
+    flags = 0
+    for name, flag in _NAMESPACES.items():
+        ours, theirs = (Path(f"/proc/{who}/ns/{name}").readlink() for who in ("self", pid))
+        flags |= flag if ours != theirs else 0
+    process = os.pidfd_open(pid)
+    try:
+        _checked(_LIBC.setns(process, flags), "setns")
+    finally:
+        os.close(process)
+
+
+def keep_capabilities(kept: Collection[int]) -> None:
+    """Give up all others for ourselves and whatever we execute, and never gain any by a set-id program."""
+    for number in range(_MOST_CAPABILITIES):
+        if number not in kept and _LIBC.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) < 0:
+            if ctypes.get_errno() != errno.EINVAL:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "prctl capbset")
+            break  # this kernel has no more
+    _checked(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl no_new_privs")
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def filter_calls(program: bytes) -> None:
+    """Install a seccomp filter (struct sock_filter[]); needs :func:`keep_capabilities` before."""
+    if program:
+        told = _FilterProgram(len(program) // 8, program)
+        _checked(_LIBC.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(told)), "seccomp")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import TypedDict
 
 from trainload.digest import Digest
 from trainload.errors import Text, UsageError
 from trainload.plan.model import RuntimeConfig
-from trainload.run.model import Limits, Mount, RunSpec
+from trainload.run import flags
+from trainload.run.model import HealthCheck, Limits, Mount, Port, Restart, RunSpec
 from trainload.run.words import bytes_in_words, signal_number
 
 _LEAST_MEMORY = 6 * 2**20  # moby: linuxMinMemory
@@ -29,8 +31,15 @@ class Request:
     mounts: tuple[Mount, ...] = ()
     limits: Limits = field(default_factory=Limits)
     gpus: str | None = None
-    ports: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
     network: bool = True
+    network_name: str | None = None
+    called: str | None = None
+    init: bool = False
+    restart: Restart = field(default_factory=Restart)
+    health: HealthCheck | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    caller: tuple[int, int] | None = None
     hostname: str | None = None
     read_only: bool = False
     stop_signal: str | None = None
@@ -65,6 +74,13 @@ def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str)
         gpus=request.gpus,
         ports=request.ports,
         network=request.network,
+        network_name=request.network_name,
+        called=request.called,
+        init=request.init,
+        restart=request.restart,
+        health=request.health,
+        labels=request.labels,
+        caller=request.caller,
         hostname=request.hostname,
         read_only=request.read_only,
         stop_signal=request.stop_signal or config.stop_signal or "SIGTERM",
@@ -92,16 +108,27 @@ def request_document(request: Request) -> dict[str, object]:
         "user": request.user,
         "workdir": request.workdir,
         "env": sorted(request.env),
-        "mounts": [[mount.source, mount.target, mount.read_only] for mount in request.mounts],
+        "mounts": [[mount.source, mount.target, mount.read_only, mount.volume] for mount in request.mounts],
         "limits": [limits.memory, limits.memory_swap, limits.cpus, limits.pids, limits.shm],
         "gpus": request.gpus,
-        "ports": list(request.ports),
+        "ports": [str(port) for port in request.ports],
         "network": request.network,
+        "network_name": request.network_name,
+        "called": request.called,
+        "init": request.init,
+        "restart": str(request.restart),
+        "health": _health(request.health) if request.health else None,
+        "labels": dict(request.labels),
+        "caller": list(request.caller) if request.caller else None,
         "hostname": request.hostname,
         "read_only": request.read_only,
         "stop_signal": request.stop_signal,
         "grace": request.grace,
     }
+
+
+def _health(check: HealthCheck) -> dict[str, object]:
+    return {**asdict(check), "command": list(check.command)}
 
 
 def request_from(document: Mapping[str, object], env: Mapping[str, str]) -> Request:
@@ -124,17 +151,43 @@ def request_from(document: Mapping[str, object], env: Mapping[str, str]) -> Requ
         workdir=_text(document["workdir"]),
         env={name: env[name] for name in _texts(document["env"])},
         mounts=tuple(
-            Mount(str(source), str(target), bool(read_only))
-            for source, target, read_only in (_list(item) for item in _list(document["mounts"]))
+            Mount(str(source), str(target), bool(read_only), volume=any(volume))
+            for source, target, read_only, *volume in (_list(item) for item in _list(document["mounts"]))
         ),
         limits=Limits(_whole(memory), _whole(swap), _number(cpus), _whole(pids), _whole(shm)),
         gpus=_text(document["gpus"]),
-        ports=_texts(document["ports"]),
+        ports=tuple(flags.port(text) for text in _texts(document["ports"])),
         network=bool(document["network"]),
+        **_later(document),
         hostname=_text(document["hostname"]),
         read_only=bool(document["read_only"]),
-        stop_signal=_text(document.get("stop_signal")),  # absent from records of older versions
         grace=_number(document["grace"]) or 0.0,
+    )
+
+
+class _Later(TypedDict):
+    network_name: str | None
+    init: bool
+    restart: Restart
+    health: HealthCheck | None
+    labels: Mapping[str, str]
+    caller: tuple[int, int] | None
+    stop_signal: str | None
+
+
+def _later(document: Mapping[str, object]) -> _Later:
+    """What records of older versions do not have. The name is not repeated: the first run may still have it."""
+    health, caller, given = document.get("health"), document.get("caller"), document.get("labels")
+    return _Later(
+        network_name=_text(document.get("network_name")),
+        init=bool(document.get("init")),
+        restart=flags.restart(str(document.get("restart") or "no")),
+        health=HealthCheck(**{**health, "command": _texts(health["command"])})
+        if isinstance(health, dict)
+        else None,
+        labels={str(name): str(value) for name, value in given.items()} if isinstance(given, dict) else {},
+        caller=(int(caller[0]), int(caller[1])) if isinstance(caller, list) else None,
+        stop_signal=_text(document.get("stop_signal")),
     )
 
 

@@ -31,14 +31,18 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 
 
-def open_in_root(root: int, path: bytes) -> int:
+_ACROSS = _How(_FOLDER, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_in_root(root: int, path: bytes, *, across_mounts: bool = False) -> int:
     """The folder ``path`` below the open folder ``root``, links resolved inside it; the caller closes it.
 
     Raises :class:`OSError`: ENOENT, ENOTDIR, ELOOP.
     """
+    how = _ACROSS if across_mounts else _HOW
     for _ in range(_TRIES):
         found = int(
-            _LIBC.syscall(_OPENAT2, root, path or b".", ctypes.byref(_HOW), ctypes.c_size_t(ctypes.sizeof(_HOW)))
+            _LIBC.syscall(_OPENAT2, root, path or b".", ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
         )
         if found >= 0:
             return found

@@ -64,7 +64,7 @@ def _still_there(path: Path, lock: IO[str]) -> bool:
 
 def note_process(folder: Path, pid: int) -> None:
     """Remember the container's first process, so that it can be ended if we are killed."""
-    note = {"pid": pid, "started": _started(pid)}
+    note = {"pid": pid, "started": born(pid)}
     (folder / "process.json").write_text(json.dumps(note), encoding="ascii")
 
 
@@ -112,12 +112,12 @@ def _end(note: Path) -> None:
         process = json.loads(note.read_bytes())
     except (OSError, json.JSONDecodeError):
         return
-    if _started(process["pid"]) == process["started"] is not None:
+    if born(process["pid"]) == process["started"] is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process["pid"], signal.SIGKILL)
 
 
-def _started(pid: int) -> str | None:
+def born(pid: int) -> str | None:
     """When a process began, in the kernel's ticks: with its pid it is unique (proc(5), field 22)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]

@@ -47,19 +47,27 @@ class Ended:
     """We killed it after the grace period."""
     late: bool = False
     """We killed it because it took too long."""
+    grace: float = 0.0
+    """So long it was, in seconds, if it began."""
 
 
 class Supervision:
     """One container from fork to end; used once, in the main thread."""
 
     def __init__(
-        self, *, terminal: bool, grace: float, stop_signal: int = signal.SIGTERM, seconds: float | None = None
+        self,
+        *,
+        terminal: bool,
+        grace: Callable[[], float],
+        stop_signal: int = signal.SIGTERM,
+        seconds: float | None = None,
     ) -> None:
         """``seconds``: after so long everything is killed."""
         self._latest = None if seconds is None else time.monotonic() + seconds
         self._late = False
         self._terminal = terminal
         self._grace = grace
+        self._given = 0.0
         self._stop_signal = stop_signal
         self._outer = 0
         self._inner: int | None = None
@@ -146,9 +154,9 @@ class Supervision:
             last = self._exit_code_told(reports.read()) if os.WIFEXITED(outer) else None
         inner = self._end_inner(wait=os.WIFSIGNALED(outer) and not self._stopped)
         if last is not None:
-            return Ended(last, self._stopped, self._late)
+            return Ended(last, self._stopped, self._late, self._given)
         if self._stopped:
-            return Ended(128 + signal.SIGKILL, stopped=True, late=self._late)
+            return Ended(128 + signal.SIGKILL, stopped=True, late=self._late, grace=self._given)
         if os.WIFSIGNALED(outer) and inner is not None:
             return Ended(_shell_code(inner), stopped=False)
         if os.WIFEXITED(outer) and first:
@@ -190,7 +198,8 @@ class Supervision:
             return  # the terminal gave it to the program, too
         number = told.si_signo
         if number in _ENDING and self._deadline is None:
-            self._deadline = time.monotonic() + self._grace
+            self._given = self._grace()
+            self._deadline = time.monotonic() + self._given
         if number == signal.SIGTERM:
             number = self._stop_signal
         for pid in self._programs():

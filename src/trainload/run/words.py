@@ -44,3 +44,22 @@ def signal_number(text: str) -> int | None:
         found = signal.Signals.__members__.get(f"SIG{name}")
         number = 0 if found is None else found.value
     return number if 0 < number <= signal.SIGRTMAX else None
+
+
+def ending(code: int, *, memory: int | None = None, out_of_memory: bool = False) -> Text:
+    """How a program ended, from its exit code; ``memory``: its limit in bytes, which killed something of it."""
+    if code == 0:
+        return Text("finished")
+    if out_of_memory and memory is not None:
+        limit = bytes_in_words(memory)
+        if code == 128 + signal.SIGKILL:
+            return Text("killed by the memory limit of {limit}", limit=limit)
+        return Text("exit code {code}; the memory limit of {limit} killed a process", code=code, limit=limit)
+    if code > 128 and code - 128 in {number.value for number in signal.Signals}:
+        return Text("ended by {signal}", signal=signal.Signals(code - 128).name)
+    return Text("exit code {code}", code=code)
+
+
+def stopped_by_force(grace: float) -> Text:
+    """It did not heed its stop signal."""
+    return Text("killed because it did not stop within {seconds} s", seconds=f"{grace:g}")

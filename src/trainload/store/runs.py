@@ -58,12 +58,38 @@ class Run:
     reason: Text | None = field(default=None)
     """None while it runs."""
 
+    @property
+    def called(self) -> str | None:
+        """``--name``."""
+        name = self.request.get("called")
+        return name if isinstance(name, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended."""
+
+    at: datetime | None
+    """UTC; None: nobody knows."""
+    exit_code: int | None
+    reason: Text
+
+
+Look = Callable[[Run], End | None]
+"""Asks how a run ended that has no recorded end; None: it runs still."""
+
+
+def _runs_still(_: Run) -> None:
+    return None
+
 
 class RunRecords:
     """The runs of one store; the file is made by the first :meth:`begin`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, look: Look = _runs_still) -> None:
+        """``look`` is asked about every run without a recorded end."""
         self._path = home / "runs.sqlite"
+        self._look = look
 
     def begin(self, run: Run) -> None:
         """Write a run down before it starts."""
@@ -79,29 +105,44 @@ class RunRecords:
                 (ended.isoformat(), exit_code, _text(reason), run_id),
             )
 
-    def all(self, alive: Callable[[str], bool]) -> tuple[Run, ...]:
-        """Every run, the latest first; one that began and is not ``alive`` is shown as lost. Writes nothing."""
+    def all(self) -> tuple[Run, ...]:
+        """Every run, the latest first, with ends that were not recorded yet. Writes nothing."""
+        return tuple(self._looked_at(run) for run in self._rows())
+
+    def settle(self, now: datetime) -> None:
+        """Write down the ends of runs that nobody was there to see."""
+        for run in self._rows():
+            end = self._look(run) if run.reason is None else None
+            if end is not None:
+                self.end(run.id, end.at or now, end.exit_code, end.reason)
+
+    def find(self, word: str) -> Run:
+        """The latest run with the name ``word``, or the one whose id begins with it.
+
+        Raises :class:`StoreError` for none or several.
+        """
+        runs = self._rows()
+        found = [run for run in runs if run.called == word][:1] or [run for run in runs if run.id.startswith(word)]
+        if len(found) != 1:
+            many = Text("{id} means several runs", id=word)
+            none = Text("there is no run {id}", id=word)
+            raise StoreError(many if found else none, hints=("`trainload runs` lists them",))
+        return self._looked_at(found[0])
+
+    def named(self, name: str) -> tuple[Run, ...]:
+        """Runs that were called so, the latest first."""
+        return tuple(run for run in self._rows() if run.called == name)
+
+    def _looked_at(self, run: Run) -> Run:
+        end = self._look(run) if run.reason is None else None
+        return run if end is None else replace(run, ended=end.at, exit_code=end.exit_code, reason=end.reason)
+
+    def _rows(self) -> tuple[Run, ...]:
         if not self._path.exists():
             return ()
         with self._open(write=False) as database:
             rows = database.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY started DESC, rowid DESC")  # noqa: S608
-            runs = [_run(row) for row in rows]
-        return tuple(replace(run, reason=LOST) if run.reason is None and not alive(run.id) else run for run in runs)
-
-    def mark_lost(self, alive: Callable[[str], bool], now: datetime) -> None:
-        """Write down which runs were lost."""
-        for run in self.all(alive):
-            if run.reason == LOST and run.ended is None:
-                self.end(run.id, now, None, LOST)
-
-    def find(self, prefix: str, alive: Callable[[str], bool]) -> Run:
-        """The run whose id begins with ``prefix``. Raises :class:`StoreError` for none or several."""
-        found = [run for run in self.all(alive) if run.id.startswith(prefix)]
-        if len(found) != 1:
-            many = Text("{id} means several runs", id=prefix)
-            none = Text("there is no run {id}", id=prefix)
-            raise StoreError(many if found else none, hints=("`trainload runs` lists them",))
-        return found[0]
+            return tuple(_run(row) for row in rows)
 
     @contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:

@@ -115,7 +115,7 @@ def test_code_is_the_folder_itself(trainload: Trainload) -> None:
         (["run", "python", "train.py"], "trainload run -- --epochs 3"),
         (["run", "-v", "data", "tiny"], "-v data is not understood"),
         (["run", "-v", "./nothing:/x:ro", "tiny"], "does not exist"),
-        (["run", "--network", "web", "tiny"], "--network web is not possible here"),
+        (["run", "--network", "web", "tiny"], "has no networks of its own"),
         (["run", "--env-file", "none", "tiny"], "the env file none cannot be read: No such file"),
         (["run", "-u", "nobody-here", "tiny"], "the image has no user nobody-here"),
         (["run", "--gpus", "all", "tiny"], "--gpus all"),

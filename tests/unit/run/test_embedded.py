@@ -267,15 +267,6 @@ def test_the_limit_on_cpus_holds(engine: EmbeddedEngine, tmp_path: Path) -> None
     assert used < 0.2 * 1.5 * 2  # it would use all of the 1.5 s; half again for the first period's credit
 
 
-def test_limits_that_are_not_in_force_are_said(engine: EmbeddedEngine) -> None:
-    texts = [str(text) for text in engine.not_in_force(replace(SPEC, limits=Limits(memory=1, cpus=1, pids=1)))]
-    if ROOT and set(this_machine().folders) == {"memory", "cpu", "pids"}:
-        assert texts == []
-    else:
-        assert texts
-        assert "not in force" in texts[0]
-
-
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -329,11 +320,6 @@ def test_a_run_is_stopped_with_the_images_stop_signal(layer: LayerBlob, rootfs: 
             assert line(child) == b"ready\n"
             child.terminate()
             assert child.wait(20) == code
-
-
-def test_a_stop_signal_that_is_none_is_told(engine: EmbeddedEngine) -> None:
-    texts = [str(text) for text in engine.not_in_force(replace(SPEC, stop_signal="9; id"))]
-    assert texts == ["the image's stop signal 9; id is unknown: SIGTERM stops it"]
 
 
 def test_a_program_that_does_not_stop_is_killed_after_the_grace_period(layer: LayerBlob, rootfs: Path) -> None:

@@ -15,7 +15,7 @@ from trainload.digest import Digest
 from trainload.errors import UsageError
 from trainload.plan.model import RuntimeConfig
 from trainload.run import flags
-from trainload.run.model import Limits, Mount, RunSpec
+from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, Restart, RunSpec
 from trainload.run.request import Request, request_document, request_from, spec_of
 from trainload.run.words import bytes_in_words, signal_number, size_in_bytes
 
@@ -76,7 +76,10 @@ def test_the_stop_signal_is_the_command_lines_the_images_or_term() -> None:
 def test_a_record_repeats_the_request_and_holds_no_value_of_the_environment() -> None:
     request = Request(
         arguments=("a",), append=True, entrypoint="sh", user="1", workdir="/w", env={"TOKEN": "hunter2", "Z": "1"},
-        mounts=(Mount("/a", "/b", read_only=True),), limits=Limits(1, 2, 1.5, 4, 5), gpus="all", ports=("80:80",),
+        mounts=(Mount("/a", "/b", read_only=True),), limits=Limits(1, 2, 1.5, 4, 5), gpus="all",
+        ports=(Port(80, 8080, "127.0.0.1"), Port(53, protocol="udp")), init=True,
+        restart=Restart(Again.ON_FAILURE, 3), health=HealthCheck(("sh", "-c", "true"), interval=1.5),
+        labels={"a": "b"}, caller=(1, 2), network_name="web",
         network=False, hostname="h", read_only=True, stop_signal="SIGINT", grace=3.0,
     )  # fmt: skip
     document = request_document(request)
@@ -89,7 +92,8 @@ def test_a_record_repeats_the_request_and_holds_no_value_of_the_environment() ->
 @pytest.mark.parametrize(
     ("text", "mount"),
     [
-        ("data:/data", Mount("/project/data", "/data")),
+        ("./data:/data", Mount("/project/data", "/data")),
+        ("data:/data", Mount("data", "/data", volume=True)),
         ("/abs:/data:ro", Mount("/abs", "/data", read_only=True)),
         ("./a:/b:rw,z", Mount("/project/a", "/b")),
     ],

@@ -181,8 +181,8 @@ class Engine(Protocol):
     def unavailable(self) -> Text | None:
         """Why it cannot be used here, with what to do; None when it works. Quick: it may be asked for every run."""
 
-    def lacks(self) -> Mapping[Ability, Lack]:
-        """What it cannot do on this machine."""
+    def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
+        """What it cannot do on this machine; what is not ``needed`` may be left out, so that looking is cheap."""
 
     def deliver(self, image: Image, name: str) -> None:
         """Bring ``image`` to where it runs: only what is missing there, verified. Raises :class:`RunError`."""

@@ -69,7 +69,7 @@ def only(asked: Engine, needed: frozenset[Ability]) -> Choice:
             Text("the engine {engine} does not work here: {reason}", engine=asked.name, reason=reason),
             hints=(Text("--engine auto takes the first that works"),),
         )
-    missing = shortcomings(needed, asked.lacks())
+    missing = shortcomings(needed, asked.lacks(needed))
     if missing and missing[0].refused:
         raise RunError(missing[0].why, hints=(Text("another engine may: --engine {engine}", engine="docker"),))
     return Choice(asked, Text("as asked"), missing)
@@ -84,7 +84,7 @@ def first(engines: Iterable[Engine], needed: frozenset[Ability]) -> Choice:
         if reason is not None:
             reasons.append(Text("{engine}: {reason}", engine=candidate.name, reason=reason))
             continue
-        missing = shortcomings(needed, candidate.lacks())
+        missing = shortcomings(needed, candidate.lacks(needed))
         if not missing:
             return Choice(candidate, reasons[0] if reasons else Text("the first that works"))
         reasons.append(Text("{engine}: {reason}", engine=candidate.name, reason=missing[0].why))

@@ -1,0 +1,40 @@
+"""``trainload cp``: files out of a container."""
+
+from __future__ import annotations
+
+import click
+
+from trainload.cli.options import pass_world
+from trainload.cli.world import World
+from trainload.errors import Text, UsageError
+
+
+@click.command()
+@click.argument("source", metavar="RUN:PATH")
+@click.argument("target", metavar="TARGET")
+@pass_world
+def command(world: World, *, source: str, target: str) -> None:
+    """Copy a file or folder out of a detached run, also after its end; TARGET - writes a tar to stdout.
+
+    Into a running container nothing is copied: mount the folder when it starts (-v).
+    """
+    import shutil
+    import sys
+
+    from trainload.cli.engines import known
+    from trainload.run.engines.copied import extract
+
+    word, colon, path = source.partition(":")
+    if not colon or not path.startswith("/"):
+        raise UsageError(
+            Text("{source} is not a path in a run", source=source),
+            want="RUN:/absolute/path",
+            hints=(Text("files go into a container by mounting their folder: -v ./data:/data"),),
+        )
+    found = known(world, word)
+    with found.engine.copy_out(found.id, path) as stream:
+        if target == "-":
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+            return
+        copied = extract(stream, world.cwd / target, path)
+    world.say(Text("{path}: {count} files", path=copied.place, count=copied.files))

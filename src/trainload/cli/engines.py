@@ -1,0 +1,127 @@
+"""What verbs share that meet engines: which one takes a run, and how a recorded run is found again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainload.cli.world import World
+from trainload.errors import RunError, StoreError, Text, TrainloadError, UsageError
+from trainload.limits import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    from trainload.run.engines.interface import Engine, State
+    from trainload.run.engines.table import Site
+    from trainload.run.model import RunSpec
+    from trainload.store.runs import End, Run, RunRecords
+
+
+def site(world: World, limits: Limits = DEFAULT) -> Site:
+    """What engines are given."""
+    from trainload.run.engines.table import Site
+
+    return Site(world.store, world.environ, world.reporter, limits)
+
+
+def chosen(world: World, asked: str | None, spec: RunSpec, here: Site, *, detached: bool) -> Engine:
+    """The engine of a run; says which and why, and what it does without. Raises :class:`RunError`."""
+    from trainload.run.engines.interface import needs
+    from trainload.run.engines.table import AUTO, ENGINES, choose
+
+    asked = asked or AUTO
+    if asked != AUTO and asked not in ENGINES:
+        raise UsageError(
+            Text("there is no engine {name}", name=asked), want=", ".join([AUTO, *ENGINES])
+        )  # fmt: skip
+    choice = choose(asked, needs(spec, detached=detached), here)
+    if asked == AUTO:
+        world.say(
+            Text("engine: {engine} ({why})", engine=choice.engine.name, why=world.translate(choice.why))
+        )  # fmt: skip
+    for lack in choice.told:
+        world.warn(lack.why)
+    return choice.engine
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A run that its engine has."""
+
+    run: Run
+    engine: Engine
+    state: State
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+
+def engine_of(world: World, run: Run, here: Site | None = None) -> Engine:
+    """The engine that has ``run``. Raises :class:`RunError` when it does not work at the moment."""
+    from trainload.run.engines.table import engine
+
+    found = engine(run.engine, here or site(world))
+    reason = found.unavailable()
+    if reason is not None:
+        raise RunError(
+            Text("the run {id} is in {engine}, which does not work now: {reason}", id=run.id, engine=run.engine,
+                 reason=reason)
+        )  # fmt: skip
+    return found
+
+
+def known(world: World, word: str) -> Known:
+    """The run whose name is ``word`` or whose id begins so, with its engine.
+
+    Raises :class:`StoreError` for none, several, or one that is not there any more.
+    """
+    run = records(world).find(word)
+    engine = engine_of(world, run)
+    state = engine.state(run.id)
+    if state is None:
+        raise StoreError(
+            Text("nothing is left of the run {id}: it ran in the foreground, or was removed", id=run.id),
+            hints=(
+                "`trainload runs` tells how it ended",
+                "run with -d to keep logs and files until `trainload rm`",
+            ),
+        )
+    return Known(run, engine, state)
+
+
+def records(world: World) -> RunRecords:
+    """The record of runs; those whose end nobody wrote down are asked about at their engines."""
+    from trainload.store.runs import RunRecords
+
+    return RunRecords(world.home, lambda run: _end(world, run))
+
+
+def is_there(world: World, run: Run) -> bool:
+    """Whether its engine has it, ended or not."""
+    if run.reason is None and alive_in_front(world, run):
+        return True
+    return engine_of(world, run).state(run.id) is not None
+
+
+def alive_in_front(world: World, run: Run) -> bool:
+    """Whether a Trainload waits for it in the embedded engine."""
+    from trainload.run.rundir import alive
+
+    return alive(world.store.rootfs, run.id)
+
+
+def _end(world: World, run: Run) -> End | None:
+    """How a run ended that began and whose end is not recorded; None: it runs, or its engine cannot say."""
+    from trainload.store.runs import LOST, End
+
+    if alive_in_front(world, run):
+        return None
+    try:
+        state = engine_of(world, run).state(run.id)
+    except TrainloadError:
+        return None
+    if state is None:
+        return End(None, None, LOST)
+    if state.lives:
+        return None
+    return End(state.ended, state.exit_code, state.reason or LOST)

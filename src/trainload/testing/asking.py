@@ -1,0 +1,174 @@
+"""Questions to an engine and its answers as plain values, so that one in another process can be asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from trainload.digest import Digest
+from trainload.errors import TrainloadError
+from trainload.image.model import Image
+from trainload.run.engines.copied import extract
+from trainload.run.engines.interface import Ability, Engine, Execution, LogQuery
+from trainload.run.engines.logs import collapsed
+from trainload.run.model import Again, HealthCheck, Limits, Mount, Restart, RunSpec
+from trainload.system import scratch
+
+Ask = Mapping[str, Any]
+"""``do``: a method of :class:`Engine`; the rest: its arguments, or fields of a :class:`RunSpec`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one ask."""
+
+    value: Any = None
+    """What the method gave, as plain values; an exit code of a run or an execution."""
+    reason: str = ""
+    """Of an end or an error."""
+    failed: bool = False
+    """The engine raised an error; ``value`` is its exit code."""
+    output: str = ""
+    """What came on standard output meanwhile."""
+
+
+def ask(engine: Engine, image: Image, asks: Sequence[Ask]) -> list[Answer]:
+    """Deliver ``image`` and put the questions, one after the other."""
+    engine.deliver(image, "tiny")
+    return [_asked(engine, image.digest, one) for one in asks]
+
+
+def _asked(engine: Engine, image: Digest, one: Ask) -> Answer:
+    sys.stdout.flush()
+    with os.fdopen(os.memfd_create("said"), "r+b") as said, _standard_output(said.fileno()):
+        try:
+            answer = _ASKS[one["do"]](engine, image, one)
+        except TrainloadError as error:
+            answer = Answer(error.exit_code, str(error), failed=True)
+        said.seek(0)
+        return dataclasses.replace(answer, output=answer.output or said.read().decode())
+
+
+@contextmanager
+def _standard_output(descriptor: int) -> Iterator[None]:
+    ours = os.dup(1)
+    os.dup2(descriptor, 1)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
+
+
+def spec(image: Digest, one: Ask) -> RunSpec:
+    """The run that an ask describes."""
+    limits, health = one.get("limits", {}), one.get("health")
+    restart = one.get("restart", ("no", None))
+    return RunSpec(
+        image=Digest.parse(one["image"]) if "image" in one else image,
+        id=one.get("id", "contract"),
+        command=tuple(one["command"]),
+        user=one.get("user", "1000"),
+        workdir=one.get("workdir", "/"),
+        env={"PATH": "/bin", **one.get("env", {})},
+        mounts=tuple(Mount(*mount) for mount in one.get("mounts", ())),
+        limits=Limits(**limits),
+        network=one.get("network", True),
+        network_name=one.get("network_name", "host"),
+        hostname=one.get("hostname"),
+        read_only=one.get("read_only", False),
+        grace=one.get("grace", 10.0),
+        restart=Restart(Again(restart[0]), restart[1]),
+        health=HealthCheck(**{**health, "command": tuple(health["command"])}) if health else None,
+        init=one.get("init", False),
+    )
+
+
+def _run(engine: Engine, image: Digest, one: Ask) -> Answer:
+    outcome = engine.run(spec(image, one))
+    return Answer(outcome.exit_code, str(outcome.reason))
+
+
+def _start(engine: Engine, image: Digest, one: Ask) -> Answer:
+    engine.start(spec(image, one))
+    return Answer()
+
+
+def _state(engine: Engine, image: Digest, one: Ask) -> Answer:
+    state = engine.state(one["id"])
+    if state is None:
+        return Answer()
+    return Answer(
+        {"phase": state.phase, "exit_code": state.exit_code, "health": state.health, "restarts": state.restarts},
+        str(state.reason or ""),
+    )
+
+
+def _until(engine: Engine, image: Digest, one: Ask) -> Answer:
+    """Look until the state has what is wanted, ten seconds at most."""
+    import time
+
+    for _ in range(200):
+        answer = _state(engine, image, one)
+        if answer.value and all(answer.value[key] == value for key, value in one["want"].items()):
+            return answer
+        time.sleep(0.05)
+    return answer
+
+
+def _wait(engine: Engine, image: Digest, one: Ask) -> Answer:
+    state = engine.wait(one["id"])
+    return Answer(state.exit_code, str(state.reason or ""))
+
+
+def _logs(engine: Engine, image: Digest, one: Ask) -> Answer:
+    query = LogQuery(follow=one.get("follow", False), tail=one.get("tail"))
+    return Answer([line.text.decode() for line in collapsed(engine.logs(one["id"], query))])
+
+
+def _execute(engine: Engine, image: Digest, one: Ask) -> Answer:
+    execution = Execution(
+        tuple(one["command"]), one.get("user"), one.get("workdir"), one.get("env", {}),
+        interactive=one.get("interactive", False),
+    )  # fmt: skip
+    return Answer(engine.execute(one["id"], execution))
+
+
+def _copy_out(engine: Engine, image: Digest, one: Ask) -> Answer:
+    with scratch.folder("copied") as folder, engine.copy_out(one["id"], one["path"]) as stream:
+        copied = extract(stream, folder, one["path"])
+        return Answer(copied.place.read_text())
+
+
+def _usage(engine: Engine, image: Digest, one: Ask) -> Answer:
+    return Answer(dataclasses.asdict(engine.usage(one["id"])))
+
+
+def _told(method: Callable[[Engine, Ask], object]) -> Callable[[Engine, Digest, Ask], Answer]:
+    def told(engine: Engine, image: Digest, one: Ask) -> Answer:
+        method(engine, one)
+        return Answer()
+
+    return told
+
+
+_ASKS: Mapping[str, Callable[[Engine, Digest, Ask], Answer]] = {
+    "run": _run,
+    "start": _start,
+    "state": _state,
+    "until": _until,
+    "wait": _wait,
+    "logs": _logs,
+    "execute": _execute,
+    "copy_out": _copy_out,
+    "usage": _usage,
+    "states": lambda engine, image, one: Answer([state.id for state in engine.states()]),
+    "lacks": lambda engine, image, one: Answer(sorted(engine.lacks(frozenset(Ability)))),
+    "stop": _told(lambda engine, one: engine.stop(one["id"], one.get("grace"))),
+    "kill": _told(lambda engine, one: engine.kill(one["id"], one["signal"])),
+    "remove": _told(lambda engine, one: engine.remove(one["id"])),
+}
