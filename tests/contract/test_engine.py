@@ -249,8 +249,8 @@ def test_a_run_that_fails_is_started_again_as_often_as_asked(asked: Asked, run_i
 def test_a_file_is_copied_out_while_it_runs_and_after_the_end(asked: Asked, run_id: str) -> None:
     copy = {"do": "copy_out", "id": run_id, "path": "/tmp/made"}
     answers = asked(
-        sh("echo result > /tmp/made; sleep 1000", "start", id=run_id, user="0"),
-        {"do": "until", "id": run_id, "want": {"phase": "running"}},
+        sh("echo result > /tmp/made; echo ready; sleep 1000", "start", id=run_id, user="0"),
+        {"do": "said", "id": run_id, "line": "ready"},
         sh("cat /tmp/made", "execute", id=run_id),
         copy, {"do": "stop", "id": run_id, "grace": 0}, copy, {**copy, "path": "/nothing"},
         {"do": "remove", "id": run_id},
@@ -320,7 +320,7 @@ def test_a_program_that_does_not_heed_its_stop_signal_is_killed(asked: Asked, ru
     asked.must()
     answers = asked(
         sh("trap '' TERM; echo ready; sleep 1000; sleep 1000", "start", id=run_id),
-        {"do": "until", "id": run_id, "want": {"phase": "running"}},
+        {"do": "said", "id": run_id, "line": "ready"},
         {"do": "stop", "id": run_id, "grace": 1}, {"do": "state", "id": run_id}, {"do": "remove", "id": run_id},
     )  # fmt: skip
     assert answers[3].value["exit_code"] == 137

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -110,12 +111,23 @@ def _state(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 def _until(engine: Engine, image: Digest, one: Ask) -> Answer:
     """Look until the state has what is wanted, ten seconds at most."""
-    import time
+    want = one["want"].items()
+    return _looked(
+        lambda: _state(engine, image, one),
+        lambda value: value and all(value[key] == wanted for key, wanted in want),
+    )
 
+
+def _said(engine: Engine, image: Digest, one: Ask) -> Answer:
+    """Look until the log has the line, ten seconds at most."""
+    return _looked(lambda: _logs(engine, image, one), lambda value: one["line"] in value)
+
+
+def _looked(look: Callable[[], Answer], right: Callable[[Any], bool]) -> Answer:
     for _ in range(200):
-        answer = _state(engine, image, one)
-        if answer.value and all(answer.value[key] == value for key, value in one["want"].items()):
-            return answer
+        answer = look()
+        if right(answer.value):
+            break
         time.sleep(0.05)
     return answer
 
@@ -161,6 +173,7 @@ _ASKS: Mapping[str, Callable[[Engine, Digest, Ask], Answer]] = {
     "start": _start,
     "state": _state,
     "until": _until,
+    "said": _said,
     "wait": _wait,
     "logs": _logs,
     "execute": _execute,
