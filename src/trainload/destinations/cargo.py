@@ -14,6 +14,7 @@ from trainload.image.parse import is_image_config, make_image, parse_manifest, s
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
+from trainload.registry.client import Client
 from trainload.store.store import Store
 
 _FOREIGN = ("foreign", "nondistributable")
@@ -152,6 +153,23 @@ def from_store(store: Store, digest: Digest, platform: Platform | None = None) -
     parts = tuple(loader.parts.values())
     _check_complete(store, parts)
     return Cargo(tuple(loader.documents.values()), parts, lambda blob: store.blob_file(blob.digest))
+
+
+def fetch_config(client: Client, source: Reference, config: Descriptor) -> bytes:
+    """A config from a registry; wrong bytes are asked for once more (THREATS R01). Raises :class:`ImageError`."""
+    if config.size > DEFAULT.config:
+        raise ImageError(
+            Text("the config of {name} is too large", name=source),
+            got=f"{config.size:,} bytes",
+            want=f"at most {DEFAULT.config:,} bytes",
+        )
+    parts = bytearray()
+    for _ in range(2):
+        parts.clear()
+        client.download(source, config, parts.extend, parts.clear)
+        if Digest.sha256(parts) == config.digest:
+            break
+    return bytes(parts)
 
 
 def is_foreign(blob: Descriptor) -> bool:

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO, cast
 
-from trainload.destinations.cargo import Cargo, Document, Loader, narrow
+from trainload.destinations.cargo import Cargo, Document, Loader, fetch_config, narrow
 from trainload.destinations.deliver import Delivered, Delivery, by_repository
-from trainload.errors import ImageError, RegistryError, Text, TrainloadError
+from trainload.errors import RegistryError, Text, TrainloadError
 from trainload.events import SILENT, Reporter
 from trainload.image.model import Descriptor
-from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.registry.client import Client
@@ -51,7 +50,7 @@ def from_registry(client: Client, source: Reference, platform: Platform | None =
     known = {document.digest: document}
     loader = Loader(
         lambda one: known.get(one.digest) or _document(client, where, one),
-        lambda one: _config(client, where, one),
+        lambda one: fetch_config(client, where, one),
         str(source),
     )
     loader.load(document.descriptor)
@@ -67,17 +66,6 @@ def from_registry(client: Client, source: Reference, platform: Platform | None =
 def _document(client: Client, source: Reference, one: Descriptor) -> Document:
     fetched = client.manifest(replace(source, digest=one.digest))
     return Document(fetched.data, fetched.media_type, fetched.digest)
-
-
-def _config(client: Client, source: Reference, blob: Descriptor) -> bytes:
-    if blob.size > DEFAULT.config:
-        raise ImageError(
-            Text("the config of {name} is too large", name=str(source)), got=f"{blob.size:,} bytes",
-            want=f"at most {DEFAULT.config:,} bytes",
-        )  # fmt: skip
-    parts = bytearray()
-    client.download(source, blob, parts.extend, parts.clear)
-    return bytes(parts)
 
 
 class Stream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, RegistryError, Text, printable
@@ -190,10 +190,6 @@ def next_page(answer: Answer, base: str, seen: set[str]) -> str | None:
 
 def with_query(path: str, **values: str) -> str:
     return f"{path}?{urlencode(values)}"
-
-
-def query_of(url: str) -> dict[str, str]:
-    return dict(parse_qsl(urlsplit(url).query))
 
 
 def _told(answer: Answer, found: tuple[Complaint, ...]) -> str:

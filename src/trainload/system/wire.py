@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from trainload.errors import FetchError, Text, TrainloadError, printable
+from trainload.errors import FetchError, Text, printable
 
 if TYPE_CHECKING:
     import urllib3
@@ -61,10 +61,10 @@ class Cut(Exception):
         self.helps = helps
         self.hints = tuple(hints)
 
-    def error(self, url: str, kind: Callable[..., TrainloadError] = FetchError) -> TrainloadError:
+    def error(self, url: str) -> FetchError:
         """As the user gets it, when no further try is made."""
         default = Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")
-        return kind(
+        return FetchError(
             Text("{url} could not be fetched", url=shown(url)),
             got=self.reason,
             hints=self.hints or (default,),
