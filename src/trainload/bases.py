@@ -231,6 +231,8 @@ class Bases:
             self.reporter.report(Ended(task, title, How.FAILED))
             raise
         self.reporter.report(Ended(task, title, How.FETCHED, blob.size, time.monotonic() - started))
+        # a push to the same registry mounts it from there
+        self.store.whereabouts.learn(reference, [blob.digest])
 
     def _check_online(self, reference: Reference) -> None:
         if self.offline:
