@@ -23,7 +23,10 @@ _STDIN = "-"
 
 
 @click.command("load")
-@click.option("-i", "--input", "source", metavar="FILE", help="The archive; default, and with -: standard input.")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option(
+    "-i", "--input", "source", metavar="FILE", help="The same as FILE; without either, and with -: standard input."
+)
 @click.option(
     "--name", "names", metavar="NAME[:TAG]", multiple=True,
     help="What to call the image instead of its own name; may be given several times.",
@@ -32,7 +35,13 @@ _STDIN = "-"
 @click.option("--max-unpacked", metavar="SIZE", help="What a layer may unpack to; default: 50g.")
 @pass_world
 def command(
-    world: World, *, source: str | None, names: tuple[str, ...], platform: str | None, max_unpacked: str | None
+    world: World,
+    file: str | None,
+    *,
+    source: str | None,
+    names: tuple[str, ...],
+    platform: str | None,
+    max_unpacked: str | None,
 ) -> None:
     """Load images from one file.
 
@@ -41,18 +50,20 @@ def command(
     """
     from trainload.destinations.load import load
 
+    if file is not None and source is not None:
+        raise UsageError(Text("one archive at a time"), got=f"{file}, {source}")
     what = wanted(names, platform, max_unpacked)
-    where = _STDIN if source is None else source
+    where = file or source or _STDIN
     with _opened(world, where) as stream:
         state = os.fstat(stream.fileno())
         total = state.st_size if stat.S_ISREG(state.st_mode) else None
-        with checking(world) as checked, Task(world.reporter, "load", _label(source), How.CHECKED, total) as task:
+        with checking(world) as checked, Task(world.reporter, "load", _label(where), How.CHECKED, total) as task:
             arrived = load(world.store, task.reading(stream), where, what, world.reporter, checked)
     tell(world, arrived)
 
 
-def _label(source: str | None) -> str:
-    return "the archive" if source in (None, _STDIN) else Path(source or "").name
+def _label(source: str) -> str:
+    return "the archive" if source == _STDIN else Path(source).name
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -19,7 +19,7 @@ from typing import BinaryIO, Protocol
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError, LayerError, Place, Text
 from trainload.image.model import Descriptor
-from trainload.layers.decompress import opened
+from trainload.layers.decompress import tar_chunks
 from trainload.limits import DEFAULT, Limits
 from trainload.store.closure import Closure, reach
 from trainload.store.content import Ingest
@@ -216,14 +216,8 @@ class Arrivals:
         """The chunks of a layer's tar stream. Raises at their end when it is not ``diff_id``'s."""
         place = Place(str(self.path(digest)))
         state = hashlib.new(diff_id.algorithm)
-        limits = replace(self._limits, expansion_ratio=self._limits.unpacked)  # a file of zeros is no bomb
         with self.open(digest) as file:
-            stream = opened(file, place, limits=limits)
-            while chunk := stream.read(CHUNK):
-                if stream.given > limits.unpacked:
-                    raise LayerError(
-                        "the archive unpacks to too much", place=place, want=f"{limits.unpacked} bytes"
-                    )
+            for chunk in tar_chunks(file, place, limits=self._limits):
                 state.update(chunk)
                 yield chunk
         if state.hexdigest() != diff_id.hex:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import lzma
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from trainload.errors import LayerError, Place
@@ -18,6 +18,7 @@ from trainload.limits import DEFAULT, Limits, MiB, accepting
 
 _INPUT = 1 << 16
 _OUTPUT = 1 << 18
+_PIECE = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"\xfd7zXZ\x00": "xz"}
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # RFC 8878 § 3.1.2: a zstd stream may begin with such a frame
 
@@ -82,6 +83,19 @@ def opened(stream: Readable, place: Place, *, limits: Limits = DEFAULT) -> Decom
     """``stream`` read through what compresses it, told by its first bytes; members may follow each other."""
     head = stream.read(6)
     return Decompressed(_Headed(head, stream), compression(head), place, members=True, limits=limits)
+
+
+def tar_chunks(blob: Readable, place: Place, *, limits: Limits = DEFAULT) -> Iterator[bytes]:
+    """The tar stream of a layer in pieces, whatever compresses it.
+
+    A file of zeros is no bomb, so the ratio does not count. Raises :class:`LayerError` when the stream is broken,
+    goes on after its end, or is longer than ``limits.unpacked`` (THREATS L14, L15).
+    """
+    stream = opened(blob, place, limits=replace(limits, expansion_ratio=limits.unpacked))
+    while chunk := stream.read(_PIECE):
+        if stream.given > limits.unpacked:
+            raise LayerError("the archive unpacks to too much", place=place, want=f"{limits.unpacked} bytes")
+        yield chunk
 
 
 class _Headed:

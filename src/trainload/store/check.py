@@ -8,13 +8,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from trainload.digest import Digest
-from trainload.errors import ImageError, StoreError, Text, TrainloadError
+from trainload.errors import ImageError, LayerError, Place, StoreError, Text, TrainloadError
 from trainload.image.model import LAYER, LAYER_ZSTD, Descriptor
+from trainload.layers.decompress import tar_chunks
 from trainload.store.closure import Closure, reach
-from trainload.store.content import CHUNK, Content
+from trainload.store.content import Content
 from trainload.store.facts import SUFFIX as FACT
 from trainload.store.index import Names
 from trainload.store.layout import Layout, kind_of
@@ -181,32 +181,13 @@ def _content(blobs: Content, digest: Digest, whole: Closure) -> Text | None:
 
 def _tar_digest(blobs: Content, digest: Digest, media_type: str, algorithm: str) -> Digest | None:
     """The digest of a layer's tar stream; None for a compression we do not know; zeros when it is broken."""
+    if not media_type.endswith("gzip") and media_type not in (LAYER, LAYER_ZSTD):
+        return None
     state = hashlib.new(algorithm)
     with blobs.open(digest) as blob:
-        read, broken = _reader(blob, media_type)
-        if read is None:
-            return None
         try:
-            while chunk := read(CHUNK):
+            for chunk in tar_chunks(blob, Place(str(blobs.path(digest)))):
                 state.update(chunk)
-        except (OSError, EOFError, ValueError, broken):
+        except (OSError, LayerError):
             return Digest("sha256", "0" * 64)
     return Digest(algorithm, state.hexdigest())
-
-
-def _reader(blob: BinaryIO, media_type: str) -> tuple[Callable[[int], bytes] | None, type[Exception]]:
-    """Reads the tar stream, and the error that says that it is broken."""
-    if media_type.endswith("gzip"):
-        from isal import igzip, isal_zlib
-
-        broken: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says it is an instance
-        return igzip.IGzipFile(fileobj=blob).read, broken  # type: ignore[no-untyped-call]
-    if media_type == LAYER_ZSTD:
-        import sys
-
-        if sys.version_info >= (3, 14):
-            from compression.zstd import ZstdError, ZstdFile
-        else:
-            from backports.zstd import ZstdError, ZstdFile
-        return ZstdFile(blob).read, ZstdError
-    return (blob.read if media_type == LAYER else None), OSError

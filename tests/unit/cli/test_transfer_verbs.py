@@ -72,6 +72,8 @@ def test_save_writes_a_file_and_load_reads_it(shell: Shell, image: Image) -> Non
     assert shell("load", "-i", "x.tar", home="other") == 0, shell.err
     assert shell.out == f"digits:v1  {image.digest}\n"
     assert "checked" in shell.err
+    assert shell("load", "x.tar", home="other") == 0, shell.err
+    assert shell("load", "x.tar", "-i", "y.tar", home="other") == 2
     assert shell.json("load", "-i", "x.tar", "--name", "mine", home="other") == [
         {"digest": str(image.digest), "names": ["mine"]}
     ]

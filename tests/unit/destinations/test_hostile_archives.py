@@ -8,13 +8,14 @@ import json
 import random
 import tarfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
 from trainload.destinations.intake import Wanted
 from trainload.destinations.load import load
 from trainload.digest import Digest, canonical_json
-from trainload.errors import LayerError
+from trainload.errors import LayerError, TrainloadError
 from trainload.events import SILENT
 from trainload.image.model import Image
 from trainload.limits import DEFAULT, Limits
@@ -278,6 +279,29 @@ def test_an_archive_cut_off_anywhere_is_refused(far: Store, image: Image, store:
     end = len(data) - 512  # of the two zero blocks that end a tar one is enough
     for at in [0, 1, 511, 512, end - 1, end - 512, *chance.sample(range(end), 40)]:
         refusal(far, data[:at])
+
+
+def test_one_wrong_byte_is_refused_or_makes_no_difference(
+    far: Store, image: Image, store: Store, tmp_path: Path
+) -> None:
+    data = saved(store, "digits")
+    chance = random.Random(11)
+    taken = 0
+    for number in range(60):
+        changed = bytearray(data)
+        changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        before = snapshot(far.home)
+        try:
+            loaded(far, bytes(changed))
+        except TrainloadError:
+            assert snapshot(far.home) == before
+        else:  # a byte that nobody reads, or one of a name
+            taken += 1
+            assert [one.image for one in far.images()] == [image]
+            far = Store.open(tmp_path / str(number))
+            with far.writing():
+                pass
+    assert taken < 50
 
 
 @pytest.mark.parametrize("junk", [b"x", bytes(511) + b"x", tar(TarEntry("again", b"1"))])
