@@ -1,4 +1,4 @@
-"""The client against real peers: Debian's docker-registry, open, with htpasswd and with tokens; skopeo."""
+"""The client against real peers: Debian's docker-registry (open, htpasswd, tokens), our server, skopeo."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -19,6 +21,7 @@ from tests.peers import DockerRegistry
 from trainload.destinations.cargo import from_store
 from trainload.destinations.pull import Pull
 from trainload.destinations.push import push
+from trainload.destinations.server.serve import Settings, serving
 from trainload.digest import Digest, canonical_json
 from trainload.errors import RegistryError
 from trainload.events import How
@@ -40,17 +43,55 @@ pytestmark = pytest.mark.skipif(bool(DockerRegistry.missing()), reason=DockerReg
 BLOB = os.urandom(3 << 20)
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with DockerRegistry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
+class Peer(Protocol):
+    """A registry that runs."""
+
+    @property
+    def host(self) -> str: ...
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "trainload registry serve"])
+def peer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    folder = tmp_path_factory.mktemp("registry")
+    if request.param == "docker-registry":
+        with DockerRegistry(folder) as made:
+            yield made
+    else:
+        with serving(Settings(folder)) as server:
+            yield SimpleNamespace(host=server.address)
+
+
+def test_an_upload_that_is_cut_arrives_whole(peer: Peer) -> None:
+    """Ours goes on where it was; docker-registry forgets such a session, and it is begun anew."""
+    client = Client(Http(sleep=lambda seconds: None))
+    name = Reference.parse(f"{peer.host}/cut/app")
+    layer, opened = blob_of(BLOB[::-1]), []
+
+    def open_blob() -> BinaryIO:
+        opened.append(True)
+        return Cutting(BLOB[::-1]) if len(opened) == 1 else io.BytesIO(BLOB[::-1])
+
+    assert client.upload(name, layer, open_blob) is How.SENT
+    assert len(opened) == 2
+    taken = bytearray()
+    client.download(name, layer, taken.extend, taken.clear)
+    assert taken == BLOB[::-1]
+
+
+class Cutting(io.BytesIO):
+    """The line dies after a megabyte."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= 1 << 20:
+            raise ConnectionResetError("the line died")
+        return super().read(size)
 
 
 def blob_of(data: bytes, kind: str = LAYER_GZIP) -> Descriptor:
     return Descriptor(kind, Digest.sha256(data), len(data))
 
 
-def test_what_was_pushed_is_found_listed_and_read_back(peer: DockerRegistry) -> None:
+def test_what_was_pushed_is_found_listed_and_read_back(peer: Peer) -> None:
     client = Client(Http())
     name = Reference.parse(f"{peer.host}/team/app:v1")
     config, layer = blob_of(b"{}", CONFIG), blob_of(BLOB)
@@ -177,7 +218,7 @@ def unpadded(data: bytes) -> bytes:
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
-def test_skopeo_reads_what_we_pushed_and_we_read_what_skopeo_pushed(peer: DockerRegistry, tmp_path: Path) -> None:
+def test_skopeo_reads_what_we_pushed_and_we_read_what_skopeo_pushed(peer: Peer, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     image = make(store, "app", {"a": b"1"}, {"b": b"2" * 100_000})
     name = f"{peer.host}/skopeo/app:v1"
