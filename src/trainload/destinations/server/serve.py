@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -101,19 +102,16 @@ def serving(
         local=settings.local,
         names=settings.names,
     )
-    sock = _listen(settings.host, settings.port)
-    registry = Registry(settings.home, guard, failed)
-    try:
-        registry.open()
+    with contextlib.closing(_listen(settings.host, settings.port)) as sock:
+        registry = Registry(settings.home, guard, failed)
         listener = Listener(sock, tls, registry.answer, log, registry.tick)
-        listener.start()
-        try:
-            yield Server(settings.host, sock.getsockname()[1], "https" if tls else "http")
-        finally:
-            listener.stop(grace)
-    finally:
-        sock.close()
-        registry.close()
+        with contextlib.closing(registry):
+            registry.open()
+            listener.start()
+            try:
+                yield Server(settings.host, sock.getsockname()[1], "https" if tls else "http")
+            finally:
+                listener.stop(grace)
 
 
 def _listen(host: str, port: int) -> socket.socket:

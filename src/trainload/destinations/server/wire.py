@@ -145,7 +145,7 @@ class Wire:
         return view
 
     def _head(self, head: h11.Connection) -> h11.Request | None:
-        deadline = None
+        deadline, size = None, len(self._rest)
         if self._rest:
             head.receive_data(self._rest)
             self._rest = b""
@@ -153,30 +153,38 @@ class Wire:
         while True:
             event = head.next_event()
             if isinstance(event, h11.Request):
+                if size - len(head.trailing_data[0]) > HEAD_LIMIT:  # h11 bounds only what is not complete
+                    raise BadRequest(431, "the head of the request is too large")
                 return event
             if event is not h11.NEED_DATA:
                 return None  # the client closed the connection
-            left = IDLE if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise BadRequest(408, "the head of the request takes too long")
-            self._sock.settimeout(left)
-            try:
-                data = self._sock.recv(_PIECE)
-            except TimeoutError:
-                if deadline is None:
-                    return None
-                continue
+            data = self._head_bytes(deadline)
+            if data is None:
+                return None
             if deadline is None and data.startswith(b"\x16\x03"):
                 raise BadRequest(400, "this is TLS, and the registry speaks plain HTTP")
             if data and deadline is None:
                 self.idle = False
                 deadline = time.monotonic() + HEAD_TIME
+            size += len(data)
             head.receive_data(data)
+
+    def _head_bytes(self, deadline: float | None) -> bytes | None:
+        """More of a head, empty at the end of the connection; None when nobody has begun one for a long time."""
+        left = IDLE if deadline is None else deadline - time.monotonic()
+        try:
+            if left > 0:
+                self._sock.settimeout(left)
+                return self._sock.recv(_PIECE)
+        except TimeoutError:
+            if deadline is None:
+                return None
+        raise BadRequest(408, "the head of the request takes too long")
 
     def _send(self, answer: Answer, *, keep: bool, with_body: bool) -> None:
         body = answer.body
         try:
-            head = _head_bytes(answer, keep=keep)
+            head = _answer_head(answer, keep=keep)
             if isinstance(body, bytes):
                 self.send_all(head + body if with_body else head)
             else:
@@ -266,7 +274,7 @@ class WireBody:
         return total
 
 
-def _head_bytes(answer: Answer, *, keep: bool) -> bytes:
+def _answer_head(answer: Answer, *, keep: bool) -> bytes:
     """Status line and headers; values are ours or checked by the grammar, so none can hold a line break."""
     reason = HTTPStatus(answer.status).phrase
     headers = {**API_VERSION, **answer.headers, "X-Content-Type-Options": "nosniff"}
