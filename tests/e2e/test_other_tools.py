@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.peers import call, docker_daemon, needs, podman_of_our_own
 
+from trainload.destinations.server.listener import Served
+from trainload.destinations.server.serve import Settings, serving
 from trainload.image.assemble import assemble
 from trainload.image.model import LAYER_GZIP, Descriptor, Image, Layer
 from trainload.layers.writer import LayerWriter, Owner
@@ -164,3 +166,43 @@ def test_docker_loads_an_archive_of_it(home: Path, image: Image, docker: str, tm
     call("skopeo", "copy", f"oci:{home}:digits", f"docker-archive:{archive}:digits:archive")
     call("docker", "-H", docker, "load", "-i", str(archive))
     docker_has(docker, "digits:archive", image)
+
+
+def test_docker_pulls_from_our_registry_runs_it_and_pushes_it_back(
+    home: Path, image: Image, docker: str, tmp_path: Path
+) -> None:
+    """Its own manifest of the same config; layers that it pulled it mounts, others it packs again."""
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    log: list[Served] = []
+    with serving(Settings(copy), log.append) as server:
+        name = f"{server.address}/digits"
+        call("docker", "-H", docker, "pull", "-q", name)
+        docker_has(docker, name, image)
+        call("docker", "-H", docker, "tag", name, f"{server.address}/team/from-docker:v1")
+        call("docker", "-H", docker, "push", "-q", f"{server.address}/team/from-docker:v1")
+        call("docker", "-H", docker, "rmi", name, f"{server.address}/team/from-docker:v1")
+        call("docker", "-H", docker, "pull", "-q", f"{server.address}/team/from-docker:v1")
+        docker_has(docker, f"{server.address}/team/from-docker:v1", image)
+    store = Store.open(copy)
+    pushed = store.image(store.resolve("team/from-docker:v1"))
+    assert pushed.config_bytes == image.config_bytes
+    assert violations(copy) == []
+    assert [one for one in log if one.status >= 500] == []
+
+
+def test_podman_pulls_from_our_registry_and_pushes_back(
+    home: Path, image: Image, podman: tuple[list[str], dict[str, str]], tmp_path: Path
+) -> None:
+    argv, env = podman
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    with serving(Settings(copy)) as server:
+        found = call(*argv, "pull", "-q", "--tls-verify=false", f"{server.address}/digits", env=env).strip()
+        assert found == image.manifest.config.digest.hex
+        assert call(*argv, "run", "--rm", "--network", "none", found, env=env) == SAID
+        call(*argv, "push", "-q", "--tls-verify=false", found, f"{server.address}/team/from-podman:v1", env=env)
+    store = Store.open(copy)
+    pushed = store.image(store.resolve("team/from-podman:v1"))
+    assert pushed.config.diff_ids == image.config.diff_ids
+    assert violations(copy) == []

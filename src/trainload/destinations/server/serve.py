@@ -104,9 +104,9 @@ def serving(
     )
     with contextlib.closing(_listen(settings.host, settings.port)) as sock:
         registry = Registry(settings.home, guard, failed)
-        listener = Listener(sock, tls, registry.answer, log, registry.tick)
         with contextlib.closing(registry):
             registry.open()
+            listener = Listener(sock, tls, registry.answer, log, registry.tick)
             listener.start()
             try:
                 yield Server(settings.host, sock.getsockname()[1], "https" if tls else "http")
