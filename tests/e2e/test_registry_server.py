@@ -1,4 +1,4 @@
-"""``trainload registry serve`` as a process: signals, kill -9, eight clients beside gc, and other people's clients."""
+"""``trainload registry serve`` as a process: signals, kill -9, eight clients beside gc, skopeo."""
 
 from __future__ import annotations
 
