@@ -99,7 +99,10 @@ def live_leases(layout: Layout) -> dict[str, frozenset[Digest]]:
     for lease in _leases(layout):
         if not _is_dead(lease):
             with told(layout.home):
-                lines = lease.read_text("ascii").split("\n")[:-1]
+                try:
+                    lines = lease.read_text("ascii").split("\n")[:-1]
+                except FileNotFoundError:  # its session has just ended: what it named, it named before we looked
+                    continue
             found[lease.name] = frozenset(Digest.parse(line) for line in lines)
     return found
 
