@@ -94,14 +94,24 @@ class Links:
 
     def add_blob(self, repository: str, digest: Digest) -> None:
         """Remember it durably."""
-        if not self.has_blob(repository, digest):
-            self._write(self._inside(repository) / _BLOBS / _file_name(digest), b"")
+        path = self._inside(repository) / _BLOBS / _file_name(digest)
+        if path.exists():
+            return
+        with told(self._layout.home):
+            _make_folder(path.parent, self._layout.repositories)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            sync_folder(path.parent)
 
     def remove_manifest(self, repository: str, digest: Digest) -> None:
         self._remove(self.folder(repository) / _file_name(digest))
 
     def remove_blob(self, repository: str, digest: Digest) -> None:
         self._remove(self._inside(repository) / _BLOBS / _file_name(digest))
+
+    def use_blob(self, repository: str, digest: Digest) -> None:
+        """A manifest keeps it from now on. If a power cut brings the link back, the blob only stays longer."""
+        with told(self._layout.home):
+            (self._inside(repository) / _BLOBS / _file_name(digest)).unlink(missing_ok=True)
 
     def folder(self, repository: str) -> Path:
         """Where the manifests' links are; its modification time moves with every change."""

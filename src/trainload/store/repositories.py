@@ -242,8 +242,7 @@ class Repositories:
     def _use(self, repository: str, document: Document) -> None:
         """What a manifest needs is kept by it from now on, and goes with it."""
         for need in document.needs:
-            if self.links.has_blob(repository, need.digest):
-                self.links.remove_blob(repository, need.digest)
+            self.links.use_blob(repository, need.digest)
             link = self.links.manifest(repository, need.digest)
             if link is not None and link.root:
                 self.links.add_manifest(repository, link.descriptor, root=False)
