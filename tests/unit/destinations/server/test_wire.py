@@ -167,18 +167,15 @@ def test_the_log_has_a_line_for_each_request_and_no_client_can_forge_one(peer: P
     peer.ask("GET", "/v2/a/tags/list?n=1")
     talk(peer, b"not HTTP\r\n\r\n")
     for _ in range(100):  # a line is written after its answer is sent
-        lines = [(one.method, one.target, one.status) for one in log]
-        if len(lines) == 8:
+        if len(log) == 8:
             break
         time.sleep(0.05)
-    assert lines[4:7] == [
-        ("PUT", "/v2/a/manifests/v1", 201),
-        ("GET", "/v2/a/manifests/v1", 200),
-        ("GET", "/v2/a/tags/list?n=1", 200),
-    ]
-    assert lines[7][2] == 400
-    assert log[5].size > 100
-    assert log[5].seconds >= 0
+    lines = {(one.method, one.target): one for one in log}
+    assert lines["PUT", "/v2/a/manifests/v1"].status == 201
+    assert lines["GET", "/v2/a/manifests/v1"].status == 200
+    assert lines["GET", "/v2/a/manifests/v1"].size > 100
+    assert lines["GET", "/v2/a/tags/list?n=1"].seconds >= 0
+    assert [one.status for one in log if one.method == "-"] == [400]
 
 
 def test_stopping_lets_a_request_finish_and_closes_idle_connections(tmp_path: Path) -> None:
