@@ -150,16 +150,7 @@ class Arrivals:
         what its descriptor says, or does not fit: R03-R09, L03, L04, L14.
         """
         closure = reach(self, [one.descriptor for one in arriving])
-        if closure.unreadable:
-            raise closure.unreadable[0]
-        if closure.uneven:
-            raise ImageError(
-                Text("the config does not list the layers of the manifest"),
-                place=Place(str(self.path(closure.uneven[0]))),
-            )
-        missing = [digest for digest in closure.blobs if not self.has(digest)]
-        if missing:
-            raise self._missing(missing)
+        self._check_documents(closure)
         self._fetch(closure)
         learned = self._check_layers(closure, checked)
         for digest in closure.blobs:
@@ -169,6 +160,24 @@ class Arrivals:
         self._store.commit_names([(one.descriptor, one.names) for one in arriving], needs)
         for statement in learned:
             self._store.facts.learn(statement)
+
+    def _check_documents(self, closure: Closure) -> None:
+        """What can be told from the documents alone."""
+        if closure.unreadable:
+            raise closure.unreadable[0]
+        if closure.uneven:
+            raise ImageError(
+                Text("the config does not list the layers of the manifest"),
+                place=Place(str(self.path(closure.uneven[0]))),
+            )
+        if closure.contradicted:
+            raise ImageError(
+                Text("two documents say different things of one blob"),
+                place=Place(str(self.path(closure.contradicted[0]))),
+            )
+        missing = [digest for digest in closure.blobs if not self.has(digest)]
+        if missing:
+            raise self._missing(missing)
 
     def _fetch(self, closure: Closure) -> None:
         """Let everything wait here that the store has not; all sizes are what the descriptors say."""

@@ -50,6 +50,8 @@ class Closure:
     """The diff_ids of each image, base first."""
     uneven: list[Digest] = field(default_factory=list)
     """Manifests of images whose config does not list as many layers (R06)."""
+    contradicted: list[Digest] = field(default_factory=list)
+    """Blobs of which two documents say different things, a size or what they unpack to: one of them lies."""
     unreadable: list[ImageError] = field(default_factory=list)
     """What is wrong with configs that cannot be read; nothing to those who only move bytes."""
 
@@ -61,6 +63,8 @@ def reach(blobs: Blobs, roots: Iterable[Descriptor]) -> Closure:
     """
     found = Closure()
     for descriptor in _walk(blobs, roots, found):
+        if found.blobs.setdefault(descriptor.digest, descriptor.size) != descriptor.size:
+            found.contradicted.append(descriptor.digest)
         found.blobs[descriptor.digest] = descriptor.size
     return found
 
@@ -111,6 +115,8 @@ def _add_unpacked(
         return
     found.stacks.add(config.diff_ids)
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
+        if found.diff_ids.get(layer.digest, (diff_id, ""))[0] != diff_id:
+            found.contradicted.append(layer.digest)
         found.diff_ids[layer.digest] = (diff_id, layer.media_type)
     if len(manifest.layers) != len(config.diff_ids):
         found.uneven.append(descriptor.digest)

@@ -171,6 +171,21 @@ def test_L14_a_layer_that_does_not_unpack_to_its_diff_id_is_refused(far: Store, 
     assert "does not hold what the image says" in str(refusal(far, tarred(files)))
 
 
+def test_L14_an_honest_image_does_not_cover_for_one_that_lies(far: Store, image: Image, store: Store) -> None:
+    """Both have the same layers; whichever is read last, the lie is found."""
+    honest = files_of(saved(store, "digits"))
+    first = json.loads(honest["index.json"])["manifests"]
+
+    def swap(config: dict[str, object]) -> None:
+        config["rootfs"]["diff_ids"].reverse()  # type: ignore[index]
+
+    both = another_config(dict(honest), image, swap)
+    second = json.loads(both["index.json"])["manifests"]
+    for order in (first + second, second + first):
+        index = canonical_json({"schemaVersion": 2, "manifests": order})
+        assert "different things of one blob" in str(refusal(far, tarred({**both, "index.json": index})))
+
+
 @pytest.mark.parametrize("damage", [lambda x: x[:-9], lambda x: x + b"junk", lambda x: x[:-8] + b"12345678"])
 def test_L14_gzip_that_is_cut_off_or_goes_on_is_refused(
     far: Store, image: Image, store: Store, damage: Callable[[bytes], bytes]
