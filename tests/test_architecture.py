@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"plan", "layers", "image", "store", "system"},
     "workshop": {"project", "lock", "plan", "layers", "image", "store"},
     "builds": {"workshop", "project", "lock", "plan", "layers", "image", "store"},
-    "bases": {"lock", "plan", "layers", "image", "store"},
+    "bases": {"lock", "plan", "layers", "image", "store", "destinations"},
     "pipeline": {
         "bases", "builds", "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve",
         "destinations", "run", "system",

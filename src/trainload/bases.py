@@ -6,13 +6,14 @@ per store, and a project that is locked and built here needs no network.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from trainload.destinations.together import Stop, together
 from trainload.digest import Digest
 from trainload.errors import FetchError, ImageError, LockError, RegistryError, Text
 from trainload.events import Began, Ended, How, Moved, Reporter
@@ -34,11 +35,10 @@ from trainload.platform import Platform
 from trainload.reference import DOCKER_HUB, Reference
 from trainload.store.content import Ingest
 from trainload.store.store import Store
+from trainload.store.trouble import DamagedError
 
 if TYPE_CHECKING:
     from trainload.layers.foreign.look import Findings
-
-_AT_ONCE = 4  # small against what a registry allows per client
 
 
 class Fetched(Protocol):
@@ -93,7 +93,11 @@ class Bases:
 
         Raises :class:`RegistryError`, :class:`ImageError`, and :class:`LockError` when offline.
         """
-        self._check_online(reference)
+        if self.offline:
+            raise LockError(
+                Text("what {name} means cannot be asked offline", name=reference),
+                hints=[Text("run `trainload lock` once with a network")],
+            )
         try:
             top = self.registry().manifest(reference)
         except RegistryError as error:
@@ -130,28 +134,32 @@ class Bases:
         from trainload.layers.foreign.look import joined
 
         layers = document(image, str(reference)).layers
-        with ThreadPoolExecutor(_AT_ONCE, "base") as pool:
-            found = list(pool.map(partial(self._findings, reference), layers))
+        stop = Stop()
+        found = together(partial(self._findings, reference, stop), layers, stop)
         return facts(joined(found), image.config.runtime.env)
 
-    def layer(self, reference: Reference, layer: ImageLayerRecipe, title: str) -> How:
-        """Have the layer in the store, held. Raises :class:`RegistryError` when it cannot be had."""
+    def layer(self, reference: Reference, layer: ImageLayerRecipe, title: str, stopped: threading.Event) -> How:
+        """Have the layer in the store, held; a download ends once ``stopped`` is set.
+
+        Raises :class:`RegistryError` when it cannot be had.
+        """
         digest = Digest.parse(layer.digest)
         with self.store.lock(f"blob-{digest.hex}"):
             if self.store.hold(digest):
                 return How.PRESENT
             self._check_online(reference)
-            self._download(reference, Descriptor(layer.media_type, digest, layer.size), title)
+            blob = Descriptor(layer.media_type, digest, layer.size)
+            _twice(lambda: self._download(reference, blob, title, Stop(stopped)))
         return How.FETCHED
 
-    def _findings(self, reference: Reference, layer: ImageLayerRecipe) -> Findings:
+    def _findings(self, reference: Reference, stop: Stop, layer: ImageLayerRecipe) -> Findings:
         from trainload.layers.foreign.look import Findings, look, statement
 
         diff_id = Digest.parse(layer.diff_id)
         known = self.store.facts.said(statement(diff_id))
         if known is not None:
             return Findings.from_json(known)
-        self.layer(reference, layer, f"{reference.name} {diff_id.short}")
+        self.layer(reference, layer, f"{reference.name} {diff_id.short}", stop.event)
         with self.store.blob_file(Digest.parse(layer.digest)) as blob:
             found = look(blob, diff_id, f"{reference}: {layer.digest}", limits=self.limits)
         self.store.facts.note(statement(diff_id), found.to_json())
@@ -188,19 +196,16 @@ class Bases:
         if blob.size > self.limits.config:
             raise ImageError(Text("the config of {name} is too large", name=reference), got=blob.size)
         self._check_online(reference)
-        with self.store.files.ingest(blob.size) as ingest:
-            taken = bytearray()
+        taken = bytearray()
 
-            def write(data: bytes) -> None:
-                taken.extend(data)
-                ingest.write(data)
+        def fetch() -> None:
+            taken.clear()
+            self.registry().download(reference, blob, taken.extend, taken.clear)
+            with self.store.files.ingest(blob.size) as ingest:
+                ingest.write(taken)
+                ingest.commit(blob.digest, blob.size)
 
-            def restart() -> None:
-                taken.clear()
-                ingest.restart()
-
-            self.registry().download(reference, blob, write, restart)
-            ingest.commit(blob.digest, blob.size)
+        _twice(fetch)
         return bytes(taken)
 
     def _known(self, digest: Digest, size: int) -> bytes | None:
@@ -219,12 +224,12 @@ class Bases:
             ingest.write(data)
             return ingest.commit()[0]
 
-    def _download(self, reference: Reference, blob: Descriptor, title: str) -> None:
+    def _download(self, reference: Reference, blob: Descriptor, title: str, stop: Stop) -> None:
         task, started = str(blob.digest), time.monotonic()
         self.reporter.report(Began(task, title, blob.size))
         try:
             with self.store.ingest(blob.size) as ingest:
-                progress = _Progress(ingest, task, self.reporter)
+                progress = _Progress(ingest, task, self.reporter, stop)
                 self.registry().download(reference, blob, progress.write, progress.restart)
                 ingest.commit(blob.digest, blob.size)
         except BaseException:
@@ -237,21 +242,28 @@ class Bases:
     def _check_online(self, reference: Reference) -> None:
         if self.offline:
             raise LockError(
-                Text(
-                    "the base {name} is not whole on this machine, and nothing is fetched offline", name=reference
-                ),
+                Text("the base {name} is not whole here, and nothing is fetched offline", name=reference),
                 hints=[Text("run once with a network: trainload build fetches all that is locked")],
             )
+
+
+def _twice(work: Callable[[], object]) -> None:
+    """Wrong bytes are asked for once more, on another connection (THREATS R01)."""
+    try:
+        work()
+    except DamagedError:
+        work()
 
 
 class _Progress:
     """Passes bytes on and tells how many they are."""
 
-    def __init__(self, ingest: Ingest, task: str, reporter: Reporter) -> None:
-        self._ingest, self._task, self._reporter = ingest, task, reporter
+    def __init__(self, ingest: Ingest, task: str, reporter: Reporter, stop: Stop) -> None:
+        self._ingest, self._task, self._reporter, self._stop = ingest, task, reporter, stop
         self._done = 0
 
     def write(self, data: bytes) -> None:
+        self._stop.check()
         self._ingest.write(data)
         self._done += len(data)
         self._reporter.report(Moved(self._task, self._done))

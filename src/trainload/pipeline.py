@@ -22,7 +22,7 @@ from trainload.lock.model import ArchivePath, ImageBase, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import BaseDocument, ImageLayerRecipe, Plan
+from trainload.plan.model import BaseDocument, Plan
 from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
@@ -37,7 +37,7 @@ from trainload.system.files import replace
 from trainload.system.git import above
 from trainload.system.http import Http
 from trainload.system.tree import DiskTree
-from trainload.workshop import Code, MadeLayer, Sandbox, Workshop
+from trainload.workshop import BaseLayer, Code, MadeLayer, Sandbox, Workshop
 
 if TYPE_CHECKING:
     from trainload.registry.client import Client
@@ -248,7 +248,7 @@ def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
     return Builder(_workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
 
 
-def _base_layer(site: Site, project: Project, wishes: Wishes) -> Callable[[ImageLayerRecipe, str], object] | None:
+def _base_layer(site: Site, project: Project, wishes: Wishes) -> BaseLayer | None:
     """How the workshop gets a layer of a base image."""
     base = project.settings.base.value
     if base.startswith("apt:"):

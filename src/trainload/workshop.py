@@ -46,6 +46,9 @@ from trainload.store.store import Store
 _LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
 """What is made after the layers below it, because it looks into them."""
 
+BaseLayer = Callable[[ImageLayerRecipe, str, threading.Event], object]
+"""Has a layer of a base image in the store, held: which, its name for people, and what ends the download."""
+
 Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink, Limits], Written]
 """Writes what a program of the layers below makes: needs an engine, so it is given."""
 
@@ -91,8 +94,7 @@ class Workshop:
     reporter: Reporter
     workers: int
     sandbox: Sandbox | None = None
-    base_layer: Callable[[ImageLayerRecipe, str], object] | None = None
-    """Has a layer of a base image in the store, held; the second argument names it for people."""
+    base_layer: BaseLayer | None = None
     limits: Limits = DEFAULT
     """Of archives that go in, and of layers that are unpacked to go on from."""
 
@@ -137,7 +139,7 @@ class Workshop:
 
         def make(planned: PlannedLayer) -> MadeLayer:
             if isinstance(planned.recipe, ImageLayerRecipe):
-                return self._taken(planned, planned.recipe)
+                return self._taken(planned, planned.recipe, stopped)
             return self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
 
         layers = sorted(writers, key=lambda layer: -(layer.size or 0))
@@ -161,10 +163,10 @@ class Workshop:
         layer = _as_it_is(recipe)
         return layer if self.store.hold(layer.descriptor.digest) else None
 
-    def _taken(self, planned: PlannedLayer, recipe: ImageLayerRecipe) -> MadeLayer:
+    def _taken(self, planned: PlannedLayer, recipe: ImageLayerRecipe, stopped: threading.Event) -> MadeLayer:
         """A base image's layer, fetched."""
         assert self.base_layer is not None, "a plan with a base image is made where its layers can be had"
-        self.base_layer(recipe, planned.title)
+        self.base_layer(recipe, planned.title, stopped)
         return MadeLayer(planned, _as_it_is(recipe), How.FETCHED)
 
     def _late(self, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:

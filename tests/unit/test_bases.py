@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -141,10 +142,23 @@ def test_docker_hub_that_cannot_be_reached_comes_with_the_advice_of_a_mirror(
 def test_R01_wrong_bytes_are_not_kept(store: Store, registry: MemoryRegistry) -> None:
     pinned = bases(store, registry).pin(REFERENCE, [AMD64])[1][AMD64]
     layer = pinned.manifest.layers[0]
-    registry.blobs[layer.digest] = b"x" * layer.size
+    good, registry.blobs[layer.digest] = registry.blobs[layer.digest], b"x" * layer.size
     with pytest.raises(DamagedError):
         bases(store, registry).facts(REFERENCE, pinned)
     assert not store.has(layer.digest)
+    assert registry.asked.count(f"blob {layer.digest.short}") == 2, "once more, on another connection"
+    registry.blobs[layer.digest] = good
+    assert bases(store, registry).facts(REFERENCE, pinned).suite == "jammy"
+
+
+def test_a_download_that_is_given_up_ends_and_leaves_nothing(store: Store, registry: MemoryRegistry) -> None:
+    pinned = bases(store, registry).pin(REFERENCE, [AMD64])[1][AMD64]
+    layer = document(pinned, NAME).layers[0]
+    stopped = Event()
+    stopped.set()
+    with pytest.raises(RegistryError, match="the transfer was stopped"):
+        bases(store, registry).layer(REFERENCE, layer, "base", stopped)
+    assert not store.has(Digest.parse(layer.digest))
 
 
 def test_L14_a_layer_whose_diff_id_is_wrong_tells_nothing(store: Store, registry: MemoryRegistry) -> None:
@@ -176,7 +190,7 @@ def test_R06_R09_what_is_no_image_is_refused(store: Store, registry: MemoryRegis
 def test_a_layer_is_fetched_once_and_held(store: Store, registry: MemoryRegistry) -> None:
     pinned = bases(store, registry).pin(REFERENCE, [AMD64])[1][AMD64]
     layer = document(pinned, NAME).layers[0]
-    assert bases(store, registry).layer(REFERENCE, layer, "base") is How.FETCHED
-    assert bases(store, registry, offline=True).layer(REFERENCE, layer, "base") is How.PRESENT
+    assert bases(store, registry).layer(REFERENCE, layer, "base", Event()) is How.FETCHED
+    assert bases(store, registry, offline=True).layer(REFERENCE, layer, "base", Event()) is How.PRESENT
     store.gc()
     assert store.has(Digest.parse(layer.digest), layer.size)

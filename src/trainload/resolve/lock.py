@@ -101,25 +101,33 @@ def make_lock(
     minor = ".".join(python.split(".")[:2])
     ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
     ground = replace(ground, build_base=_build_base(settings, base, kept, services))
-    examiner = _examiner(settings, request, ground, services)
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
-        adopted = resolve_python(request, services.uv, examiner)
-        adopted = beside(adopted, platforms, provided, services.reporter)
-        check_upgrade(upgrade, adopted.packages, base)
-        known = credentials(settings.indexes.value)
-        folders = link_folders(root, settings.find_links.value)
-        trust = Trust(services.http, folders, known, services.reporter)
-        packages, unhashed = pinned(adopted, trust, previous if upgrade == Upgrade() else None)
-        packages = fill_sizes(packages, services.http, previous=previous, credentials=known)
-        builds = _builds(packages, examiner)
+        lock, adopted = _with_python(settings, request, ground, services)
     except BaseException:
         services.reporter.report(Ended("lock:python", "Python packages", How.FAILED))
         raise
     services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
     _check_misfits(adopted, platforms, settings, services.reporter)
+    return lock
+
+
+def _with_python(
+    settings: Settings, request: PythonRequest, ground: Lock, services: Services
+) -> tuple[Lock, Adopted]:
+    """``ground``, what lies below the packages, with the packages; and what was chosen, with what fits nowhere."""
+    examiner = _examiner(settings, request, ground, services)
+    adopted = resolve_python(request, services.uv, examiner)
+    adopted = beside(adopted, ground.platforms, request.provided, services.reporter)
+    check_upgrade(request.upgrade, adopted.packages, ground.base)
+    known = credentials(settings.indexes.value)
+    folders = link_folders(request.root, settings.find_links.value)
+    trust = Trust(services.http, folders, known, services.reporter)
+    packages, unhashed = pinned(adopted, trust, request.previous if request.upgrade == Upgrade() else None)
+    packages = fill_sizes(packages, services.http, previous=request.previous, credentials=known)
+    builds = _builds(packages, examiner)
     where = ground.build_base if builds else None
-    return replace(ground, packages=packages, unhashed=unhashed, builds=builds, build_base=where)
+    return replace(ground, packages=packages, unhashed=unhashed, builds=builds, build_base=where), adopted
 
 
 def _examiner(settings: Settings, request: PythonRequest, ground: Lock, services: Services) -> Examiner | None:
