@@ -47,6 +47,7 @@ class FolderCache:
 
     def _prune(self) -> None:
         """Keep the newest entries; what a killed process left behind is old some day too."""
-        entries = sorted(os.scandir(self._folder), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        with os.scandir(self._folder) as found:
+            entries = sorted(found, key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
         for entry in entries[KEPT:]:
             Path(entry.path).unlink(missing_ok=True)
