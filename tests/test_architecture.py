@@ -22,12 +22,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resolve": {"project", "lock", "image", "system", "store", "registry"},
     "destinations": {"layers", "image", "store", "system", "registry"},
     "run": {"plan", "layers", "image", "store", "system"},
-    "workshop": {"project", "lock", "plan", "layers", "image", "store"},
-    "builds": {"workshop", "project", "lock", "plan", "layers", "image", "store"},
+    "makers": {"project", "lock", "plan", "layers", "image"},
+    "owners": {"lock", "plan", "layers"},
+    "workshop": {"makers", "owners", "lock", "plan", "layers", "image", "store"},
+    "elsewhere": {"workshop", "image", "store", "registry", "destinations"},
+    "caching": {
+        "elsewhere", "workshop", "owners", "project", "plan", "image", "store", "registry", "destinations",
+        "system",
+    },
+    "rebuild": {"makers", "workshop", "plan", "image"},
+    "builds": {"makers", "workshop", "project", "lock", "plan", "layers", "image", "store"},
     "bases": {"lock", "plan", "layers", "image", "store", "destinations"},
     "pipeline": {
-        "bases", "builds", "workshop", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve",
-        "destinations", "run", "system",
+        "bases", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan", "layers", "image",
+        "store", "registry", "resolve", "destinations", "run", "system",
     },
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
@@ -35,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "builds", "workshop",
+        "system", "pipeline", "builds", "caching", "makers", "rebuild", "workshop",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -18,6 +18,7 @@ from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, metadata
+from trainload.makers import Code
 from trainload.plan.model import BuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
@@ -25,7 +26,7 @@ from trainload.project.model import CodeListing
 from trainload.store.built import BuiltWheel
 from trainload.store.store import Store
 from trainload.tree import EntryKind, Tree
-from trainload.workshop import Code, Workshop
+from trainload.workshop import Workshop
 
 T = TypeVar("T")
 _PREPARING = 600.0
@@ -179,7 +180,8 @@ class Builder:
         planned.append(PlannedLayer(Kind.CODE, f"source of {label}", build.source, build.source.sdist.size, _WHY))
         place = Plan(label, Platform("linux", base.architecture), tuple(planned), _NOTHING_RUNS)
         limits = replace(self.shop.limits, portable=False)  # of the image, which this is not
-        quiet = replace(self.shop, reporter=_News(self.shop.reporter), limits=limits)
+        # a sandbox needs their bytes
+        quiet = replace(self.shop, reporter=_News(self.shop.reporter), limits=limits, lazy=False, anew=False)
         return tuple(made.layer for made in quiet.make(place, _NO_CODE))
 
     def _kept(self, build: BuildRecipe, answers: Tree) -> File:

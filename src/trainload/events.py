@@ -22,6 +22,8 @@ class How(StrEnum):
     SENT = "sent"
     MOUNTED = "mounted"
     PRESENT = "already there"
+    REMOTE = "in the registry"
+    """Known, and not needed here."""
     FAILED = "failed"
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from trainload.bases import Bases, document
 from trainload.builds import Ask, Builder, Desk, with_built
+from trainload.caching import Caching, Sharing, reading, with_shared, writing
+from trainload.digest import Digest
 from trainload.errors import ConfigError, LockError, Place, Text
 from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
@@ -21,6 +23,7 @@ from trainload.layers.code import code_content
 from trainload.lock.model import ArchivePath, ImageBase, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
+from trainload.makers import Code, Sandbox
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.model import BaseDocument, Plan
 from trainload.platform import Platform
@@ -37,9 +40,11 @@ from trainload.system.files import replace
 from trainload.system.git import above
 from trainload.system.http import Http
 from trainload.system.tree import DiskTree
-from trainload.workshop import BaseLayer, Code, MadeLayer, Sandbox, Workshop
+from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 if TYPE_CHECKING:
+    from trainload.destinations.share import Written
+    from trainload.rebuild import Remade
     from trainload.registry.client import Client
     from trainload.resolve.archives import Archives
 
@@ -65,7 +70,7 @@ class Site:
     ask: Ask | None = None
     """Asks build backends of sdists."""
     registry: Callable[[], Client] | None = None
-    """A registry client, made when it is first needed; None: base images cannot be used."""
+    """A registry client, made when it is first needed; None: none can be reached, so base images cannot be used."""
 
     @cached_property
     def tree(self) -> DiskTree:
@@ -100,6 +105,16 @@ class Built:
     image: Image
     layers: tuple[MadeLayer, ...]
     references: tuple[str, ...]
+    """Empty when it is not whole here."""
+
+    @property
+    def elsewhere(self) -> dict[Digest, Reference]:
+        """Layers that are not in the store, and the repositories they lie in."""
+        return {
+            made.layer.descriptor.digest: made.origin
+            for made in self.layers
+            if made.origin is not None and not made.here
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +141,61 @@ class Wishes:
     portable: bool = False
     """Refuse names that other systems take for the same (THREATS W28)."""
     references: Sequence[str] = ()
+    targets: Sequence[Reference] = ()
+    """Where the image will be pushed to: layers that are there need not be here, unless it gets a name here."""
+    caching: Caching = field(default_factory=Caching)
 
 
 def build(site: Site, wishes: Wishes) -> Built:
-    """The image of the project at ``site``, made and named. Raises :class:`TrainloadError`."""
+    """The image of the project at ``site``, made and named. Raises :class:`TrainloadError`.
+
+    One whose layers lie partly in registries (``wishes.targets``) is not named: a name stands for a whole image.
+    Keep ``site.store.writing()`` around this and what is done with it then.
+    """
     created = _created(site.environ)
     with site.store.writing():
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
         builder = _builder(site, planned.locked.project, wishes)
         ready = builder.settle(planned.plan)
-        layers = builder.shop.make(ready, code)
+        layers = _with_registries(site, wishes, planned, builder.shop).make(ready, code)
         finished = changed(ready, layers=tuple(made.planned for made in layers))
         image = assemble(finished, [made.layer for made in layers], created)
-        references = tuple(wishes.references) or (finished.name,)
-        site.store.commit_image(image, references)
-    return Built(planned, image, layers, references)
+        built = Built(changed(planned, plan=finished), image, layers, tuple(wishes.references) or (finished.name,))
+        if built.elsewhere:
+            site.store.put(image.config_bytes)
+            site.store.put(image.manifest_bytes)
+            return changed(built, references=())
+        site.store.commit_image(image, built.references)
+    return built
+
+
+def rebuild(site: Site, wishes: Wishes, image: Image) -> tuple[Remade, ...]:
+    """Make the layers of ``image`` again from what the project's lock names, and compare them; nothing is kept."""
+    from trainload.rebuild import Rebuild
+
+    with site.store.writing():
+        planned = plan(site, changed(wishes, frozen=True, platform=image.config.platform))
+        builder = _builder(site, planned.locked.project, wishes)
+        ready = builder.settle(planned.plan)
+        return Rebuild(builder.shop, ready, Code(planned.listing, site.tree.open), image).run()
+
+
+def share(site: Site, wishes: Wishes, built: Built, *, pushed: bool) -> tuple[Written, ...]:
+    """Write the layers that were made here to the caches that are to have them."""
+    repositories = writing(built.planned.locked.project.settings.cache.value, wishes.caching, pushed=pushed)
+    if not repositories or site.registry is None or wishes.offline:
+        return ()
+    sharing = Sharing(site.store, site.registry(), site.now.strftime("%Y-%m-%dT%H:%M:%SZ"), site.reporter)
+    return sharing.share(built.layers, built.planned.plan, repositories)
+
+
+def _with_registries(site: Site, wishes: Wishes, planned: Planned, shop: Workshop) -> Workshop:
+    """``shop`` as the project and the command line have it about layers that others made."""
+    found = reading(planned.locked.project.settings.cache.value, wishes.caching, wishes.targets)
+    lazy = bool(wishes.targets) and not wishes.references
+    shop = changed(shop, anew=wishes.caching.anew, lazy=lazy)
+    return with_shared(shop, found, planned.plan, site.registry, offline=wishes.offline) if site.registry else shop
 
 
 def plan(site: Site, wishes: Wishes) -> Planned:
@@ -248,12 +302,13 @@ def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
     return Builder(_workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
 
 
-def _base_layer(site: Site, project: Project, wishes: Wishes) -> BaseLayer | None:
-    """How the workshop gets a layer of a base image."""
+def _base_layers(site: Site, project: Project, wishes: Wishes) -> BaseLayers | None:
+    """How the workshop gets layers of a base image."""
     base = project.settings.base.value
     if base.startswith("apt:"):
         return None
-    return partial(_bases(site, wishes).layer, Reference.parse(base).completed())
+    reference = Reference.parse(base).completed()
+    return BaseLayers(reference, partial(_bases(site, wishes).layer, reference))
 
 
 def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
@@ -274,7 +329,7 @@ def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
         reporter=site.reporter,
         limits=limits,
     )
-    base = _base_layer(site, project, wishes)
+    base = _base_layers(site, project, wishes)
     return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, base, limits)
 
 

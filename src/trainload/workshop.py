@@ -1,7 +1,7 @@
-"""Makes a plan's layers: each recipe is looked up, and what is missing is made, several at once.
+"""Makes a plan's layers: each recipe is looked up here, then in registries, and what is missing is made.
 
-A layer is made once per store, whoever asks: its recipe is locked meanwhile, across processes. Makers are imported
-when something is made, so that a build that finds everything is quick.
+A layer is made once per store, whoever asks: its recipe is locked meanwhile, across processes. A build that finds
+everything imports no maker, so it is quick.
 """
 
 from __future__ import annotations
@@ -12,53 +12,67 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO
+from typing import Protocol
 
-from trainload.digest import Digest, canonical_json
+from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
-from trainload.image.model import LAYER_GZIP, Descriptor, Layer
+from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
+from trainload.makers import LATE, Code, Makers, Sandbox, input_files
+from trainload.owners import check_owners, statement, wheel_recipes, wheels_of
 from trainload.plan.model import (
-    BaseRecipe,
     BytecodeRecipe,
     CodeRecipe,
     ConfiguredRecipe,
-    EnvironmentRecipe,
     ImageLayerRecipe,
-    InterpreterRecipe,
     Plan,
     PlannedLayer,
     Recipe,
-    SourceRecipe,
-    SystemRecipe,
-    UnbuiltRecipe,
-    UserRecipe,
     WheelsRecipe,
     recipe_key,
 )
 from trainload.platform import Platform
-from trainload.project.model import CodeListing
+from trainload.reference import Reference
 from trainload.store.store import Store
-
-_LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
-"""What is made after the layers below it, because it looks into them."""
-
-BaseLayer = Callable[[ImageLayerRecipe, str, threading.Event], object]
-"""Has a layer of a base image in the store, held: which, its name for people, and what ends the download."""
-
-Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink, Limits], Written]
-"""Writes what a program of the layers below makes: needs an engine, so it is given."""
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """The project's files: what to place, and how to read it."""
+class Known:
+    """A layer that is said to be made of a recipe, and who says so."""
 
-    listing: CodeListing
-    open: Callable[[str], BinaryIO]
+    layer: Layer
+    said_by: Reference
+    """The repository; the layer lies there too."""
+    here: bool
+    """Its blob is in the store, and is what it was said to be."""
+
+
+class Shared(Protocol):
+    """Layers that others have made (:class:`trainload.elsewhere.Elsewhere`). It can only help: no method raises."""
+
+    def find(self, keys: Sequence[Digest], /) -> Mapping[Digest, Known]:
+        """What is known of these recipes."""
+
+    def get_along(self, claim: Digest, layers: Sequence[Digest], /) -> bool:
+        """Whether it is known that no path is claimed twice by the recipes ``layers``, which is ``claim``."""
+
+    def fetch(self, key: Digest, known: Known, title: str, stopped: threading.Event, /) -> Layer | None:
+        """Have the layer in the store, held and verified; None when it cannot be had or is not what was said.
+
+        A download ends once ``stopped`` is set.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BaseLayers:
+    """Layers of a base image, which are taken as they are."""
+
+    where: Reference
+    fetch: Callable[[ImageLayerRecipe, str, threading.Event], object]
+    """Has one in the store, held: which, its name for people, and what ends the download."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,10 @@ class MadeLayer:
     planned: PlannedLayer
     layer: Layer
     how: How
+    origin: Reference | None = None
+    """The repository it comes from: one that says what it is made of, or the base image's. None: made here."""
+    here: bool = True
+    """Its blob is in the store; otherwise it lies in ``origin``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,53 +112,117 @@ class Workshop:
     reporter: Reporter
     workers: int
     sandbox: Sandbox | None = None
-    base_layer: BaseLayer | None = None
+    base: BaseLayers | None = None
+    """Of a plan whose base is an image."""
     limits: Limits = DEFAULT
     """Of archives that go in, and of layers that are unpacked to go on from."""
+    shared: Callable[[], Shared] | None = None
+    """Asked for when something is not known here; None: only what is made here counts."""
+    lazy: bool = False
+    """A layer that lies in a registry stays there, unless something here needs its bytes."""
+    anew: bool = False
+    """Make every layer, known or not."""
 
     def make(self, plan: Plan, code: Code) -> tuple[MadeLayer, ...]:
         """Every layer of ``plan``, in order. Call it inside ``store.writing()``.
 
         Raises the first maker's error; what was made before it stays in the store.
         """
-        found = {layer: self._find(layer.recipe) for layer in plan.layers}
-        missing = [layer for layer in plan.layers if found[layer] is None]
+        found = self._found(plan.layers)
+        missing = [layer for layer in plan.layers if layer not in found]
         self._check_sandbox(missing, plan.platform)
         if self.limits.portable:
             from trainload.layers.ownership import check_portable
 
             check_portable((file.path for file in code.listing.files), plan.name)
-        unchecked = self._unchecked_owners(plan)
+        unchecked = () if self._wheels_get_along(plan) else tuple(wheels_of(plan))
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
         self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
-        self._check_owners(unchecked, plan)
-        plain = [layer for layer in missing if not isinstance(layer.recipe, _LATE)]
-        configured = any(isinstance(layer.recipe, ConfiguredRecipe) for layer in plan.layers)
-        writers = {layer: partial(self._write, layer.recipe, code, configured) for layer in plain}
-        made = self._in_parallel(writers)
+        if unchecked:
+            check_owners(plan, self.sources, self.limits)
+            self.store.facts.learn(statement(unchecked, portable=self.limits.portable))
+        makers = self.makers(plan, code)
+        writers = {
+            layer: partial(makers.write, layer.recipe, ())
+            for layer in plan.layers
+            if not isinstance(layer.recipe, LATE) and not self._settled(found.get(layer))
+        }
+        known = {**found, **self._in_parallel(writers, found)}
         result: list[MadeLayer] = []
         for planned in plan.layers:
-            present = found[planned]
-            if present is not None:
-                self._present(planned, present)
-                result.append(MadeLayer(planned, present, How.PRESENT))
-            elif planned in made:
-                result.append(made[planned])
-            else:
-                result.append(self._late(planned, [item.layer for item in result]))
+            made = known.get(planned)
+            if made is None or not self._settled(made):
+                made = self._late(planned, result, makers)
+            if made is None:  # something here needs the bytes of those below
+                return replace(self, lazy=False).make(plan, code)
+            result.append(made)
         return tuple(result)
 
+    def makers(self, plan: Plan, code: Code) -> Makers:
+        """What writes the layers of ``plan``."""
+        configured = any(isinstance(layer.recipe, ConfiguredRecipe) for layer in plan.layers)
+        return Makers(
+            self.sources, code, self.sandbox, self.store.blob_file, self.reporter, self.limits, configured
+        )
+
+    def _found(self, layers: Sequence[PlannedLayer]) -> dict[PlannedLayer, MadeLayer]:
+        """What need not be made: made here before, known elsewhere, or the base image's."""
+        found = {layer: taken for layer in layers if (taken := self._of_base(layer)) is not None}
+        keys = {
+            layer: recipe_key(layer.recipe)
+            for layer in layers
+            if layer not in found and _is_whole(layer.recipe) and not self.anew
+        }
+        for planned, key in keys.items():
+            layer = self.store.recipes.find(key)
+            if layer is not None:
+                found[planned] = MadeLayer(planned, layer, How.PRESENT)
+        found |= self._found_elsewhere({layer: key for layer, key in keys.items() if layer not in found})
+        for made in found.values():
+            if self._settled(made):
+                self._tell(made)
+        return found
+
+    def _found_elsewhere(self, keys: Mapping[PlannedLayer, Digest]) -> dict[PlannedLayer, MadeLayer]:
+        wanted = {layer: key for layer, key in keys.items() if not isinstance(layer.recipe, CodeRecipe)}
+        if self.shared is None or not wanted:
+            return {}
+        said = self.shared().find(list(wanted.values()))
+        return {
+            layer: MadeLayer(layer, one.layer, How.PRESENT if one.here else How.REMOTE, one.said_by, one.here)
+            for layer, key in wanted.items()
+            if (one := said.get(key)) is not None
+        }
+
+    def _of_base(self, planned: PlannedLayer) -> MadeLayer | None:
+        """A layer of the base image, as it is."""
+        recipe = planned.recipe
+        if not isinstance(recipe, ImageLayerRecipe):
+            return None
+        assert self.base is not None, "a plan with a base image is made where its layers can be had"
+        digest = Digest.parse(recipe.digest)
+        # of its unpacked size nothing is known until somebody looks inside
+        layer = Layer(Descriptor(recipe.media_type, digest, recipe.size), Digest.parse(recipe.diff_id), 0)
+        here = self.store.hold(digest)
+        return MadeLayer(planned, layer, How.PRESENT if here else How.REMOTE, self.base.where, here)
+
+    def _settled(self, made: MadeLayer | None) -> bool:
+        """Whether nothing is to be done for it."""
+        return made is not None and (made.here or self.lazy)
+
     def _in_parallel(
-        self, writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]]
+        self,
+        writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]],
+        known: Mapping[PlannedLayer, MadeLayer],
     ) -> dict[PlannedLayer, MadeLayer]:
+        """The layers, those ``known`` fetched, the others made; what cannot be fetched is made too."""
         if not writers:
             return {}
         stopped = threading.Event()
 
         def make(planned: PlannedLayer) -> MadeLayer:
-            if isinstance(planned.recipe, ImageLayerRecipe):
-                return self._taken(planned, planned.recipe, stopped)
-            return self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
+            brought = self._brought(known[planned], stopped) if planned in known else None
+            return brought or self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
 
         layers = sorted(writers, key=lambda layer: -(layer.size or 0))
         with ThreadPoolExecutor(self.workers, "layer") as pool:
@@ -157,58 +239,50 @@ class Workshop:
                 pool.shutdown(cancel_futures=True)
             return {layer: future.result() for layer, future in futures.items() if not future.cancelled()}
 
-    def _find(self, recipe: Recipe) -> Layer | None:
-        if not isinstance(recipe, ImageLayerRecipe):
-            return self.store.recipes.find(recipe_key(recipe))
-        layer = _as_it_is(recipe)
-        return layer if self.store.hold(layer.descriptor.digest) else None
-
-    def _taken(self, planned: PlannedLayer, recipe: ImageLayerRecipe, stopped: threading.Event) -> MadeLayer:
-        """A base image's layer, fetched."""
-        assert self.base_layer is not None, "a plan with a base image is made where its layers can be had"
-        self.base_layer(recipe, planned.title, stopped)
-        return MadeLayer(planned, _as_it_is(recipe), How.FETCHED)
-
-    def _late(self, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
-        recipe = planned.recipe
-        if not isinstance(recipe, SystemRecipe):
-            return self._in_sandbox(planned, below)
-        from trainload.layers.debian.on_top import write_system
-
-        layers = [(partial(self.store.blob_file, layer.descriptor.digest), layer.diff_id) for layer in below]
-        return self._one(
-            planned,
-            lambda sink: write_system(recipe, layers, self.sources, sink, self.reporter, self.limits),
-        )
+    def _brought(self, known: MadeLayer, stopped: threading.Event) -> MadeLayer | None:
+        """A layer that lies elsewhere, fetched; None: it must be made. Raises when it is the base's."""
+        recipe, title = known.planned.recipe, known.planned.title
+        if isinstance(recipe, ImageLayerRecipe):
+            assert self.base is not None
+            self.base.fetch(recipe, title, stopped)
+            return replace(known, how=How.FETCHED, here=True)
+        assert self.shared is not None and known.origin is not None
+        said = Known(known.layer, known.origin, here=False)
+        layer = self.shared().fetch(recipe_key(recipe), said, title, stopped)
+        return replace(known, layer=layer, how=How.FETCHED, here=True) if layer is not None else None
 
     def _one(self, planned: PlannedLayer, write: Callable[[ByteSink], Written]) -> MadeLayer:
         """Make one layer, unless another process makes it meanwhile."""
         key = recipe_key(planned.recipe)
         with self.store.lock(f"recipe-{key.hex}"):
-            layer = self.store.recipes.find(key)
+            layer = None if self.anew else self.store.recipes.find(key)
             if layer is not None:
-                self._present(planned, layer)
-                return MadeLayer(planned, layer, How.PRESENT)
+                made = MadeLayer(planned, layer, How.PRESENT)
+                self._tell(made)
+                return made
             self.reporter.report(Began(str(key), planned.title, planned.size))
             started = time.monotonic()
             try:
-                with self.store.ingest() as blob:
-                    written = write(blob)
-                    digest, size = blob.commit()
+                with self.store.ingest() as ingest:
+                    written = write(ingest)
+                    digest, size = ingest.commit()
             except BaseException:
                 self.reporter.report(Ended(str(key), planned.title, How.FAILED))
                 raise
-            layer = Layer(Descriptor(LAYER_GZIP, digest, size), written.diff_id, written.unpacked)
-            if not (self.limits.unrecorded and isinstance(planned.recipe, WheelsRecipe)):
-                # what only --allow-unrecorded accepts must not be found without it
+            # what only --allow-unrecorded accepts must not be found without it
+            hidden = self.limits.unrecorded and isinstance(planned.recipe, WheelsRecipe)
+            blob = Descriptor(LAYER_GZIP, digest, size, {UNRECORDED: "true"} if hidden else {})
+            layer = Layer(blob, written.diff_id, written.unpacked)
+            if not hidden:
                 self.store.recipes.record(key, layer)
         seconds = time.monotonic() - started
         self.reporter.report(Ended(str(key), planned.title, How.MADE, size, seconds))
         return MadeLayer(planned, layer, How.MADE)
 
-    def _present(self, planned: PlannedLayer, layer: Layer) -> None:
-        key = str(recipe_key(planned.recipe))
-        self.reporter.report(Ended(key, planned.title, How.PRESENT, layer.descriptor.size))
+    def _tell(self, made: MadeLayer) -> None:
+        """That nothing was done for it."""
+        key, size = str(recipe_key(made.planned.recipe)), made.layer.descriptor.size
+        self.reporter.report(Ended(key, made.planned.title, made.how, size))
 
     def _check_sandbox(self, missing: Sequence[PlannedLayer], target: Platform) -> None:
         """What needs a sandbox that is not there is refused before anything is fetched."""
@@ -229,103 +303,35 @@ class Workshop:
                 hints=[Text("set bytecode = false")],
             )
 
-    def _in_sandbox(self, planned: PlannedLayer, below: Sequence[Layer]) -> MadeLayer:
-        recipe, sandbox = planned.recipe, self.sandbox
-        assert isinstance(recipe, BytecodeRecipe | ConfiguredRecipe)
-        assert sandbox is not None
-        if isinstance(recipe, BytecodeRecipe):
-            recipe = replace(recipe, below=tuple(layer.diff_id for layer in below))
-        return self._one(replace(planned, recipe=recipe), lambda sink: sandbox(recipe, below, sink, self.limits))
+    def _late(self, planned: PlannedLayer, below: Sequence[MadeLayer], makers: Makers) -> MadeLayer | None:
+        """A layer that is made of those below; None: they are not all here, and it must be made."""
+        layers = [made.layer for made in below]
+        if isinstance(planned.recipe, BytecodeRecipe):
+            recipe = replace(planned.recipe, below=tuple(layer.diff_id for layer in layers))
+            planned = replace(planned, recipe=recipe)
+        known = self._found([planned])
+        if self._settled(known.get(planned)):
+            return known[planned]
+        if not all(made.here for made in below):
+            return None
+        writer = partial(makers.write, planned.recipe, layers)
+        return self._in_parallel({planned: writer}, known)[planned]
 
-    def _write(self, recipe: Recipe, code: Code, configured: bool, sink: ByteSink) -> Written:  # noqa: FBT001
-        match recipe:
-            case WheelsRecipe():
-                from trainload.layers.wheels import write_wheels
-
-                return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
-            case BaseRecipe():
-                from trainload.layers.debian.base import Cost, write_base
-
-                return write_base(
-                    recipe, self.sources, sink, self.reporter, cost=Cost(limits=self.limits), configured=configured
-                )
-            case EnvironmentRecipe():
-                from trainload.layers.environment import write_environment
-
-                return write_environment(recipe, sink)
-            case InterpreterRecipe():
-                from trainload.layers.interpreter import write_interpreter
-
-                return write_interpreter(recipe, self.sources, sink, self.limits)
-            case UserRecipe():
-                from trainload.layers.user import write_user
-
-                return write_user(recipe, self.sources, sink, self.limits)
-            case CodeRecipe():
-                from trainload.layers.code import write_code
-
-                return write_code(recipe, code.listing, code.open, sink)
-            case SourceRecipe():
-                from trainload.layers.sdist import write_source
-
-                return write_source(recipe, self.sources, sink, self.limits)
-            case UnbuiltRecipe():
-                raise AssertionError("its wheels are built before (builds.py)")
-            case BytecodeRecipe() | ConfiguredRecipe() | SystemRecipe() | ImageLayerRecipe():
-                raise AssertionError("made after what lies below, or not made at all")
-
-    def _unchecked_owners(self, plan: Plan) -> Sequence[File]:
-        """The wheels of ``plan``, unless it is known that these get along."""
-        wheels = _wheels(plan)
-        return () if self.store.facts.known(_getting_along(wheels, portable=self.limits.portable)) else wheels
-
-    def _check_owners(self, wheels: Sequence[File], plan: Plan) -> None:
-        """No two wheels of the image may want different files at one path (THREATS D5, W27)."""
-        if not wheels:
-            return
-        from trainload.layers.ownership import check_ownership, check_portable, claims
-
-        python = next(layer.recipe.python for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe))
-        owners = {}
-        for wheel in wheels:
-            with self.sources.open(wheel) as stream:
-                owners[wheel.name] = claims(wheel, stream, python, self.limits)
-        check_ownership(owners)
-        if self.limits.portable:
-            check_portable((path for paths in owners.values() for path in paths), plan.name)
-        self.store.facts.learn(_getting_along(wheels, portable=self.limits.portable))
+    def _wheels_get_along(self, plan: Plan) -> bool:
+        """Whether that is known without looking into them."""
+        recipes = wheel_recipes(plan)
+        if not recipes:
+            return True
+        if self.anew:
+            return False
+        claim = statement(wheels_of(plan), portable=self.limits.portable)
+        if self.store.facts.known(claim) or self.shared is None:
+            return self.store.facts.known(claim)
+        # an image that has all these layers shows that they get along, but not on every file system
+        layers = [] if self.limits.portable else [recipe_key(recipe) for recipe in recipes]
+        return self.shared().get_along(claim, layers)
 
 
-def _as_it_is(recipe: ImageLayerRecipe) -> Layer:
-    """Of its unpacked size nothing is known until somebody looks inside."""
-    descriptor = Descriptor(recipe.media_type, Digest.parse(recipe.digest), recipe.size)
-    return Layer(descriptor, Digest.parse(recipe.diff_id), 0)
-
-
-def _wheels(plan: Plan) -> list[File]:
-    recipes = [layer.recipe for layer in plan.layers if isinstance(layer.recipe, WheelsRecipe)]
-    return [wheel for recipe in recipes for wheel in recipe.wheels]
-
-
-def _getting_along(wheels: Sequence[File], *, portable: bool = False) -> Digest:
-    """The statement that no path is claimed twice in this set of wheels; ``portable``: on no file system."""
-    words = {"portable": True} if portable else {}
-    owners = sorted(wheel.sha256 for wheel in wheels)
-    return Digest.sha256(canonical_json({"owners": owners, "version": 1, **words}))
-
-
-def input_files(recipe: Recipe) -> tuple[File, ...]:
-    """The outside files a recipe is made of."""
-    match recipe:
-        case WheelsRecipe():
-            return recipe.wheels
-        case BaseRecipe() | SystemRecipe():
-            return tuple(package.file for package in recipe.packages)
-        case InterpreterRecipe():
-            return (recipe.archive,)
-        case SourceRecipe():
-            return (recipe.sdist,)
-        case UserRecipe(base=BaseRecipe() as base):
-            return input_files(base)
-        case _:
-            return ()
+def _is_whole(recipe: Recipe) -> bool:
+    """Whether all inputs are known by now, so that its key means something."""
+    return not isinstance(recipe, BytecodeRecipe) or bool(recipe.below)

@@ -18,6 +18,7 @@ from trainload.errors import LayerError, PlanError, Text
 from trainload.events import SILENT
 from trainload.layers.model import Sources
 from trainload.limits import DEFAULT
+from trainload.makers import Code, Sandbox
 from trainload.plan.model import (
     BaseRecipe,
     CodeRecipe,
@@ -35,7 +36,7 @@ from trainload.project.model import CodeFile, CodeListing
 from trainload.store.store import Store
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import Code, Sandbox, Workshop
+from trainload.workshop import Workshop
 
 NOISE = os.urandom(1 << 20)
 

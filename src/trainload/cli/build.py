@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainload.cli import units
 from trainload.cli.options import pass_world
-from trainload.cli.pushing import document, lines, ready, send
-from trainload.cli.wishes import build_options
+from trainload.cli.pushing import build_and_send, document, lines, ready
+from trainload.cli.wishes import build_options, caching_options
 from trainload.cli.world import World
-from trainload.errors import Text
 from trainload.events import How
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from trainload.caching import Caching
     from trainload.pipeline import Built, Wishes
     from trainload.reference import Reference
 
@@ -29,17 +28,23 @@ if TYPE_CHECKING:
 )
 @pass_world
 @build_options
-def command(world: World, wishes: Wishes, references: tuple[str, ...], targets: tuple[str, ...]) -> None:
-    from trainload.pipeline import build
+@caching_options
+def command(
+    world: World,
+    wishes: Wishes,
+    *,
+    caching: Callable[[], Caching],
+    references: tuple[str, ...],
+    targets: tuple[str, ...],
+) -> None:
     from trainload.reference import Reference
 
     names = tuple(str(Reference.parse(reference)) for reference in references)
-    places = _places(world, targets)
-    built = build(world.site, replace(wishes, references=names))
-    _tell(world, built)
-    deliveries = send(world, built.image.digest, places).deliveries if places else ()
-    result = {**_document(built), **({"pushed": document(deliveries)} if places else {})}
-    world.result(result, [f"{built.references[0]}  {built.image.digest}", *lines(deliveries)])
+    shipped = build_and_send(world, replace(wishes, references=names, caching=caching()), _places(world, targets))
+    built = shipped.built
+    result = {**_document(built), **({"pushed": document(shipped.deliveries)} if targets else {})}
+    named = [f"{name}  {built.image.digest}" for name in built.references[:1]]
+    world.result(result, [*named, *lines(shipped.deliveries)])
 
 
 def _places(world: World, targets: Sequence[str]) -> list[Reference]:
@@ -51,22 +56,6 @@ def _places(world: World, targets: Sequence[str]) -> list[Reference]:
     places = [Reference.parse(target) for target in targets]
     ready(world, places)
     return places
-
-
-def _tell(world: World, built: Built) -> None:
-    for warning in built.planned.plan.warnings:
-        world.warn(warning)
-    made = [item.layer.descriptor.size for item in built.layers if item.how is How.MADE]
-    there = [item.layer.descriptor.size for item in built.layers if item.how is How.PRESENT]
-    world.say(
-        Text(
-            "{count} layers, {size}; {made} made, {there} already there",
-            count=len(built.layers),
-            size=units.size(sum(made) + sum(there)),
-            made=units.size(sum(made)),
-            there=units.size(sum(there)),
-        )
-    )
 
 
 def _document(built: Built) -> dict[str, object]:
@@ -81,6 +70,7 @@ def _document(built: Built) -> dict[str, object]:
                 "diff_id": str(item.layer.diff_id),
                 "size": item.layer.descriptor.size,
                 "present": item.how is How.PRESENT,
+                "how": str(item.how),
             }
             for item in built.layers
         ],

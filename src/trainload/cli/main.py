@@ -62,6 +62,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "push": ("push", "Send the project, or an image, to a registry."),
         "copy": ("copy", "Copy an image from one registry to another."),
         "tags": ("tags", "List the tags of a repository."),
+        "cache": ("cache", "List and prune layers that are shared through a registry."),
         "login": ("login", "Log in to a registry."),
         "logout": ("logout", "Forget the credentials for a registry."),
         "registry": ("registry", "Serve images as a registry."),

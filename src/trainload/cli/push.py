@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from trainload.cli.options import pass_world
-from trainload.cli.pushing import document, lines, ready, send
-from trainload.cli.wishes import Later, late_build_options
+from trainload.cli.pushing import build_and_send, document, lines, ready, send
+from trainload.cli.wishes import Later, caching_options, late_build_options
 from trainload.cli.world import World
 from trainload.errors import RegistryError, Text, UsageError
 from trainload.reference import Reference
@@ -17,8 +18,8 @@ from trainload.store.trouble import MissingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trainload.caching import Caching
     from trainload.digest import Digest
-    from trainload.pipeline import Wishes
 
 
 @click.command()
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 @click.option("--all-platforms", is_flag=True, help="Of an index: all its images (the default without --platform).")
 @pass_world
 @late_build_options
-def command(world: World, wishes: Later, *, words: tuple[str, ...], dry_run: bool, all_platforms: bool) -> None:
+@caching_options
+def command(
+    world: World,
+    wishes: Later,
+    *,
+    caching: Callable[[], Caching],
+    words: tuple[str, ...],
+    dry_run: bool,
+    all_platforms: bool,
+) -> None:
     """Send an image to registries, under one reference or several.
 
     When the first word names an image in the store, that one is sent, to its own name when no REFERENCE follows.
@@ -43,8 +53,14 @@ def command(world: World, wishes: Later, *, words: tuple[str, ...], dry_run: boo
     digest = _stored(world, words[0])
     targets = [Reference.parse(word) for word in (words if digest is None or len(words) == 1 else words[1:])]
     if digest is None:
-        digest = _built(world, wishes.make, targets, words[0])
-    pushed = send(world, digest, targets, wishes.platform, dry_run=dry_run)
+        _check_can_build(world, targets, words[0])
+        pushed = build_and_send(world, replace(wishes.make(), caching=caching()), targets, dry_run=dry_run).pushed
+        assert pushed is not None
+    else:
+        from trainload.destinations.cargo import from_store
+
+        cargo = from_store(world.store, digest, wishes.platform)
+        pushed = send(world, cargo, targets, dry_run=dry_run)
     result = {"digest": str(pushed.digest), "size": pushed.size, "repositories": document(pushed.deliveries)}
     world.result(result, lines(pushed.deliveries))
 
@@ -56,10 +72,9 @@ def _stored(world: World, word: str) -> Digest | None:
         return None
 
 
-def _built(world: World, wishes: Callable[[], Wishes], targets: Sequence[Reference], word: str) -> Digest:
-    """The project's image. Raises :class:`MissingError` when a word without a registry was meant to be an image."""
+def _check_can_build(world: World, targets: Sequence[Reference], word: str) -> None:
+    """Raises :class:`MissingError` when a word without a registry was meant to be an image."""
     from trainload.destinations.push import check_targets
-    from trainload.pipeline import build
 
     try:
         check_targets(targets[:1])
@@ -68,10 +83,6 @@ def _built(world: World, wishes: Callable[[], Wishes], targets: Sequence[Referen
         raise
     _check_project(world, word)
     ready(world, targets)
-    built = build(world.site, wishes())
-    for warning in built.planned.plan.warnings:
-        world.warn(warning)
-    return built.image.digest
 
 
 def _check_project(world: World, word: str) -> None:

@@ -1,27 +1,36 @@
-"""``trainload verify``: whether the store is whole."""
+"""``trainload verify``: whether the store is whole, and an image what it says."""
 
 from __future__ import annotations
 
 import click
 
-from trainload.cli.options import pass_world
+from trainload.cli.options import pass_world, registry_options
 from trainload.cli.render import table
 from trainload.cli.units import size
 from trainload.cli.world import World
-from trainload.errors import Text
+from trainload.errors import Text, UsageError
 from trainload.events import Began, Ended, How, Moved
 
 
 @click.command()
 @click.option("--full", is_flag=True, help="Read every byte: hash all blobs and unpack all layers.")
 @click.option("--repair", is_flag=True, help="Put damaged blobs aside, so that they are made or fetched again.")
+@click.option("--rebuild", "image", metavar="IMAGE", help="Make the layers of this image again and compare them.")
 @pass_world
-def command(world: World, *, full: bool, repair: bool) -> int:
-    """Check that the store is whole.
+@registry_options
+def command(world: World, *, full: bool, repair: bool, image: str | None) -> int:
+    """Check that the store is whole, or that an image is what its project describes.
 
     Without --full: names, sizes and every document, but of layers only whether they were touched since they were
-    committed. Exit code 1 when something is wrong.
+    committed. With --rebuild, in the project's folder: each layer of IMAGE, in the store or a registry, is made
+    again from what the lock names, and its digest is compared. Exit code 1 when something is wrong.
     """
+    if image is not None:
+        if full or repair:
+            raise UsageError(Text("--rebuild looks at one image, --full and --repair at the whole store"))
+        from trainload.cli.rebuilding import rebuild
+
+        return rebuild(world, image)
     world.reporter.report(Began("verify", "the store"))
     verdict = world.store.verify(
         full=full, repair=repair, moved=lambda done: world.reporter.report(Moved("verify", done))

@@ -11,13 +11,17 @@ import click
 
 from trainload.cli.options import registry_options
 from trainload.cli.world import World
+from trainload.errors import Text, UsageError
 
 if TYPE_CHECKING:
+    from trainload.caching import Caching
     from trainload.pipeline import Wishes
     from trainload.platform import Platform
+    from trainload.reference import Reference
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Words = tuple[str, ...]
 
 _OPTIONS = (
     click.option("--base", help="What the image stands on, e.g. apt:bookworm."),
@@ -100,3 +104,47 @@ def _taken(kwargs: dict[str, object]) -> Later:
         )  # fmt: skip
 
     return Later(platform, make)
+
+
+_CACHING = (
+    click.option("--no-cache", is_flag=True, help="Make every layer anew, whether or not it is known."),
+    click.option("--cache-from", multiple=True, metavar="REPOSITORY",
+                 help="Take layers that this cache in a registry has; may be given several times."),
+    click.option("--cache-to", multiple=True, metavar="REPOSITORY",
+                 help="Write the layers that were made here to this cache in a registry."),
+)  # fmt: skip
+
+
+def caching_options(verb: Callable[..., R]) -> Callable[..., R]:
+    """Gives a verb ``caching``, which makes the :class:`Caching` of its command line."""
+
+    @functools.wraps(verb)
+    def called(*args: object, no_cache: bool, cache_from: Words, cache_to: Words, **kwargs: object) -> R:
+        def caching() -> Caching:
+            from trainload.caching import Caching
+
+            return Caching(no_cache, repositories(cache_from), repositories(cache_to))
+
+        return verb(*args, caching=caching, **kwargs)
+
+    for option in reversed(_CACHING):
+        option(called)
+    return called
+
+
+def repositories(words: Words) -> tuple[Reference, ...]:
+    """Caches by their names. Raises :class:`UsageError` for what names an image, or no registry."""
+    from trainload.reference import Reference
+
+    found = [Reference.parse(word) for word in words]
+    for word, reference in zip(words, found, strict=True):
+        if reference.tag or reference.digest or "/" not in word or not _names_registry(word):
+            raise UsageError(
+                Text("a cache is a repository of a registry"), got=word, want="registry.example/team/cache"
+            )
+    return tuple(found)
+
+
+def _names_registry(word: str) -> bool:
+    host = word.partition("/")[0]
+    return "." in host or ":" in host or host == "localhost"

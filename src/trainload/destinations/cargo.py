@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import BinaryIO
 
 from trainload.digest import Digest
@@ -17,6 +18,7 @@ from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.store.store import Store
 
+_NOTHING: Mapping[Digest, Reference] = MappingProxyType({})
 _FOREIGN = ("foreign", "nondistributable")
 """In the media types of layers whose makers forbid spreading them."""
 
@@ -53,6 +55,8 @@ class Cargo:
     open: Callable[[Descriptor], BinaryIO]
     sources: Callable[[Descriptor, Reference], Sequence[Reference]] = lambda blob, target: ()
     """Repositories beside the target's that may have a blob."""
+    elsewhere: Mapping[Digest, Reference] = field(default_factory=dict)
+    """Layers that are not here, and the repositories they lie in."""
 
     @property
     def root(self) -> Document:
@@ -140,10 +144,16 @@ def titles(image: Image) -> dict[Digest, str]:
     return {step.layer.digest: step.title for step in steps(image) if step.layer is not None and step.recipe}
 
 
-def from_store(store: Store, digest: Digest, platform: Platform | None = None) -> Cargo:
+def from_store(
+    store: Store,
+    digest: Digest,
+    platform: Platform | None = None,
+    elsewhere: Mapping[Digest, Reference] = _NOTHING,
+) -> Cargo:
     """The image or index ``digest`` of the store, or of an index only the image for ``platform``.
 
-    Raises :class:`StoreError` naming every blob that is not there or not whole (THREATS L04).
+    ``elsewhere``: layers that need not be here, and the repositories they lie in. Raises :class:`StoreError` naming
+    every other blob that is not there or not whole (THREATS L04).
     """
     where = str(store.path(digest))
     root = narrow(_stored(store, Descriptor("", digest, 0)), platform, lambda one: _stored(store, one), where)
@@ -151,8 +161,9 @@ def from_store(store: Store, digest: Digest, platform: Platform | None = None) -
     loader.load(root.descriptor)
     loader.check_platform(root.digest, platform)
     parts = tuple(loader.parts.values())
-    _check_complete(store, parts)
-    return Cargo(tuple(loader.documents.values()), parts, lambda blob: store.blob_file(blob.digest))
+    _check_complete(store, [part for part in parts if part.blob.digest not in elsewhere])
+    documents = tuple(loader.documents.values())
+    return Cargo(documents, parts, lambda blob: store.blob_file(blob.digest), elsewhere=elsewhere)
 
 
 def fetch_config(client: Client, source: Reference, config: Descriptor) -> bytes:

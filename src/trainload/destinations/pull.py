@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from trainload.destinations.cargo import Document, Loader, Part, fetch_config, is_foreign, narrow
-from trainload.destinations.together import Stop, together
+from trainload.destinations.blobs import Blobs
+from trainload.destinations.cargo import Document, Loader, Part, fetch_config, narrow
+from trainload.destinations.together import together
 from trainload.digest import Digest
-from trainload.errors import ImageError, Place, RegistryError, Text
-from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
+from trainload.errors import ImageError, RegistryError, Text
+from trainload.events import SILENT, How, Reporter
 from trainload.image.model import Descriptor, ImageIndex
 from trainload.image.parse import is_image_config, make_image, parse_manifest
 from trainload.limits import DEFAULT
@@ -19,9 +20,7 @@ from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.registry.protocol import RefusedError
-from trainload.store.content import Ingest
 from trainload.store.store import Store
-from trainload.store.trouble import DamagedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,10 @@ class Pull:
     _configs: dict[Digest, bytes] = field(default_factory=dict)
     _came: list[int] = field(default_factory=list)
     """Bytes of what was fetched."""
-    _stop: Stop = field(default_factory=Stop)
+    _blobs: Blobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._blobs = Blobs(self.store, self.client, self.reporter)
 
     def run(self, platform: Platform | None = None, *, all_platforms: bool = False) -> Pulled:
         """Bring it, for ``platform`` (default: what containers here run as), and name it as the reference does.
@@ -113,7 +115,7 @@ class Pull:
         for data in self._configs.values():
             self._came.append(len(data))
             self.store.put(data)
-        together(self._blob, [part for part in parts if part.blob.digest not in self._configs], self._stop)
+        together(self._blob, [part for part in parts if part.blob.digest not in self._configs], self._blobs.stop)
         for one in loader.documents.values():
             self.store.put(one.data)
         self.store.whereabouts.learn(self.reference, [part.blob.digest for part in parts])
@@ -126,68 +128,8 @@ class Pull:
             self.store.commit_image(make_image(document.data, config, where), name)
 
     def _blob(self, part: Part) -> None:
-        """One blob, unless it is here; another process that brings it is waited for."""
-        blob, task = part.blob, str(part.blob.digest)
-        with self.store.lock(f"blob-{blob.digest.hex}"):
-            if self.store.hold(blob.digest) and self.store.has(blob.digest, blob.size):
-                self.reporter.report(Ended(task, part.label, How.PRESENT, blob.size))
-                return
-            self._stop.check()
-            self.reporter.report(Began(task, part.label, blob.size))
-            try:
-                self._fetch(part)
-            except BaseException:
-                self.reporter.report(Ended(task, part.label, How.FAILED))
-                raise
-        self._came.append(blob.size)
-        self.reporter.report(Ended(task, part.label, How.FETCHED, blob.size))
-
-    def _fetch(self, part: Part) -> None:
-        """Its bytes into the store; wrong ones are asked for once more (THREATS R01)."""
-        for last in (False, True):
-            with self.store.ingest(part.blob.size) as ingest:
-                taken = _Taken(ingest, part, self.reporter, self._stop)
-                try:
-                    self.client.download(self.reference, part.blob, taken.write, taken.restart)
-                    ingest.commit(part.blob.digest, part.blob.size)
-                except DamagedError as error:
-                    if last:
-                        raise _wrong_bytes(f"{self.reference.name}@{part.blob.digest}", error) from error
-                except RefusedError as error:
-                    if error.status == 404 and is_foreign(part.blob):
-                        raise RegistryError(
-                            Text("a layer of {name} may not be spread by registries", name=str(self.reference)),
-                            got=Text("it is offered elsewhere, and such addresses are not followed"),
-                        ) from error
-                    raise
-                else:
-                    return
-
-
-class _Taken:
-    """Passes bytes on and tells how many they are."""
-
-    def __init__(self, ingest: Ingest, part: Part, reporter: Reporter, stop: Stop) -> None:
-        self._ingest, self._reporter, self._stop = ingest, reporter, stop
-        self._task = str(part.blob.digest)
-
-    def write(self, data: bytes) -> None:
-        self._stop.check()
-        self._ingest.write(data)
-        self._reporter.report(Moved(self._task, self._ingest.size))
-
-    def restart(self) -> None:
-        self._ingest.restart()
-
-
-def _wrong_bytes(where: str, error: DamagedError) -> RegistryError:
-    return RegistryError(
-        Text("the registry sends other bytes than the image names; they were not kept"),
-        place=Place(where),
-        got=error.got,
-        want=error.want,
-        hints=[Text("somebody changed them, or a mirror or proxy is broken: try another network")],
-    )
+        if self._blobs.bring(self.reference, part) is How.FETCHED:
+            self._came.append(part.blob.size)
 
 
 def _check_runs(document: Document, name: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
 
 from trainload.destinations.cargo import Cargo
 from trainload.destinations.deliver import Delivered, Delivery, by_repository
+from trainload.destinations.stream import Stream
 from trainload.digest import Digest
 from trainload.errors import RegistryError, StoreError, Text
 from trainload.events import SILENT, Reporter
@@ -50,7 +52,7 @@ def push(
     delivered: list[Delivered] = []
     for group in groups:
         known = store.whereabouts.of(group[0].domain)
-        delivery = Delivery(client, _with_sources(cargo, known), group, reporter, dry_run)
+        delivery = Delivery(client, _with_sources(store, client, cargo, known), group, reporter, dry_run)
         delivered.append(delivery.run())
         if not dry_run:
             store.whereabouts.learn(group[0], [part.blob.digest for part in cargo.parts])
@@ -72,11 +74,19 @@ def check_targets(references: Sequence[Reference]) -> None:
             )
 
 
-def _with_sources(cargo: Cargo, known: dict[str, frozenset[str]]) -> Cargo:
-    """``cargo`` that knows which repositories of the registry have its blobs already."""
+def _with_sources(store: Store, client: Client, cargo: Cargo, known: Mapping[str, frozenset[str]]) -> Cargo:
+    """``cargo`` that knows which repositories have its blobs: there they are mounted from, or read."""
 
     def sources(blob: Descriptor, target: Reference) -> list[Reference]:
         paths = [path for path, digests in known.items() if path != target.path and str(blob.digest) in digests]
-        return [Reference(target.domain, path) for path in paths]
+        near = cargo.elsewhere.get(blob.digest)
+        first = [near] if near is not None and near.domain == target.domain else []
+        return [*first, *(Reference(target.domain, path) for path in paths)]
 
-    return replace(cargo, sources=sources)
+    def open_blob(blob: Descriptor) -> BinaryIO:
+        where = cargo.elsewhere.get(blob.digest)
+        if where is None or store.has(blob.digest, blob.size):
+            return cargo.open(blob)
+        return cast("BinaryIO", Stream(client, where, blob))
+
+    return replace(cargo, sources=sources, open=open_blob)

@@ -34,6 +34,8 @@ RECIPE = "dev.trainload.recipe"
 
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 """Annotations of a manifest: the image that its lowest layers are (annotations.md)."""
+UNRECORDED = "dev.trainload.unrecorded"
+"""Annotation of a layer that only ``--allow-unrecorded`` makes: nobody else may find it by its recipe."""
 
 
 @dataclass(frozen=True, slots=True)

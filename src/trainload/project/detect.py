@@ -20,6 +20,7 @@ from trainload.project.dependencies import find_dependencies
 from trainload.project.metadata import Metadata, read_metadata
 from trainload.project.model import (
     Building,
+    Cache,
     Chosen,
     Dependencies,
     Mirrors,
@@ -77,6 +78,7 @@ def read_project(
         limits=_limits(sources),
         build=_building(sources),
         entrypoint=sources.choose(keys.ENTRYPOINT, default=Text("the base's, or an init")),
+        cache=_cache(sources),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
@@ -175,6 +177,14 @@ def _resources(sources: Sources) -> Chosen[Resources]:
         ports=choose(keys.PORTS).value,
     )
     return _together(sources, value, "run.")
+
+
+def _cache(sources: Sources) -> Chosen[Cache]:
+    choose = sources.choose
+    value = Cache(
+        choose(keys.CACHE_REGISTRY).value, choose(keys.CACHE_READ).value, str(choose(keys.CACHE_WRITE).value)
+    )
+    return _together(sources, value, "cache.")
 
 
 def _limits(sources: Sources) -> Chosen[Allowed]:

@@ -44,6 +44,14 @@ class Configure(StrEnum):
     SANDBOX = "sandbox"
 
 
+class CacheWrite(StrEnum):
+    """When layers are written to the cache in a registry."""
+
+    NEVER = "never"
+    PUSH = "push"
+    ALWAYS = "always"
+
+
 @dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
     """One key of ``[tool.trainload]``; ``path`` has dots between tables."""
@@ -86,6 +94,16 @@ def _platform(value: str) -> str | None:
     except ConfigError:
         return None
     return f"{platform.os}/{platform.architecture}"
+
+
+def _repository(value: str) -> str | None:
+    """A repository in a registry that is named, without tag and digest."""
+    host, slash, _ = value.partition("/")
+    named = slash and ("." in host or ":" in host or host == "localhost")
+    return value if named and _REPOSITORY.fullmatch(value) else None
+
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?/[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*", re.ASCII)
 
 
 def _inside(value: str) -> str | None:
@@ -235,6 +253,18 @@ ENGINE: Key[str | None] = Key(
     "run.engine", _optional(text("auto, embedded, docker or podman", r"[a-z]+")),
     "What runs it; auto: the first that works.", None,
 )  # fmt: skip
+CACHE_REGISTRY: Key[str | None] = Key(
+    "cache.registry", _optional(checked(_repository, "a repository such as registry.example/team/cache")),
+    "Where layers are shared: looked up before they are made, written after a push.", None,
+)  # fmt: skip
+CACHE_READ = Key(
+    "cache.read", BOOLEAN, "Whether to believe what registries say which layer is made of what: this one, and "
+    "the one that is pushed to.", True,
+)  # fmt: skip
+CACHE_WRITE = Key(
+    "cache.write", choice(CacheWrite), "When layers made here are written to it: never, push or always.",
+    CacheWrite.PUSH,
+)  # fmt: skip
 GPUS: Key[str | None] = Key("run.gpus", _GPUS, "Which GPUs a run sees.", None)
 MEMORY: Key[int | None] = Key("run.memory", _optional(SIZE), "Memory a run may use.", None)
 MEMORY_SWAP: Key[int | None] = Key("run.memory-swap", _optional(SIZE), "Memory and swap together.", None)
@@ -283,9 +313,9 @@ BUILD_TIMEOUT = Key(
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
-    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, ENGINE, GPUS, MEMORY,
-    MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED, LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES,
-    BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
+    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, CACHE_REGISTRY,
+    CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
+    LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -300,6 +330,7 @@ EXAMPLES: Mapping[str, object] = {
     "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
     "mirrors.python": ["https://mirror.example/python/{name}"],
     "mirrors.registry": {"docker.io": ["https://mirror.example"]},
+    "cache.registry": "registry.example/team/cache",
     "run.engine": "docker", "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4,
     "run.pids": 4096, "run.shm": "2g",
     "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",

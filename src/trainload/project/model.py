@@ -109,6 +109,17 @@ class Mirrors:
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """``[tool.trainload.cache]``: layers shared through a registry (docs/adr/0025)."""
+
+    registry: str | None = None
+    """The repository; None: none is configured."""
+    read: bool = True
+    write: str = "push"
+    """``never``, ``push`` or ``always``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """``[tool.trainload.run]``: defaults of a run, as ``docker run`` would take them. Sizes in bytes."""
 
@@ -150,6 +161,7 @@ class Building:
 
 _USUAL_BUILDING: Chosen[Building] = Chosen(Building(), Origin.DEFAULT, Text("the default"))
 _NO_ENTRYPOINT: Chosen[tuple[str, ...] | None] = Chosen(None, Origin.DEFAULT, Text("the base's, or an init"))
+_NO_CACHE: Chosen[Cache] = Chosen(Cache(), Origin.DEFAULT, Text("the default"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -189,6 +201,7 @@ class Settings:
     build: Chosen[Building] = _USUAL_BUILDING
     entrypoint: Chosen[tuple[str, ...] | None] = _NO_ENTRYPOINT
     """What runs the command; None: what the base image says, else an init."""
+    cache: Chosen[Cache] = _NO_CACHE
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,13 @@ class Client:
     def __post_init__(self) -> None:
         self._authority = Authorizer(self.http, self.hosts, self.credentials)
 
-    def manifest(self, reference: Reference) -> Fetched:
-        """The manifest or index under a tag or digest, verified."""
+    def manifest(self, reference: Reference, *, mirrors: bool = True) -> Fetched:
+        """The manifest or index under a tag or digest, verified.
+
+        ``mirrors``: also as a mirror has it; what a tag means there nobody can verify.
+        """
+        if not mirrors:
+            return self._manifest(self._session(self.hosts.server(reference.domain)), reference)
         return self._read(reference, lambda session: self._manifest(session, reference))
 
     def find(self, reference: Reference, *, pushing: bool = False) -> Descriptor | None:
@@ -161,9 +166,9 @@ class Client:
         check_digest(answer, digest)
         return digest
 
-    def tags(self, reference: Reference) -> tuple[str, ...]:
-        """All tags of the repository, in the registry's order."""
-        return self._read(reference, lambda session: self._tags(session, reference))
+    def tags(self, reference: Reference, most: int | None = None) -> tuple[str, ...]:
+        """All tags of the repository, in the registry's order; with ``most`` only the first."""
+        return self._read(reference, lambda session: self._tags(session, reference, most))
 
     def referrers(
         self, reference: Reference, digest: Digest, artifact_type: str | None = None
@@ -213,17 +218,17 @@ class Client:
             return self._manifest(session, reference).descriptor
         return Descriptor(kind, digest, size)
 
-    def _tags(self, session: Session, reference: Reference) -> tuple[str, ...]:
+    def _tags(self, session: Session, reference: Reference, most: int | None) -> tuple[str, ...]:
         found: list[str] = []
-        url: str | None = with_query(f"{path_of(reference)}/tags/list", n=_PAGE)
+        url: str | None = with_query(f"{path_of(reference)}/tags/list", n=str(most or _PAGE))
         seen: set[str] = set()
-        while url is not None and len(seen) < _MOST_PAGES:
+        while url is not None and len(seen) < _MOST_PAGES and (most is None or len(found) < most):
             answer = session.ask(Request("GET", url, (scope(reference),)))
             if answer.status != 200:
                 raise refused(answer, Text("{name} does not list its tags", name=reference.name))
             found += Node(parse_object(answer.body, shown(answer.url)), shown(answer.url)).get("tags").texts()
             url = next_page(answer, session.endpoint.base, seen)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(found))[:most]
 
     def _referrers(
         self, session: Session, reference: Reference, digest: Digest, artifact_type: str | None

@@ -23,6 +23,7 @@ from trainload.store.recipes import read_record
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _THREADS = 4
+_BROKEN = Digest("sha256", "0" * 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +175,29 @@ def _content(blobs: Content, digest: Digest, whole: Closure) -> Text | None:
     except StoreError as error:
         return error.text
     diff_id, media_type = whole.diff_ids.get(digest, (None, ""))
-    if diff_id is None or _tar_digest(blobs, digest, media_type, diff_id.algorithm) in (diff_id, None):
+    unpacked = tar_digest(blobs, digest, media_type, diff_id.algorithm) if diff_id is not None else None
+    if unpacked is None or unpacked[0] == diff_id:
         return None
     return Text("the layer {digest} does not unpack to what its image says", digest=digest.short)
 
 
-def _tar_digest(blobs: Content, digest: Digest, media_type: str, algorithm: str) -> Digest | None:
-    """The digest of a layer's tar stream; None for a compression we do not know; zeros when it is broken."""
+def tar_digest(
+    blobs: Content, digest: Digest, media_type: str, algorithm: str = "sha256", most: int | None = None
+) -> tuple[Digest, int] | None:
+    """The digest of a layer's tar stream and its bytes; None for a compression we do not know.
+
+    Zeros when it is broken, or longer than ``most`` bytes.
+    """
     if not media_type.endswith("gzip") and media_type not in (LAYER, LAYER_ZSTD):
         return None
-    state = hashlib.new(algorithm)
+    state, size = hashlib.new(algorithm), 0
     with blobs.open(digest) as blob:
         try:
             for chunk in tar_chunks(blob, Place(str(blobs.path(digest)))):
                 state.update(chunk)
+                size += len(chunk)
+                if most is not None and size > most:
+                    return _BROKEN, size
         except (OSError, LayerError):
-            return Digest("sha256", "0" * 64)
-    return Digest(algorithm, state.hexdigest())
+            return _BROKEN, size
+    return Digest(algorithm, state.hexdigest()), size

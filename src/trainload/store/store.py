@@ -161,6 +161,15 @@ class Store:
     def has(self, digest: Digest, size: int | None = None) -> bool:
         return self.blobs.has(digest, size)
 
+    def unpacked(self, layer: Descriptor, most: int | None = None) -> tuple[Digest, int] | None:
+        """The diff_id of a layer's blob, from all its bytes, and how many bytes its tar stream has.
+
+        Zeros when it is broken or larger than ``most``; None for a compression we do not know.
+        """
+        from trainload.store.check import tar_digest
+
+        return tar_digest(self.blobs, layer.digest, layer.media_type, most=most)
+
     def blob_file(self, digest: Digest) -> BinaryIO:
         """A blob for reading; the caller verifies what it reads and closes it; see :meth:`Content.open`."""
         return self.blobs.open(digest)

@@ -1,4 +1,4 @@
-"""What every engine can be asked (docs/adr/0023), and what it says it cannot do before anything starts.
+"""What every engine can be asked (docs/adr/0025), and what it says it cannot do before anything starts.
 
 A run is known by the id of its record. Engines keep no list of ours: whatever bears our label, or lies in the
 store, is a run. Every method may raise :class:`RunError` when the engine cannot be reached.
