@@ -22,7 +22,7 @@ class How(StrEnum):
     SENT = "sent"
     MOUNTED = "mounted"
     PRESENT = "already there"
-    REMOTE = "in the registry"
+    REMOTE = "in registry"
     """Known, and not needed here."""
     FAILED = "failed"
 
