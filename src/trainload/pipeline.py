@@ -32,9 +32,7 @@ from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
 from trainload.project.model import BuildFrom, CodeListing, Project
 from trainload.reference import Reference
-from trainload.resolve.fetch import Fetcher, Places, credentials
-from trainload.resolve.request import link_folders
-from trainload.resolve.upgrade import Upgrade
+from trainload.resolve.fetch import Fetcher, Places, credentials, link_folders
 from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.git import above
@@ -47,6 +45,7 @@ if TYPE_CHECKING:
     from trainload.rebuild import Remade
     from trainload.registry.client import Client
     from trainload.resolve.archives import Archives
+    from trainload.resolve.upgrade import Upgrade
 
 
 _LAST_SECOND = 253_402_300_799

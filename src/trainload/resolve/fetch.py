@@ -276,6 +276,11 @@ class _Progress:
         self._done = 0
 
 
+def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
+    """The find-links that are folders, absolute; addresses are left out."""
+    return tuple((root / link).resolve() for link in find_links if "://" not in link)
+
+
 def mirrored(url: str, mirror: str) -> str | None:
     """Where a mirror of the package index keeps the file at ``url``; None when it cannot be told.
 

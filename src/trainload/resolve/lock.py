@@ -28,13 +28,13 @@ from trainload.project.keys import Configure
 from trainload.project.model import BuildFrom, Origin, Profile, Project, Settings
 from trainload.project.python import fitting
 from trainload.resolve.distribution import resolve_distribution
-from trainload.resolve.fetch import credentials
+from trainload.resolve.fetch import credentials, link_folders
 from trainload.resolve.image import Images, resolve_image
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
 from trainload.resolve.provided import Provided, beside
 from trainload.resolve.python import resolve_python, resolve_tools
-from trainload.resolve.request import PythonRequest, link_folders
+from trainload.resolve.request import PythonRequest
 from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Backends, Examiner
 from trainload.resolve.unhashed import Trust, pinned

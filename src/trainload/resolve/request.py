@@ -18,6 +18,7 @@ from trainload.lock.found import Installed
 from trainload.lock.model import Lock
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
+from trainload.resolve.fetch import link_folders
 from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
 
@@ -62,11 +63,6 @@ class PythonRequest:
     def installed(self) -> tuple[Installed, ...]:
         """What it has on all targets alike."""
         return self.provided.on(target.platform for target in self.targets)
-
-
-def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
-    """The find-links that are folders, absolute; addresses are left out."""
-    return tuple((root / link).resolve() for link in find_links if "://" not in link)
 
 
 def wanted(request: PythonRequest) -> Wanted:
