@@ -53,7 +53,7 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "bases", "testing"},
+    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "testing"},
     "sqlite3": {"store"},
     "fcntl": {"store", "run", "destinations"},
     "click": {"cli"},

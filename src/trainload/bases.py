@@ -7,16 +7,17 @@ per store, and a project that is locked and built here needs no network.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from trainload.destinations.blobs import Blobs
+from trainload.destinations.cargo import Part
 from trainload.destinations.together import Stop, together
 from trainload.digest import Digest
 from trainload.errors import FetchError, ImageError, LockError, RegistryError, Text
-from trainload.events import Began, Ended, How, Moved, Reporter
+from trainload.events import How, Reporter
 from trainload.image.model import (
     LAYER,
     LAYER_GZIP,
@@ -33,7 +34,6 @@ from trainload.lock.model import Blob
 from trainload.plan.model import BaseDocument, ImageLayerRecipe
 from trainload.platform import Platform
 from trainload.reference import DOCKER_HUB, Reference
-from trainload.store.content import Ingest
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
 
@@ -144,13 +144,13 @@ class Bases:
         Raises :class:`RegistryError` when it cannot be had.
         """
         digest = Digest.parse(layer.digest)
-        with self.store.lock(f"blob-{digest.hex}"):
-            if self.store.hold(digest):
-                return How.PRESENT
-            self._check_online(reference)
-            blob = Descriptor(layer.media_type, digest, layer.size)
-            _twice(lambda: self._download(reference, blob, title, Stop(stopped)))
-        return How.FETCHED
+        if self.store.hold(digest):
+            return How.PRESENT
+        self._check_online(reference)
+        blobs = Blobs(self.store, self.registry(), self.reporter, Stop(stopped))
+        how = blobs.bring(reference, Part(Descriptor(layer.media_type, digest, layer.size), title))
+        self.store.whereabouts.learn(reference, [digest])  # a push to the same registry mounts it from there
+        return how
 
     def _findings(self, reference: Reference, stop: Stop, layer: ImageLayerRecipe) -> Findings:
         from trainload.layers.foreign.look import Findings, look, statement
@@ -224,21 +224,6 @@ class Bases:
             ingest.write(data)
             return ingest.commit()[0]
 
-    def _download(self, reference: Reference, blob: Descriptor, title: str, stop: Stop) -> None:
-        task, started = str(blob.digest), time.monotonic()
-        self.reporter.report(Began(task, title, blob.size))
-        try:
-            with self.store.ingest(blob.size) as ingest:
-                progress = _Progress(ingest, task, self.reporter, stop)
-                self.registry().download(reference, blob, progress.write, progress.restart)
-                ingest.commit(blob.digest, blob.size)
-        except BaseException:
-            self.reporter.report(Ended(task, title, How.FAILED))
-            raise
-        self.reporter.report(Ended(task, title, How.FETCHED, blob.size, time.monotonic() - started))
-        # a push to the same registry mounts it from there
-        self.store.whereabouts.learn(reference, [blob.digest])
-
     def _check_online(self, reference: Reference) -> None:
         if self.offline:
             raise LockError(
@@ -253,24 +238,6 @@ def _twice(work: Callable[[], object]) -> None:
         work()
     except DamagedError:
         work()
-
-
-class _Progress:
-    """Passes bytes on and tells how many they are."""
-
-    def __init__(self, ingest: Ingest, task: str, reporter: Reporter, stop: Stop) -> None:
-        self._ingest, self._task, self._reporter, self._stop = ingest, task, reporter, stop
-        self._done = 0
-
-    def write(self, data: bytes) -> None:
-        self._stop.check()
-        self._ingest.write(data)
-        self._done += len(data)
-        self._reporter.report(Moved(self._task, self._done))
-
-    def restart(self) -> None:
-        self._ingest.restart()
-        self._done = 0
 
 
 def document(image: Image, name: str) -> BaseDocument:

@@ -100,6 +100,7 @@ class Elsewhere:
                 Text("{title} could not be fetched, so it is made here: {reason}", title=title, reason=error)
             )
             return None
+        self.store.whereabouts.learn(known.said_by, [layer.descriptor.digest])
         got = self.store.unpacked(layer.descriptor, self.limits.unpacked)
         if got is None or got[0] != layer.diff_id:
             self._warn(

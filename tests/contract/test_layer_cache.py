@@ -1,4 +1,4 @@
-"""Layers that others made, against a registry in memory and Debian's docker-registry: found, mounted, verified."""
+"""Layers that others made, against a registry in memory, ours and Debian's docker-registry: found and verified."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event as Stopped
 from typing import BinaryIO, cast
 
 import pytest
 from tests.peers import DockerRegistry
 
 from trainload.caching import Caching, Reading, Sharing, reading, with_shared, writing
-from trainload.destinations.cargo import from_store
+from trainload.destinations.blobs import Blobs
+from trainload.destinations.cargo import Part, from_store
 from trainload.destinations.pull import Pull
 from trainload.destinations.push import Pushed, push
+from trainload.destinations.server.serve import Settings, serving
 from trainload.destinations.share import Written
 from trainload.digest import Digest
 from trainload.errors import Text
 from trainload.events import Event, How, Level, Said
 from trainload.image.assemble import assemble
-from trainload.image.model import Image
+from trainload.image.model import LAYER_GZIP, Descriptor, Image
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.makers import Code
-from trainload.plan.model import CodeRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, WheelsRecipe, recipe_key
+from trainload.plan.model import (
+    CodeRecipe,
+    ImageLayerRecipe,
+    Kind,
+    Plan,
+    PlannedLayer,
+    RuntimeConfig,
+    WheelsRecipe,
+    recipe_key,
+)
 from trainload.platform import Platform
 from trainload.project.model import Cache, CodeListing
 from trainload.reference import Reference
@@ -35,19 +47,24 @@ from trainload.registry.entries import Entries, Entry
 from trainload.store.store import Store
 from trainload.system.http import Http, Retry
 from trainload.testing.faults import FaultRegistry
+from trainload.testing.images import layer_bytes
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import MadeLayer, Workshop
+from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 CODE = Code(CodeListing(()), lambda path: cast("BinaryIO", io.BytesIO()))
 WHY = Text("a test")
 
 
-@pytest.fixture(scope="module", params=["memory", "docker-registry"])
+@pytest.fixture(scope="module", params=["memory", "ours", "docker-registry"])
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "memory":
         with FaultRegistry() as memory:
             yield memory.host
+        return
+    if request.param == "ours":
+        with serving(Settings(tmp_path_factory.mktemp("ours"))) as ours:
+            yield ours.address
         return
     if DockerRegistry.missing():
         pytest.skip(DockerRegistry.missing())
@@ -84,6 +101,7 @@ class Machine:
     home: Path
     files: Mapping[str, bytes] = field(default_factory=dict)
     limits: Limits = DEFAULT
+    base: BaseLayers | None = None
 
     def __post_init__(self) -> None:
         self.store = Store.open(self.home)
@@ -104,7 +122,15 @@ class Machine:
         self, found: Reading, plan: Plan, *, lazy: bool, anew: bool = False, offline: bool = False
     ) -> Workshop:
         shop = Workshop(
-            self.store, self.sources, self.fetched.extend, self, workers=2, limits=self.limits, lazy=lazy, anew=anew
+            self.store,
+            self.sources,
+            self.fetched.extend,
+            self,
+            workers=2,
+            limits=self.limits,
+            lazy=lazy,
+            anew=anew,
+            base=self.base,
         )
         return with_shared(shop, found, plan, lambda: self.client, offline=offline)
 
@@ -250,7 +276,7 @@ def test_an_entry_whose_layer_is_gone_is_no_entry(name: str, tmp_path: Path) -> 
     repository = Reference.parse(f"{name}/cache")
     address = f"http://{repository.domain}/v2/{repository.path}/blobs/{gone.digest}"
     if Http().exchange("DELETE", address, {}).status == 405:
-        pytest.skip("the registry in memory deletes no blobs")
+        pytest.skip("this registry deletes no blobs")
     other = Machine(tmp_path / "b", FILES)
     with other.built(plan, caches=[f"{name}/cache"], lazy=True) as (_, layers):
         assert ways(layers) == [How.MADE, How.REMOTE, How.REMOTE, How.MADE]
@@ -321,6 +347,35 @@ def test_the_second_time_nothing_is_written_and_a_list_tells_what_is_there(name:
     assert {one.created for one in listed} == {"2026-01-02T03:04:05Z"}
     cache.delete(listed[-1].digest)
     assert len(cache.list()) == 3
+
+
+def test_layers_of_a_base_image_stay_where_they_are_until_their_bytes_are_needed(name: str, tmp_path: Path) -> None:
+    """One registry: mounted. Another: streamed through, and nothing is kept here."""
+    machine = Machine(tmp_path / "a", FILES)
+    where = Reference.parse(f"{name}/base")
+    data, diff_id = layer_bytes({"etc/os-release": b"ID=debian\n" * 1000})
+    blob = Descriptor(LAYER_GZIP, Digest.sha256(data), len(data))
+    machine.client.upload(where, blob, lambda: io.BytesIO(data))
+    recipe = ImageLayerRecipe(str(blob.digest), blob.size, str(diff_id), LAYER_GZIP)
+    layer = PlannedLayer(Kind.BASE, "a base", recipe, blob.size, WHY)
+    plan = plan_of(FILES)
+    plan = replace(plan, layers=(layer, *plan.layers))
+
+    def fetch(recipe: ImageLayerRecipe, title: str, stopped: Stopped) -> None:
+        Blobs(machine.store, machine.client).bring(where, Part(blob, title))
+
+    machine.base = BaseLayers(where, fetch)
+    with FaultRegistry() as other:
+        for target, mounted in ((f"{name}/app:v1", blob.size), (f"{other.host}/app:v1", 0)):
+            with machine.built(plan, images=[target], lazy=True) as (image, layers):
+                assert ways(layers)[0] is How.REMOTE
+                assert machine.pushed(image, layers, target).deliveries[0].mounted == mounted
+                assert not machine.store.has(blob.digest)
+            Pull(Store.open(tmp_path / f"with {mounted}"), machine.client, Reference.parse(target)).run()
+    with machine.built(plan) as (again, layers):
+        assert ways(layers)[0] is How.FETCHED
+        assert again.digest == image.digest
+    assert machine.store.verify(full=True).findings == ()
 
 
 def test_policies_say_when_a_cache_is_read_and_written() -> None:

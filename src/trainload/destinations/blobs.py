@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from trainload.destinations.cargo import Part, is_foreign
 from trainload.destinations.together import Stop
 from trainload.errors import Place, RegistryError, Text
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
+from trainload.image.model import Descriptor
 from trainload.reference import Reference
-from trainload.registry.client import Client
 from trainload.registry.protocol import RefusedError
 from trainload.store.content import Ingest
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
+
+
+class Source(Protocol):
+    """Where blobs come from (:class:`trainload.registry.client.Client`)."""
+
+    def download(
+        self,
+        reference: Reference,
+        blob: Descriptor,
+        write: Callable[[bytes], object],
+        restart: Callable[[], object],
+        /,
+    ) -> int: ...
 
 
 @dataclass(slots=True)
@@ -21,7 +36,7 @@ class Blobs:
     """Brings blobs here; safe for threads."""
 
     store: Store
-    client: Client
+    client: Source
     reporter: Reporter = SILENT
     stop: Stop = field(default_factory=Stop)
 
