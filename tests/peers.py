@@ -17,6 +17,7 @@ from types import TracebackType
 
 import pytest
 
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _PATIENCE = 20.0  # seconds for a server to listen
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
@@ -190,3 +191,76 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.02)
     raise RuntimeError(f"{process.args!r} does not listen on port {port}")
+
+
+class Docker:
+    """Debian's ``dockerd`` with folders and a socket of its own and no network of containers; needs root.
+
+    Used as a context manager.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.host = f"unix://{folder}/docker.sock"
+
+    @staticmethod
+    def missing() -> str:
+        """Why it cannot run here; empty when it can."""
+        if os.geteuid() != 0:
+            return "dockerd needs root"
+        return "" if shutil.which("dockerd", path=_PATH) else "dockerd is not installed"
+
+    def __enter__(self) -> Docker:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
+                 "--data-root", str(self._folder / "data"), "--exec-root", str(self._folder / "exec"),
+                 "--pidfile", str(self._folder / "pid")],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": _PATH},
+            )  # fmt: skip
+        end = time.monotonic() + _PATIENCE
+        while not (self._folder / "docker.sock").exists():
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise RuntimeError((self._folder / "log").read_text()[-2000:])
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+class Podman:
+    """Debian's ``podman`` with a storage of its own; used as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.environ = {"CONTAINERS_CONF": str(folder / "conf"), "CONTAINERS_STORAGE_CONF": str(folder / "storage")}
+
+    @staticmethod
+    def missing() -> str:
+        """Why it cannot run here; empty when it can."""
+        if os.geteuid() != 0:
+            return "a private storage of Podman needs root here"
+        return "" if shutil.which("podman") else "podman is not installed"
+
+    def __enter__(self) -> Podman:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # crun refuses hybrid control groups, runc does not
+        runtime = "runc" if shutil.which("runc", path=_PATH) else "crun"
+        (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\n')
+        (self._folder / "storage").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._folder}/root"\nrunroot = "{self._folder}/run"\n'
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        subprocess.run(
+            ["podman", "rm", "--all", "--force", "--time", "0"], env={**os.environ, **self.environ}, check=False,
+            capture_output=True,
+        )  # fmt: skip

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"image", "system"},
     "resolve": {"project", "lock", "image", "system", "store", "registry"},
     "destinations": {"layers", "image", "store", "system", "registry"},
-    "run": {"plan", "layers", "image", "store", "system"},
+    "run": {"plan", "layers", "image", "store", "destinations", "system"},
     "makers": {"project", "lock", "plan", "layers", "image"},
     "owners": {"lock", "plan", "layers"},
     "workshop": {"makers", "owners", "lock", "plan", "layers", "image", "store"},

@@ -7,11 +7,12 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.peers import Docker, Podman
 
 from trainload.digest import Digest
 from trainload.image.assemble import assemble
@@ -76,7 +77,7 @@ def memory(folder: Path) -> Asked:
     return Asked("memory", lambda asks: ask(engine, image, asks))
 
 
-def real(name: str, folder: Path, *, ordinary: bool = False, **environ: str) -> Asked:
+def real(name: str, folder: Path, environ: Mapping[str, str], *, ordinary: bool = False) -> Asked:
     """An engine of this machine, each time from a new process."""
     layer, home = folder / "layer.tar", folder / "home"
     layer.write_bytes(programs_layer())
@@ -105,16 +106,26 @@ def open_to_all(folder: Path) -> None:
 
 
 @pytest.fixture(
-    scope="module", params=["memory", "embedded as root", "embedded as an ordinary user"],
+    scope="module", params=["memory", "embedded as root", "embedded as an ordinary user", "docker", "podman"],
 )  # fmt: skip
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("engine")
     if request.param == "memory":
         yield memory(folder)
+    elif request.param == "docker":
+        if Docker.missing():
+            pytest.skip(Docker.missing())
+        with Docker(folder / "docker") as docker:
+            yield real("docker", folder, {"DOCKER_HOST": docker.host})
+    elif request.param == "podman":
+        if Podman.missing():
+            pytest.skip(Podman.missing())
+        with Podman(folder / "podman") as podman:
+            yield real("podman", folder, podman.environ)
     elif request.param == "embedded as root":
         if os.geteuid() != 0:
             pytest.skip("needs root")
-        yield real("embedded", folder)
+        yield real("embedded", folder, {})
     else:
         with scratch.folder("engine") as own:  # pytest closes its folders to others whenever one is started
             own.chmod(0o755)
@@ -122,7 +133,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             reason = cannot_be_ordinary(own / "home")
             if reason is not None:
                 pytest.skip(reason)
-            yield real("embedded", own, ordinary=True)
+            yield real("embedded", own, {}, ordinary=True)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ PAGES = [
     "docs/tutorial/first-image.md",
     "docs/guides/moving-images.md",
     "docs/guides/image-size.md",
+    "docs/guides/running.md",
     "docs/guides/debugging.md",
     "docs/guides/secrets.md",
     "docs/guides/pytorch.md",

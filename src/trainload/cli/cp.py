@@ -18,7 +18,6 @@ def command(world: World, *, source: str, target: str) -> None:
 
     Into a running container nothing is copied: mount the folder when it starts (-v).
     """
-    import shutil
     import sys
 
     from trainload.cli.engines import known
@@ -34,7 +33,8 @@ def command(world: World, *, source: str, target: str) -> None:
     found = known(world, word)
     with found.engine.copy_out(found.id, path) as stream:
         if target == "-":
-            shutil.copyfileobj(stream, sys.stdout.buffer)
+            while piece := stream.read(1 << 18):
+                sys.stdout.buffer.write(piece)
             return
         copied = extract(stream, world.cwd / target, path)
     world.say(Text("{path}: {count} files", path=copied.place, count=copied.files))

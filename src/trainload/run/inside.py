@@ -153,6 +153,13 @@ class Inside:
         return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
+def check_numbers(user: str) -> None:
+    """Raises :class:`RunError` for an id out of range: engines let it wrap around to root (CVE-2024-40635)."""
+    for part in user.split(":"):
+        if part.isascii() and part.isdigit():
+            _in_range(int(part), user)
+
+
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, RunError, Text
 from trainload.image.model import Image
+from trainload.layers.tarread import Readable
 from trainload.run.engines.interface import (
     Ability,
     Delivered,
@@ -126,11 +126,11 @@ class MemoryEngine:
         self._running(run)
         return Usage(0.01, 4096, None, 1)
 
-    def copy_out(self, run: str, path: str) -> AbstractContextManager[BinaryIO]:
+    def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
         return self._copied(run, path)
 
     @contextmanager
-    def _copied(self, run: str, path: str) -> Iterator[BinaryIO]:
+    def _copied(self, run: str, path: str) -> Iterator[Readable]:
         files = self._there(run).files
         if path not in files:
             raise RunError(Text("{path} cannot be copied: {reason}", path=path, reason="No such file or directory"))

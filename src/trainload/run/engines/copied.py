@@ -7,10 +7,9 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from trainload.errors import RunError, Text
-from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
+from trainload.layers.tarread import Member, MemberKind, Readable, TarReader, member_path
 from trainload.run.rootdir import RootDir, open_in_root
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,7 +25,7 @@ class Copied:
     """Devices, pipes and the like."""
 
 
-def extract(stream: BinaryIO, target: Path, source: str) -> Copied:
+def extract(stream: Readable, target: Path, source: str) -> Copied:
     """Put a tar of ``source`` at ``target``: into it, if it is a folder, else under its name (as ``docker cp``).
 
     A ``source`` that ends in ``/.`` gives the folder's content. Raises :class:`RunError` when it cannot be written,

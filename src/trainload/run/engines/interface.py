@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from trainload.errors import Text
 from trainload.image.model import Image
+from trainload.layers.tarread import Readable
 from trainload.run.model import Again, Outcome, RunSpec
 
 
@@ -227,5 +228,5 @@ class Engine(Protocol):
     def usage(self, run: str) -> Usage:
         """Raises :class:`RunError` when it does not run."""
 
-    def copy_out(self, run: str, path: str) -> AbstractContextManager[BinaryIO]:
+    def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
         """A tar of ``path`` inside, whose only top entry has its last name. Raises :class:`RunError`."""

@@ -15,6 +15,8 @@ from trainload.store.store import Store
 
 ENGINES: Mapping[str, str] = {
     "embedded": "trainload.run.engines.embedded.engine",
+    "docker": "trainload.run.engines.docker.engine",
+    "podman": "trainload.run.engines.podman.engine",
 }
 """Name → module with ``make(Site) -> Engine``; in the order in which ``auto`` tries them."""
 AUTO = "auto"

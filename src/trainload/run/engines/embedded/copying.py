@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from trainload.errors import RunError, Text
+from trainload.layers.tarread import Readable
 from trainload.run import kernel
 from trainload.run.overlay import Way, join
 from trainload.run.rootdir import open_in_root
@@ -54,7 +54,7 @@ class Ended:
 
 
 @contextmanager
-def tar_of(place: Living | Ended, path: str) -> Iterator[BinaryIO]:
+def tar_of(place: Living | Ended, path: str) -> Iterator[Readable]:
     """A tar of ``path`` to be read. Raises :class:`RunError` when it is not there or cannot be read."""
     tar_out, tar_in = os.pipe()
     told_out, told_in = os.pipe()
@@ -138,7 +138,7 @@ class _Writer:
 class _Exactly:
     """A file that grows or shrinks while it is read gives what its header says."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: Readable, size: int) -> None:
         self._file, self._left = file, size
 
     def read(self, size: int = -1, /) -> bytes:

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from trainload.digest import Digest
 from trainload.errors import RunError, Text, TrainloadError
 from trainload.image.model import Image
+from trainload.layers.tarread import Readable
 from trainload.run import cgroups
 from trainload.run.embedded import EmbeddedEngine, groups_for
-from trainload.run.engines.embedded import copying, usage
+from trainload.run.engines import processes
+from trainload.run.engines.embedded import copying
 from trainload.run.engines.embedded.execute import Entry, Streams, execute
 from trainload.run.engines.embedded.kept import Kept, Note, all_kept
 from trainload.run.engines.embedded.logfile import follow, read
@@ -190,13 +191,13 @@ class Embedded:
 
     def usage(self, run: str) -> Usage:
         note, pid = self._existing(run).process()
-        return usage.usage(pid, note.memory)
+        return processes.usage(pid, note.memory)
 
-    def copy_out(self, run: str, path: str) -> AbstractContextManager[BinaryIO]:
+    def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
         return self._copied(run, path)
 
     @contextmanager
-    def _copied(self, run: str, path: str) -> Iterator[BinaryIO]:
+    def _copied(self, run: str, path: str) -> Iterator[Readable]:
         kept = self._existing(run)
         place: copying.Living | copying.Ended
         if kept.lives():

@@ -1,4 +1,4 @@
-"""What the processes of a container use: those of its pid namespace, as /proc shows them."""
+"""What the processes of a container on this machine use: those of its pid namespace, as /proc shows them."""
 
 from __future__ import annotations
 

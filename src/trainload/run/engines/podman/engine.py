@@ -1,0 +1,334 @@
+"""Podman behind the protocol: words from ``render.py``, answers through ``inspected.py``, the rest is calling."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trainload.digest import canonical_json
+from trainload.errors import RunError, Text, TrainloadError
+from trainload.events import Began, Ended, How
+from trainload.image.assemble import document
+from trainload.image.model import INDEX, Image
+from trainload.layers.tarread import Readable
+from trainload.run.engines import inspected, processes
+from trainload.run.engines.interface import (
+    Ability,
+    Delivered,
+    Execution,
+    Lack,
+    LogLine,
+    LogQuery,
+    State,
+    Usage,
+)
+from trainload.run.engines.logs import chosen
+from trainload.run.engines.podman import render
+from trainload.run.engines.podman.program import Control, PodmanError, Program, complaint
+from trainload.run.engines.table import Site
+from trainload.run.model import Outcome, RunSpec
+from trainload.run.words import signal_number, stopped_by_force
+from trainload.system import scratch
+
+_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+_CAP_SYS_RESOURCE = 24  # linux/capability.h
+_CONTROLLERS = {
+    Ability.MEMORY: ("memory", "memory"),
+    Ability.CPUS: ("cpu", "cpus"),
+    Ability.PIDS: ("pids", "processes"),
+}
+_LAYOUT = "trainload-delivery"
+
+
+def make(site: Site) -> Podman:
+    """See ``table.py``."""
+    return Podman(site, Program(site.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Podman:
+    """See :class:`trainload.run.engines.interface.Engine`."""
+
+    site: Site
+    program: Program
+    name: str = "podman"
+    _known: dict[str, Any] = field(default_factory=dict)
+    """``podman info``, once it was asked for."""
+
+    def unavailable(self) -> Text | None:
+        if self.program.missing():
+            return Text("Podman is not installed")
+        try:
+            self._info()
+        except PodmanError as error:
+            return error.text
+        return None
+
+    def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
+        found: dict[Ability, Lack] = {}
+        if not _SYSTEMD.exists():
+            why = Lack(Text("Podman checks health through systemd, which does not run here"))
+            found |= {Ability.HEALTH: why, Ability.RESTART_UNHEALTHY: why}
+        if needed & _CONTROLLERS.keys():
+            offered = self._info()["host"].get("cgroupControllers") or ()
+            for ability, (controller, what) in _CONTROLLERS.items():
+                if controller not in offered:
+                    text = "the limits on {what} are not in force: Podman has no control groups for them here"
+                    found[ability] = Lack(Text(text, what=what))
+        return found
+
+    def deliver(self, image: Image, name: str) -> None:
+        if self._image(image) is not None:
+            return
+        began, task, label = time.monotonic(), f"podman {image.digest}", f"{name} (podman)"
+        self.site.reporter.report(Began(task, label, image.size))
+        try:
+            self._pull(image, name)
+        except BaseException:
+            self.site.reporter.report(Ended(task, label, How.FAILED))
+            raise
+        self.site.reporter.report(Ended(task, label, How.SENT, image.size, time.monotonic() - began))
+
+    def delivered(self) -> tuple[Delivered, ...]:
+        listed = self.program.ask("images", "--format=json", f"--filter=reference={inspected.OURS}/*") or ()
+        return tuple(Delivered(one["Id"], tuple(one.get("Names") or ()), one["Size"]) for one in listed)
+
+    def run(self, spec: RunSpec) -> Outcome:
+        began = time.monotonic()
+        container = self._create(spec, detached=False)
+        try:
+            control = Control(
+                send=lambda number: self.program.call("kill", f"--signal={number}", container),
+                stop_signal=signal_number(spec.stop_signal) or 15,
+                grace=spec.grace,
+                stdin=spec.interactive,
+            )
+            keys = "--detach-keys="  # ctrl-p is a shell's key for the previous line
+            talked = self.program.talk(["start", "--attach", "--interactive", keys, container], control)
+            found = self.program.ask("container", "inspect", container)[0]
+            state = self._state(found)
+        finally:
+            self._forget(container, spec.id)
+        if state.started is None or state.reason is None:
+            raise inspected.start_error(talked.complaint.strip(), spec.command[0])
+        reason = stopped_by_force(spec.grace) if talked.killed else state.reason
+        return Outcome(found["State"]["ExitCode"], reason, time.monotonic() - began)
+
+    def start(self, spec: RunSpec) -> None:
+        container = self._create(spec, detached=True)
+        try:
+            self.program.call("start", container)
+        except PodmanError as error:
+            self._forget(container, spec.id)
+            raise inspected.start_error(error.message, spec.command[0]) from error
+
+    def states(self) -> tuple[State, ...]:
+        ids = self.program.call("ps", "--all", "--quiet", f"--filter=label={inspected.RUN}").split()
+        return tuple(self._state(one) for one in self._inspect(ids))
+
+    def state(self, run: str) -> State | None:
+        found = self._find(run)
+        return None if found is None else self._state(found)
+
+    def wait(self, run: str) -> State:
+        container = self._existing(run)
+        while True:
+            self.program.call("wait", container["Id"])
+            found = self._inspect([container["Id"]])
+            if not found:
+                return replace(self._state(container), exit_code=None)
+            if not self._state(found[0]).lives:
+                return self._state(found[0])
+
+    def logs(self, run: str, query: LogQuery) -> Iterator[LogLine]:
+        container = self._existing(run)
+        words = ["logs", "--timestamps", *(["--follow"] if query.follow else [])]
+        words += [f"--tail={query.tail}"] if query.tail is not None else []
+        words += [f"--since={query.since.isoformat()}"] if query.since else []
+        words += [f"--until={query.until.isoformat()}"] if query.until else []
+        return chosen(
+            inspected.log_lines(self.program.messages(*words, container["Id"])), replace(query, tail=None)
+        )
+
+    def execute(self, run: str, execution: Execution) -> int:
+        container = self._running(run)
+        tty = execution.tty and os.isatty(0)
+        words = [
+            *("exec", "--detach-keys="), *(["--interactive"] if execution.interactive else []),
+            *(["--tty"] if tty else []),
+            *([f"--user={execution.user}"] if execution.user else []),
+            *([f"--workdir={execution.workdir}"] if execution.workdir else []),
+            *(f"--env={name}={value}" for name, value in execution.env.items()),
+            container["Id"], *execution.command,
+        ]  # fmt: skip
+        control = Control(send=lambda number: None, stdin=execution.interactive)
+        talked = self.program.talk(words, control)
+        if talked.complaint and talked.exit_code in (125, 126, 127):
+            raise inspected.start_error(complaint(talked.complaint.encode()), execution.command[0])
+        return talked.exit_code
+
+    def stop(self, run: str, grace: float | None) -> None:
+        container = self._existing(run)
+        words = [] if grace is None else [f"--time={round(grace)}"]
+        self.program.call("stop", *words, container["Id"])
+
+    def kill(self, run: str, signal: int) -> None:
+        self.program.call("kill", f"--signal={signal}", self._running(run)["Id"])
+
+    def remove(self, run: str) -> None:
+        container = self._existing(run)
+        if self._state(container).lives:
+            raise RunError(Text("{id} is running", id=run), hints=(Text("stop it first, or use rm -f"),))
+        self.program.call("rm", "--volumes", container["Id"])
+        self._place(run).remove()
+
+    def usage(self, run: str) -> Usage:
+        container = self._running(run)
+        return processes.usage(container["State"]["Pid"], container["HostConfig"].get("Memory") or None)
+
+    def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
+        return self._copied(run, path)
+
+    @contextmanager
+    def _copied(self, run: str, path: str) -> Iterator[Readable]:
+        container = self._existing(run)
+        with self.program.output("cp", f"{container['Id']}:{path}", "-") as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            if not child.stdout.peek(1):  # type: ignore[attr-defined]  # a buffered reader
+                reason = complaint(child.stderr.read())
+                raise RunError(Text("{path} cannot be copied: {reason}", path=path, reason=reason))
+            yield child.stdout
+
+    def _create(self, spec: RunSpec, *, detached: bool) -> str:
+        """A container whose command was found. Raises :class:`RunError`."""
+        image = self._image(self.site.store.image(spec.image))
+        if image is None:
+            raise RunError(Text("Podman does not have the image {digest}", digest=spec.image.short))
+        lines = "".join(f"{name}={value}\n" for name, value in render.environment(spec)[0].items())
+        here = self._here()
+        container = self.program.with_file(
+            lines.encode("utf-8", "surrogateescape"),
+            lambda file: render.create(spec, image, file, here, detached=detached),
+        )
+        try:
+            self.program.call("init", container, cwd=self._place(spec.id).made())
+        except PodmanError as error:
+            self._forget(container, spec.id)
+            raise inspected.start_error(error.message, spec.command[0]) from error
+        return container
+
+    def _forget(self, container: str, run: str) -> None:
+        with contextlib.suppress(TrainloadError):
+            self.program.call("rm", "--force", "--volumes", container)
+        self._place(run).remove()
+
+    def _here(self) -> render.Here:
+        return render.Here(
+            rootless=bool(self._info()["host"]["security"]["rootless"]),
+            shm=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2,
+            may_raise_limits=_may_raise_limits(),
+            open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
+        )
+
+    def _image(self, image: Image) -> str | None:
+        """Podman's id of the image, which is its config's digest, when all of it is there."""
+        config = image.manifest.config.digest.hex
+        try:
+            found = self.program.ask("image", "inspect", config)[0]
+        except PodmanError:
+            return None
+        layers = [str(diff_id) for diff_id in image.config.diff_ids]
+        return config if found["Id"] == config and found["RootFS"]["Layers"] == layers else None
+
+    def _pull(self, image: Image, name: str) -> None:
+        """From the store itself, seen as a layout that holds this image: no byte is written for the way."""
+        repository, tag = inspected.local_name(name)
+        with scratch.folder("podman") as folder:
+            layout = folder / _LAYOUT
+            layout.mkdir()
+            (layout / "blobs").symlink_to(self.site.store.home / "blobs")
+            (layout / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
+            line = {**document(image.descriptor), "annotations": {"org.opencontainers.image.ref.name": tag}}
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [line]}
+            (layout / "index.json").write_bytes(canonical_json(index))
+            said = self.program.call("pull", "--quiet", f"oci:{_LAYOUT}:{tag}", cwd=folder)
+        if self._image(image) is None:
+            raise RunError(Text("the image {name} is not in Podman after it was delivered", name=name), got=said)
+        config = image.manifest.config.digest.hex
+        self.program.call("tag", config, f"{repository}:{tag}")
+        with contextlib.suppress(PodmanError):
+            self.program.call("untag", config, f"localhost/{_LAYOUT}:latest")
+
+    def _state(self, container: inspected.Document) -> State:
+        run = (container["Config"].get("Labels") or {}).get(inspected.RUN, "")
+        return inspected.state(container, killed=bool(run) and self._place(run).killed())
+
+    def _place(self, run: str) -> _Place:
+        return _Place(self.site.store.home / "podman" / run)
+
+    def _info(self) -> Mapping[str, Any]:
+        if not self._known:
+            self._known.update(self.program.ask("info", "--format=json"))
+        return self._known
+
+    def _find(self, run: str) -> inspected.Document | None:
+        ids = self.program.call("ps", "--all", "--quiet", f"--filter=label={inspected.RUN}={run}").split()
+        found = self._inspect(ids)
+        return found[0] if found else None
+
+    def _inspect(self, ids: list[str]) -> list[inspected.Document]:
+        if not ids:
+            return []
+        try:
+            found: list[inspected.Document] = self.program.ask("container", "inspect", *ids)
+        except PodmanError:
+            return []  # removed meanwhile
+        return found
+
+    def _existing(self, run: str) -> inspected.Document:
+        container = self._find(run)
+        if container is None:
+            raise RunError(Text("the run {id} is not there any more", id=run))
+        return container
+
+    def _running(self, run: str) -> inspected.Document:
+        container = self._existing(run)
+        if not self._state(container).lives:
+            raise RunError(Text("{id} is not running", id=run))
+        return container
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a container's monitor works: it leaves a file there when the memory limit killed something.
+
+    Podman 4.3 starts it in whatever folder it was called from, and so never finds the file itself.
+    """
+
+    folder: Path
+
+    def made(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.folder
+
+    def killed(self) -> bool:
+        return (self.folder / "oom").exists()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _may_raise_limits() -> bool:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False

@@ -1,0 +1,199 @@
+"""Podman's program: called for an answer, or given our standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainload.errors import RunError, Text
+from trainload.system.process import run
+
+_WATCHED = {
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD,
+}  # fmt: skip
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_SI_KERNEL = 0x80  # siginfo.si_code of what the terminal sends
+_MOMENT = 0.1  # seconds
+_COMPLAINT = b"Error: "
+"""Before what Podman itself says on standard error."""
+
+
+class PodmanError(RunError):
+    """Podman said no."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Text("Podman says: {message}", message=message))
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """``podman`` with an environment."""
+
+    environ: Mapping[str, str]
+
+    def missing(self) -> bool:
+        return shutil.which("podman", path=self.environ.get("PATH")) is None
+
+    def call(self, *words: str, cwd: os.PathLike[str] | None = None) -> str:
+        """What it says on standard output. Raises :class:`PodmanError`."""
+        from pathlib import Path
+
+        done = run(["podman", *words], env=self.environ, cwd=None if cwd is None else Path(cwd))
+        if done.exit_code != 0:
+            raise PodmanError(complaint(done.stderr))
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def ask(self, *words: str) -> Any:  # noqa: ANN401 - a document
+        text = self.call(*words)
+        return json.loads(text) if text else None
+
+    def with_file(self, data: bytes, words: Callable[[str], Sequence[str]]) -> str:
+        """As :meth:`call`; the words get the path of a file in memory that holds ``data``."""
+        file = os.memfd_create("podman")
+        try:
+            os.write(file, data)
+            done = subprocess.run(
+                ["podman", *words(f"/proc/self/fd/{file}")], env=dict(self.environ), stdin=subprocess.DEVNULL,
+                capture_output=True, check=False, pass_fds=[file],
+            )  # fmt: skip
+        finally:
+            os.close(file)
+        if done.returncode != 0:
+            raise PodmanError(complaint(done.stderr))
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    @contextlib.contextmanager
+    def output(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Its standard output to be read; one that is not read to its end is ended."""
+        child = subprocess.Popen(
+            ["podman", *words], env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with child:
+            try:
+                yield child
+            finally:
+                child.terminate()
+
+    def messages(self, *words: str) -> Iterator[tuple[bool, bytes]]:
+        """(stderr, line) as they come, from a program that speaks on both streams."""
+        with self.output(*words) as child, selectors.DefaultSelector() as selector:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            rests = {child.stdout.fileno(): b"", child.stderr.fileno(): b""}
+            for number in rests:
+                selector.register(number, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    data = os.read(key.fd, 1 << 16)
+                    *lines, rests[key.fd] = (rests[key.fd] + data).split(b"\n")
+                    if not data:
+                        selector.unregister(key.fd)
+                        lines += [rests[key.fd]] if rests[key.fd] else []
+                    for line in lines:
+                        yield key.fd == child.stderr.fileno(), line + b"\n"
+
+    def talk(self, words: Sequence[str], control: Control) -> Talked:
+        """Run it with our standard streams. Its own complaints are kept, what the program says is passed on."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        out, into = os.pipe()
+        try:
+            argv = ["podman", *words]
+            path = shutil.which("podman", path=self.environ.get("PATH")) or "podman"
+            actions = [
+                (os.POSIX_SPAWN_DUP2, into, 2),
+                *(((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),) if not control.stdin else ()),
+            ]
+            child = os.posix_spawn(path, argv, dict(self.environ), file_actions=actions, setsigmask=before)
+            os.close(into)
+            relay = _Relay(out)
+            relay.start()
+            status, killed = _until_end(child, control)
+            relay.join()
+            return Talked(_shell_code(status), killed, relay.kept.decode("utf-8", "replace"))
+        finally:
+            os.close(out)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What can be done to a program that Podman talks to."""
+
+    send: Callable[[int], object]
+    """A signal, by number."""
+    stop_signal: int = signal.SIGTERM
+    grace: float | None = None
+    """None: no force after it."""
+    stdin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Talked:
+    """How it went."""
+
+    exit_code: int
+    killed: bool
+    """The grace was over."""
+    complaint: str
+    """Of Podman itself; empty when the program ran."""
+
+
+class _Relay(threading.Thread):
+    """Standard error passed on, unless it begins as Podman's own complaint."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__(daemon=True)
+        self._out = out
+        self.kept = b""
+
+    def run(self) -> None:
+        begun = False
+        while data := os.read(self._out, 1 << 16):
+            if self.kept or (not begun and data.startswith(_COMPLAINT)):
+                self.kept += data
+                continue
+            begun = True
+            while data:
+                data = data[os.write(2, data) :]
+
+
+def complaint(stderr: bytes) -> str:
+    """The last thing it complained about, without the word."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    found = [line for line in lines if line.startswith("Error: ")] or lines[-1:]
+    return found[-1].removeprefix("Error: ") if found else "it said nothing"
+
+
+def _until_end(child: int, control: Control) -> tuple[int, bool]:
+    """Forward signals until it ends; the terminal's own reach it without us."""
+    deadline, killed = None, False
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status, killed
+        told = signal.sigtimedwait(_WATCHED, _MOMENT)
+        if told is not None and told.si_signo != signal.SIGCHLD and told.si_code != _SI_KERNEL:
+            if told.si_signo in _ENDING and deadline is None and control.grace is not None:
+                deadline = time.monotonic() + control.grace
+            with contextlib.suppress(RunError):
+                control.send(control.stop_signal if told.si_signo == signal.SIGTERM else told.si_signo)
+        if deadline is not None and time.monotonic() >= deadline:
+            deadline, killed = None, True
+            with contextlib.suppress(RunError):
+                control.send(signal.SIGKILL)
+
+
+def _shell_code(status: int) -> int:
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,0 +1,121 @@
+"""A run as the words of ``podman create``; pure (podman-create(1), 4.3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainload.run.engines.inspected import IMAGE, RUN, name_of
+from trainload.run.inside import check_numbers
+from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
+
+_PROCESSES = 32768
+"""Podman lowers its own limit to this (libpod), so nothing it starts can have more without CAP_SYS_RESOURCE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What the words depend on besides the run."""
+
+    rootless: bool
+    shm: int
+    """Bytes of ``/dev/shm`` when the run says nothing."""
+    may_raise_limits: bool
+    """Root with CAP_SYS_RESOURCE; without it Podman's defaults make every start fail."""
+    open_files: int
+    """Our hard limit."""
+
+
+def environment(spec: RunSpec) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """(for an env file, for the command line): values are seen in the list of processes only when they must."""
+    env = dict(spec.env)
+    if spec.caller is not None:
+        env.setdefault("HOME", "/tmp")  # noqa: S108 - of the container; a user the image does not know has none
+    lines = {name: value for name, value in env.items() if "\n" not in value and not name.startswith("#")}
+    return lines, {name: value for name, value in env.items() if name not in lines}
+
+
+def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bool) -> tuple[str, ...]:
+    """The words after ``podman``. Raises :class:`RunError` for a user out of range."""
+    check_numbers(spec.user)
+    user = spec.user if spec.caller is None else f"{spec.caller[0]}:{spec.caller[1]}"
+    network = "none" if not spec.network else spec.network_name
+    again = spec.restart.again if detached else Again.NO
+    return (
+        *("create", "--pull=never", "--http-proxy=false", "--env-file", env_file, f"--name={name_of(spec)}"),
+        *(f"--env={name}={value}" for name, value in environment(spec)[1].items()),
+        *(f"--label={name}={value}" for name, value in {**spec.labels, RUN: spec.id, IMAGE: spec.image}.items()),
+        *(f"--hostname={spec.hostname or spec.id}", f"--workdir={spec.workdir}"),
+        *((f"--user={user}",) if user else ()),
+        *(("--userns=keep-id",) if here.rootless and spec.caller is not None else ()),
+        *((f"--network={network}",) if network else ()),
+        *(("--tty",) if spec.tty else ()),
+        *(("--interactive",) if spec.interactive and not detached else ()),
+        *(("--init",) if spec.init else ()),
+        *(("--read-only", "--read-only-tmpfs=false") if spec.read_only else ()),
+        *(("--rm",) if spec.remove and detached else ()),
+        *((f"--restart={spec.restart}",) if again is not Again.NO else ()),
+        *(f"--stop-signal={spec.stop_signal}", f"--stop-timeout={max(1, round(spec.grace))}"),
+        *_limits(spec.limits, here),
+        *(word for mount in spec.mounts for word in ("--mount", _mount(mount))),
+        *(f"--publish={_port(port)}" for port in spec.ports),
+        *(f"--device=nvidia.com/gpu={device}" for device in _devices(spec.gpus)),
+        *(_health(spec.health, restarts=again is not Again.NO) if spec.health else ()),
+        f"--entrypoint={json.dumps([spec.command[0]])}",
+        image,
+        *spec.command[1:],
+    )
+
+
+def _limits(limits: Limits, here: Here) -> tuple[str, ...]:
+    raised = here.rootless or here.may_raise_limits
+    return (
+        f"--shm-size={limits.shm or here.shm}b",
+        *((f"--memory={limits.memory}b",) if limits.memory is not None else ()),
+        *((f"--memory-swap={limits.memory_swap}b",) if limits.memory_swap is not None else ()),
+        *((f"--cpus={limits.cpus:g}",) if limits.cpus is not None else ()),
+        *((f"--pids-limit={limits.pids}",) if limits.pids is not None else ()),
+        *(() if raised else (f"--ulimit=nofile={here.open_files}", f"--ulimit=nproc={_PROCESSES}")),
+    )
+
+
+def _mount(mount: Mount) -> str:
+    kind = "volume" if mount.volume else "bind"
+    fields = [f"type={kind}", f"source={mount.source}", f"target={mount.target}"]
+    return ",".join(_quoted(field) for field in [*fields, *(["ro=true"] if mount.read_only else [])])
+
+
+def _quoted(field: str) -> str:
+    """As Go's encoding/csv reads it."""
+    return '"' + field.replace('"', '""') + '"' if set(field) & set(',"\n') else field
+
+
+def _port(port: Port) -> str:
+    address = f"[{port.address}]" if ":" in port.address else port.address
+    host = "" if port.host is None else str(port.host)
+    return (
+        f"{address + ':' if address else ''}{host + ':' if host or address else ''}{port.container}/{port.protocol}"
+    )
+
+
+def _devices(gpus: str | None) -> tuple[str, ...]:
+    """Names in NVIDIA's CDI specification."""
+    if gpus is None:
+        return ()
+    if gpus == "all":
+        return ("all",)
+    if gpus.isdecimal():
+        return tuple(str(number) for number in range(int(gpus)))
+    return tuple(gpus.strip('"').removeprefix("device=").strip('"').split(","))
+
+
+def _health(check: HealthCheck, *, restarts: bool) -> tuple[str, ...]:
+    return (
+        f"--health-cmd={json.dumps(['CMD', *check.command])}",
+        f"--health-interval={check.interval:g}s",
+        f"--health-timeout={check.timeout:g}s",
+        f"--health-retries={check.retries}",
+        f"--health-start-period={check.start_period:g}s",
+        *(("--health-on-failure=kill",) if restarts else ()),  # and the restart policy starts it again
+    )
