@@ -46,7 +46,7 @@ _OPTIONS = (
                  help="Most processor time, e.g. 1.5."),
     click.option("--pids-limit", type=int, metavar="NUMBER", help="Most processes."),
     click.option("--shm-size", metavar="SIZE", help="Size of /dev/shm; default: half of the memory."),
-    click.option("--gpus", metavar="all|NUMBER|device=…", help="NVIDIA GPUs to use."),
+    click.option("--gpus", metavar="all|NUMBER|device=…", help="GPUs to use."),
     click.option("--network", metavar="none|host|NAME", help="No network, this machine's, or one of the engine."),
     click.option("-p", "--publish", "ports", multiple=True, metavar="[HOST:]PORT", help="Make a port reachable."),
     click.option("-h", "--hostname", metavar="NAME", help="Name of the host inside."),

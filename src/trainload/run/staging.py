@@ -29,6 +29,7 @@ class Stage:
     bwrap: str
     root: Path
     mounts: tuple[Mount, ...]
+    devices: tuple[tuple[str, str], ...] = ()
 
 
 def all_ids(person: Person) -> int:
@@ -43,12 +44,18 @@ def become(person: Person) -> None:
     os.setresuid(person.uid, person.uid, person.uid)
 
 
-def stage(bwrap: str, root: Path, mounts: Sequence[Mount], person: Person) -> Stage:
-    """The same program, root and mounts at new places. Raises :class:`OSError`."""
+def stage(
+    bwrap: str, root: Path, mounts: Sequence[Mount], devices: Sequence[tuple[str, str]], person: Person
+) -> Stage:
+    """The same program, root, mounts and device nodes at new places. Raises :class:`OSError`.
+
+    Nodes keep their owners: who may open one is decided by the machine, not by us.
+    """
     programs = Path(bwrap).parents[2]  # its libraries lie in a folder beside its package
     trees = [kernel.copy_of_tree(str(root)), *(kernel.copy_of_tree(mount.source) for mount in mounts)]
     folders = [Path(mount.source).is_dir() for mount in mounts]
     program = kernel.copy_of_tree(str(programs))
+    nodes = [kernel.copy_of_tree(source) for source, _ in devices]
     if person.uid or person.gid:
         namespace = kernel.user_namespace(swapped(person.uid), swapped(person.gid))
         for tree in trees[1:]:
@@ -59,7 +66,8 @@ def stage(bwrap: str, root: Path, mounts: Sequence[Mount], person: Person) -> St
         os.close(namespace)
     kernel.mount_memory(_STAGE)
     places = []
-    for number, (tree, is_folder) in enumerate(zip([*trees, program], [True, *folders, True], strict=True)):
+    kinds = [True, *folders, *(False for _ in nodes), True]
+    for number, (tree, is_folder) in enumerate(zip([*trees, *nodes, program], kinds, strict=True)):
         place = Path(_STAGE, str(number))
         if is_folder:
             place.mkdir(mode=0o755)
@@ -70,7 +78,10 @@ def stage(bwrap: str, root: Path, mounts: Sequence[Mount], person: Person) -> St
     return Stage(
         bwrap=str(places[-1] / Path(bwrap).relative_to(programs)),
         root=places[0],
-        mounts=tuple(replace(mount, source=str(place)) for mount, place in zip(mounts, places[1:-1], strict=True)),
+        mounts=tuple(replace(mount, source=str(place)) for mount, place in zip(mounts, places[1:], strict=False)),
+        devices=tuple(
+            (str(place), target) for (_, target), place in zip(devices, places[1 + len(mounts) : -1], strict=True)
+        ),
     )
 
 

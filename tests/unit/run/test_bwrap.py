@@ -32,7 +32,8 @@ def test_an_ordinary_users_run() -> None:
 def test_roots_run_as_root_without_network_in_memory_on_a_terminal() -> None:
     sandbox = replace(
         ORDINARY, writable=False, uid=0, gid=0, user_namespace=9, network=False, mounts=(), env={}, terminal=True,
-        scratch=("/tmp", "/run"), devices=("/dev/nvidia0",), seccomp=7,
+        scratch=("/tmp", "/run"), devices=(("/host/gpu", "/dev/nvidia0"),), links=(("/dev/by/0", "../nvidia0"),),
+        modes=(("/dev/dri", 0o755),), seccomp=7,
     )  # fmt: skip
     capabilities = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
     assert arguments(sandbox) == (
@@ -41,5 +42,6 @@ def test_roots_run_as_root_without_network_in_memory_on_a_terminal() -> None:
         *(word for name in capabilities.split() for word in ("--cap-add", f"CAP_{name}")),
         *words("--ro-bind /r / --proc /proc --dev /dev --perms 1777 --size 1024 --tmpfs /dev/shm"),
         *words("--mqueue /dev/mqueue --ro-bind-try /sys /sys --perms 1777 --tmpfs /tmp --perms 1777 --tmpfs /run"),
-        *words("--dev-bind /dev/nvidia0 /dev/nvidia0 --clearenv --chdir /workspace --json-status-fd 5 --seccomp 7"),
+        *words("--dev-bind /host/gpu /dev/nvidia0 --symlink ../nvidia0 /dev/by/0 --chmod 755 /dev/dri"),
+        *words("--clearenv --chdir /workspace --json-status-fd 5 --seccomp 7"),
     )

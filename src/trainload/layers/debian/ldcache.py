@@ -20,7 +20,7 @@ _HEADER = struct.Struct("<20sIIB3xI12x")
 _MAGIC = b"glibc-ld.so.cache1.1"
 _ENTRY = struct.Struct("<iIIIQ")
 _LITTLE_ENDIAN = 2
-_FLAGS = {"amd64": 0x0303, "arm64": 0x0A03}
+FLAGS = {"amd64": 0x0303, "arm64": 0x0A03}
 """FLAG_ELF_LIBC6 with FLAG_X8664_LIB64 or FLAG_AARCH64_LIB64 (sysdeps/generic/ldconfig.h)."""
 _SYSTEM = ("/lib", "/usr/lib")
 _NAME = re.compile(r"(lib.*|ld-.*)\.so(\..*)?")
@@ -53,7 +53,7 @@ def extend(root: Root, old: bytes, libraries: Mapping[str, Library], architectur
         return None
     places = {(each.soname, each.path) for each in known}
     more = [each for each in search(root, libraries, architecture) if (each.soname, each.path) not in places]
-    return encode(sorted([*known, *more], key=cmp_to_key(_newest_first)))
+    return encode(sorted([*known, *more], key=cmp_to_key(newest_first)))
 
 
 def decode(data: bytes) -> list[Cached] | None:
@@ -86,8 +86,8 @@ def search(root: Root, libraries: Mapping[str, Library], architecture: str) -> l
             continue
         seen.add(real)
         for soname in _sonames(root, real, libraries, architecture):
-            found.setdefault(soname, Cached(soname, posixpath.join(folder, soname), _FLAGS[architecture]))
-    return sorted(found.values(), key=cmp_to_key(_newest_first))
+            found.setdefault(soname, Cached(soname, posixpath.join(folder, soname), FLAGS[architecture]))
+    return sorted(found.values(), key=cmp_to_key(newest_first))
 
 
 def encode(entries: Iterable[Cached]) -> bytes:
@@ -143,7 +143,8 @@ def _sonames(root: Root, folder: str, libraries: Mapping[str, Library], architec
             yield name
 
 
-def _newest_first(one: Cached, other: Cached) -> int:
+def newest_first(one: Cached, other: Cached) -> int:
+    """The order of a cache; sorting by it keeps the order of equal names, of which the linker takes the first."""
     return _order(other.soname, one.soname)
 
 
