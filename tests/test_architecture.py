@@ -33,9 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rebuild": {"makers", "workshop", "plan", "image"},
     "builds": {"makers", "workshop", "project", "lock", "plan", "layers", "image", "store"},
     "bases": {"lock", "plan", "layers", "image", "store", "destinations"},
+    "beside": {"project", "lock", "resolve"},
     "pipeline": {
-        "bases", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan", "layers", "image",
-        "store", "registry", "resolve", "destinations", "run", "system",
+        "bases", "beside", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan", "layers",
+        "image", "store", "registry", "resolve", "destinations", "run", "system",
     },
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "builds", "caching", "makers", "rebuild", "workshop",
+        "system", "pipeline", "beside", "builds", "caching", "makers", "rebuild", "workshop",
     },
     "__main__": {"cli"},
 }  # fmt: skip

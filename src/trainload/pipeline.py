@@ -26,6 +26,7 @@ from trainload.lock.toml import dumps, loads
 from trainload.makers import Code, Sandbox
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.model import BaseDocument, Plan
+from trainload.plan.tools import with_tools
 from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
@@ -41,10 +42,12 @@ from trainload.system.tree import DiskTree
 from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 if TYPE_CHECKING:
+    from trainload.beside import Aside, Beside
     from trainload.destinations.share import Written
     from trainload.rebuild import Remade
     from trainload.registry.client import Client
     from trainload.resolve.archives import Archives
+    from trainload.resolve.lock import Services
     from trainload.resolve.upgrade import Upgrade
 
 
@@ -143,6 +146,8 @@ class Wishes:
     targets: Sequence[Reference] = ()
     """Where the image will be pushed to: layers that are there need not be here, unless it gets a name here."""
     caching: Caching = field(default_factory=Caching)
+    beside: Beside | None = None
+    """An image beside the project's own, with a name of its own; nothing of the project changes for it."""
 
 
 def build(site: Site, wishes: Wishes) -> Built:
@@ -160,7 +165,8 @@ def build(site: Site, wishes: Wishes) -> Built:
         layers = _with_registries(site, wishes, planned, builder.shop).make(ready, code)
         finished = changed(ready, layers=tuple(made.planned for made in layers))
         image = assemble(finished, [made.layer for made in layers], created)
-        built = Built(changed(planned, plan=finished), image, layers, tuple(wishes.references) or (finished.name,))
+        names = tuple(wishes.references) or (_name(finished, wishes),)
+        built = Built(changed(planned, plan=finished), image, layers, names)
         if built.elsewhere:
             site.store.put(image.config_bytes)
             site.store.put(image.manifest_bytes)
@@ -199,7 +205,7 @@ def _with_registries(site: Site, wishes: Wishes, planned: Planned, shop: Worksho
 
 def plan(site: Site, wishes: Wishes) -> Planned:
     """What :func:`build` would make, complete, with nothing made yet; locks first if it must."""
-    locked = lock(site, wishes)
+    locked, aside = _beside(site, lock(site, wishes), wishes)
     target = wishes.platform or (Platform.host() if wishes.here else locked.lock.platforms[0])
     sources = locked.project.settings.build.value.sources is BuildFrom.SANDBOX
     selection = select(locked.lock, target, sdists=sources)
@@ -207,8 +213,35 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     facts = CodeFacts(code_content(listing, site.tree.open), listing.size, len(listing.files))
     base = _base_document(site, locked.lock, target, wishes)
     made = make_plan(locked.project, locked.lock, target, selection.python, facts, base)
+    if aside is not None:
+        made = with_tools(made, aside.extra(target, selection.python), locked.lock.python)
     made = with_built(made, site.store)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
+
+
+def _name(plan: Plan, wishes: Wishes) -> str:
+    return plan.name if wishes.beside is None else f"{plan.name}:{wishes.beside.tag}"
+
+
+def _beside(site: Site, locked: Locked, wishes: Wishes) -> tuple[Locked, Aside | None]:
+    """What is wanted beside the project's own image, on the lock that holds for that."""
+    wanted = wishes.beside
+    if wanted is None:
+        return locked, None
+    from trainload.beside import Ground, lock_beside
+    from trainload.resolve.cache import FolderCache
+
+    project = locked.project
+    if wanted.profile is not None:
+        flags = {**wishes.flags, "profile": str(wanted.profile)}
+        project = read_project(site.tree, flags=flags, environ=site.environ)
+    aside = lock_beside(
+        wanted,
+        Ground(project, site.root, locked.lock),
+        FolderCache(site.store.home / "cache" / "beside"),
+        lambda: _services(site, project, wishes),
+    )
+    return changed(locked, project=project, lock=aside.lock), aside
 
 
 def lock(site: Site, wishes: Wishes) -> Locked:
@@ -251,6 +284,13 @@ def _tell(site: Site, old: Lock | None) -> None:
 
 def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wishes: Wishes) -> Lock:
     from trainload.resolve import lock as resolve
+
+    services = _services(site, project, wishes)
+    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
+
+
+def _services(site: Site, project: Project, wishes: Wishes) -> Services:
+    from trainload.resolve import lock as resolve
     from trainload.resolve.archives import find_archives
     from trainload.resolve.cache import FolderCache
     from trainload.resolve.indexes import Services as Distribution
@@ -264,7 +304,7 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
         return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
     builder = _builder(site, project, wishes)
-    services = resolve.Services(
+    return resolve.Services(
         http,
         distribution,
         Uv(site.environ, wishes.offline),
@@ -273,7 +313,6 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
         lambda ground: Desk(builder, ground),
         _bases(site, wishes),
     )
-    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
 
 
 def _bases(site: Site, wishes: Wishes) -> Bases:

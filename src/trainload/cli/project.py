@@ -32,6 +32,20 @@ def project_target(world: World, wishes: Wishes, *, runs: bool = False) -> tuple
     return Target(built.image, name, settings.limits.value.limits(), settings.run.value.engine), settings.run.value
 
 
+def other_profile(world: World, wishes: Wishes) -> Wishes:
+    """A profile on the command line is for this command: an image beside the project's, whose lock stays."""
+    from trainload.beside import Beside
+    from trainload.project.detect import read_project
+    from trainload.project.model import Profile
+
+    flags = {key: value for key, value in wishes.flags.items() if key != "profile"}
+    asked = wishes.flags.get("profile")
+    if asked is None or read_project(world.site.tree, flags=flags, environ=world.environ).settings.profile.value == asked:
+        return replace(wishes, flags=flags)
+    profile = Profile(str(asked))
+    return replace(wishes, flags=flags, beside=Beside(f"profile-{profile}", profile=profile))
+
+
 def _check_command(world: World, wishes: Wishes) -> None:
     """Python without a script would wait for input or end at once: nothing was trained, and nobody would know."""
     from trainload.project.detect import read_project

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     BYTECODE = "bytecode"
     USER = "user"
     WEIGHTS = "weights"
+    TOOLS = "tools"
     CODE = "code"
 
 

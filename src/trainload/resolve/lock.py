@@ -33,7 +33,7 @@ from trainload.resolve.image import Images, resolve_image
 from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
 from trainload.resolve.provided import Provided, beside
-from trainload.resolve.python import resolve_python, resolve_tools
+from trainload.resolve.python import resolve_beside, resolve_python, resolve_tools
 from trainload.resolve.request import PythonRequest
 from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Backends, Examiner
@@ -110,6 +110,57 @@ def make_lock(
     services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
     _check_misfits(adopted, platforms, settings, services.reporter)
     return lock
+
+
+def with_base(project: Project, lock: Lock, services: Services) -> Lock:
+    """``lock`` on the base that ``project`` asks for, its packages as they are. Raises :class:`LockError`."""
+    base, _, _ = _base(project, lock.platforms, lock, services)
+    return replace(lock, base=base)
+
+
+def tools_on_top(
+    project: Project, root: Path, lock: Lock, requirements: Sequence[str], services: Services
+) -> tuple[PythonPackage, ...]:
+    """What ``requirements`` mean beside the packages of ``lock``, none of which changes its version.
+
+    Raises :class:`LockError` when these leave no room for it.
+    """
+    settings = project.settings
+    python = lock.interpreter.version if lock.interpreter is not None else _full_version(lock.base)
+    request = PythonRequest(
+        root=root,
+        dependencies=settings.dependencies.value,
+        targets=tuple(
+            Target(platform, python, glibc_of(lock.base, platform.architecture)) for platform in lock.platforms
+        ),
+        find_links=settings.find_links.value,
+        indexes=settings.indexes.value,
+        mirrors=settings.mirrors.value.pypi,
+        unhashed=services.unhashed,
+    )
+    services.reporter.report(Began("lock:tools", "tools"))
+    try:
+        packages = resolve_beside(request, services.uv, requirements, _pins(lock))
+    except BaseException:
+        services.reporter.report(Ended("lock:tools", "tools", How.FAILED))
+        raise
+    services.reporter.report(Ended("lock:tools", "tools", How.MADE))
+    return fill_sizes(packages, services.http, previous=None, credentials=credentials(settings.indexes.value))
+
+
+def _pins(lock: Lock) -> tuple[str, ...]:
+    """The versions that are there, as bounds for what comes beside them."""
+    pins = {
+        package.name: f"{package.name}=={package.version}" + (f" ; {package.marker}" if package.marker else "")
+        for package in lock.packages
+    }
+    installed = {
+        name: f"{name}=={version}"
+        for image in (lock.base.images.values() if isinstance(lock.base, ImageBase) else ())
+        if image.python is not None
+        for name, version in image.python.installed
+    }
+    return tuple({**installed, **pins}.values())
 
 
 def _with_python(

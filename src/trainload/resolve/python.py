@@ -59,18 +59,26 @@ def resolve_tools(
     kept: Sequence[PythonPackage],
 ) -> tuple[PythonPackage, ...]:
     """What builds an sdist: wheels that fulfil ``requires`` on every target. Raises :class:`LockError`."""
+    previous = replace(request.previous, packages=tuple(kept)) if request.previous is not None else None
+    return resolve_beside(replace(request, previous=previous), uv, requires, request.build_constraints)
+
+
+def resolve_beside(
+    request: PythonRequest, uv: Uv, requires: Sequence[str], bounds: Sequence[str]
+) -> tuple[PythonPackage, ...]:
+    """Wheels that fulfil ``requires`` on every target, beside what the project itself asks for.
+
+    ``bounds``: requirements (PEP 508) that hold for what is taken. Raises :class:`LockError`.
+    """
     with scratch.folder("tools") as folder:
-        lines = [f"{line}\n" for line in requires]
-        (folder / "requirements.txt").write_text("".join(lines), encoding="utf-8")
-        bounds = "".join(f"{line}\n" for line in request.build_constraints)
-        (folder / "constraints.txt").write_text(bounds, encoding="utf-8")
+        for name, lines in {"requirements.txt": requires, "constraints.txt": bounds}.items():
+            (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         asked = replace(
             request,
             dependencies=RequirementFiles((str(folder / "requirements.txt"),)),
             constraints=(str(folder / "constraints.txt"),),
             accelerator=OF_THE_INDEX,
             find_links=find_links(request),
-            previous=replace(request.previous, packages=tuple(kept)) if request.previous is not None else None,
         )
         found = _compile(asked, uv, None)
     problems = Problems([error for errors in found.misfits.values() for error in errors])
