@@ -1,4 +1,4 @@
-"""Images beside the project's own: another profile below it, tools on top of it (docs/adr/0024).
+"""Images beside the project's own: another profile below it, tools on top of it (docs/adr/0026).
 
 They stand on the project's lock and change nothing of it. What they take besides is locked too, in a file of the
 store that is known by all that decides it, so that the next time needs no network and gives the same image.
@@ -51,7 +51,7 @@ class Aside:
     tools: tuple[PythonPackage, ...] = ()
     """What the requirements mean; also packages that the project's lock has, in its versions."""
 
-    def extra(self, platform: Platform, own: Sequence[PythonFile]) -> tuple[PythonFile, ...]:
+    def files(self, platform: Platform, own: Sequence[PythonFile]) -> tuple[PythonFile, ...]:
         """The tools' files that ``own``, the project's, do not hold. Raises :class:`LockError`."""
         problems = Problems()
         chosen = choose(self.tools, target_of(self.lock, platform), problems, sdists=False)
@@ -72,10 +72,11 @@ class Ground:
     """The project's own."""
 
 
-def lock_beside(
-    wanted: Beside, ground: Ground, memory: FolderCache, services: Callable[[], Services]
-) -> Aside:
-    """The project's lock and what ``wanted`` adds: as it was locked before, or locked now. Raises :class:`LockError`."""
+def lock_beside(wanted: Beside, ground: Ground, memory: FolderCache, services: Callable[[], Services]) -> Aside:
+    """The project's lock and what ``wanted`` adds: as locked before, or locked now.
+
+    Raises :class:`LockError`.
+    """
     lock = ground.lock
     if wanted.profile is not None:
         lock = _remembered(

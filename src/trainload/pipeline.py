@@ -214,7 +214,7 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     base = _base_document(site, locked.lock, target, wishes)
     made = make_plan(locked.project, locked.lock, target, selection.python, facts, base)
     if aside is not None:
-        made = with_tools(made, aside.extra(target, selection.python), locked.lock.python)
+        made = with_tools(made, aside.files(target, selection.python), locked.lock.python)
     made = with_built(made, site.store)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 

@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "lock": ("lock", "Pin the exact bytes of everything that goes in."),
         "build": ("build", "Make the image."),
         "run": ("run", "Run the project, or an image, here."),
+        "dev": ("dev", "Run the project with live code, and again on every save."),
         "shell": ("shell", "Open a shell in the project's image."),
     },
     "Images": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,17 @@ def project_target(world: World, wishes: Wishes, *, runs: bool = False) -> tuple
     return Target(built.image, name, settings.limits.value.limits(), settings.run.value.engine), settings.run.value
 
 
+def built_target(world: World, flags: Mapping[str, object], digest: str) -> tuple[Target, Resources]:
+    """As :func:`project_target`, of an image that was built before. Raises :class:`StoreError`."""
+    from trainload.project.detect import read_project
+    from trainload.system.tree import DiskTree
+
+    settings = read_project(DiskTree(world.cwd), flags=flags, environ=world.environ).settings
+    image = world.store.image(world.store.resolve(digest))
+    target = Target(image, settings.name.value, settings.limits.value.limits(), settings.run.value.engine)
+    return target, settings.run.value
+
+
 def other_profile(world: World, wishes: Wishes) -> Wishes:
     """A profile on the command line is for this command: an image beside the project's, whose lock stays."""
     from trainload.beside import Beside
@@ -40,7 +52,10 @@ def other_profile(world: World, wishes: Wishes) -> Wishes:
 
     flags = {key: value for key, value in wishes.flags.items() if key != "profile"}
     asked = wishes.flags.get("profile")
-    if asked is None or read_project(world.site.tree, flags=flags, environ=world.environ).settings.profile.value == asked:
+    if (
+        asked is None
+        or read_project(world.site.tree, flags=flags, environ=world.environ).settings.profile.value == asked
+    ):
         return replace(wishes, flags=flags)
     profile = Profile(str(asked))
     return replace(wishes, flags=flags, beside=Beside(f"profile-{profile}", profile=profile))

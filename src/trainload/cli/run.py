@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
 from trainload.cli.options import pass_world
 from trainload.cli.running import Given, for_project, perform, run_options, stored_image, with_code
-from trainload.cli.wishes import build_options
+from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
-
-if TYPE_CHECKING:
-    from trainload.pipeline import Wishes
 
 _BREAK = "\0--"  # where the user wrote -- ; click forgets it, and no argument can hold a NUL
 
@@ -42,10 +38,11 @@ def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
 
 @click.command(cls=RunCommand, context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[IMAGE] [-- ARGS…]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--built", metavar="DIGEST", hidden=True)  # as `trainload dev` built it: nothing is looked at again
 @pass_world
-@build_options
+@late_build_options
 @run_options
-def command(world: World, given: Given, wishes: Wishes, *, words: tuple[str, ...]) -> int:
+def command(world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None) -> int:
     """Run the project in this folder, built first if needed, or an image.
 
     ARGS are added to the project's command; after an IMAGE they replace its command, as in Docker. What the
@@ -53,12 +50,16 @@ def command(world: World, given: Given, wishes: Wishes, *, words: tuple[str, ...
     """
     image, arguments = image_and_arguments(words)
     if image is None:
-        from trainload.cli.project import project_target
+        from trainload.cli.project import built_target, project_target
 
-        target, defaults = project_target(world, wishes, runs=not arguments and given.request.entrypoint is None)
+        if built is not None:
+            target, defaults = built_target(world, later.flags, built)
+        else:
+            own = not arguments and given.request.entrypoint is None
+            target, defaults = project_target(world, later.make(), runs=own)
         request = for_project(world, given, target, defaults)
         return perform(world, target, replace(request, arguments=arguments, append=True), given.way)
-    target = stored_image(world, image, wishes.flags)
+    target = stored_image(world, image, later.flags)
     request = replace(given.request, arguments=arguments)
     request = with_code(world, request, target) if given.code else request
     return perform(world, target, request, given.way)

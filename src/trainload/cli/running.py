@@ -90,6 +90,8 @@ class Way:
     remove: bool = False
     tty: bool = False
     """A detached run gets a terminal."""
+    asks: bool = False
+    """It is somebody's shell: its exit code is that of their last command, and no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,19 @@ def run_options(verb: Callable[Concatenate[World, Given, ...], R]) -> Callable[C
     for option in reversed(_OPTIONS):
         option(called)
     return called
+
+
+def run_words(command: click.Command, ctx: click.Context, args: Sequence[str]) -> list[str]:
+    """The words of ``args`` that are options of a run, for the command line of another ``trainload run``."""
+    given, _, order = command.make_parser(ctx).parse_args(list(args))
+    words: list[str] = []
+    for param in dict.fromkeys(order):
+        if param.name not in _NAMES:
+            continue
+        value = given[param.name]
+        for each in value if isinstance(value, list) else [value]:
+            words += [param.opts[-1]] if each is True else [param.opts[-1], str(each)]
+    return words
 
 
 def _given(world: World, values: dict[str, object]) -> Given:
@@ -310,7 +325,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         if way.detach:
             return _start(world, engine, spec, written)
         outcome = _run(engine, spec, written)
-    if outcome.exit_code:
+    if outcome.exit_code and not way.asks:
         world.warn(
             Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))
         )

@@ -55,7 +55,7 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None, ro
     if request.entrypoint is None:
         script = (_APT if root else "") + _SHELL
         request = replace(request, entrypoint="sh", arguments=("-c", script))
-    return perform(world, target, request, given.way)
+    return perform(world, target, request, replace(given.way, asks=True))
 
 
 def _project(world: World, given: Given, wishes: Wishes, *, live: bool) -> tuple[Target, Request]:
@@ -76,4 +76,6 @@ def _tell(world: World, target: Target, request: Request, *, live: bool) -> None
         world.say(Text("{place} is this folder, live; you are user {user}; `exit` leaves", **values))
     else:
         world.say(Text("{place} is the image's own code; you are user {user}; `exit` leaves", **values))
-    world.say(Text("what is changed elsewhere is gone afterwards, except below {outputs}", outputs=f"{place}/outputs"))
+    world.say(
+        Text("what is changed elsewhere is gone afterwards, except below {outputs}", outputs=f"{place}/outputs")
+    )

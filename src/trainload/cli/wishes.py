@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -55,6 +55,8 @@ class Later:
     """What the command line says about a build that may not be needed: the pipeline is loaded when it is."""
 
     platform: Platform | None
+    flags: Mapping[str, object]
+    """Settings by key."""
     make: Callable[[], Wishes]
 
 
@@ -103,7 +105,7 @@ def _taken(kwargs: dict[str, object]) -> Later:
             unrecorded=unrecorded, portable=portable,
         )  # fmt: skip
 
-    return Later(platform, make)
+    return Later(platform, given, make)
 
 
 _CACHING = (
