@@ -35,8 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bases": {"lock", "plan", "layers", "image", "store", "destinations"},
     "beside": {"project", "lock", "resolve"},
     "pipeline": {
-        "bases", "beside", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan", "layers",
-        "image", "store", "registry", "resolve", "destinations", "run", "system",
+        "bases", "beside", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan",
+        "layers", "image", "store", "registry", "resolve", "destinations", "run", "system",
     },
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
