@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -78,6 +79,75 @@ def docker_daemon(base: Path) -> Iterator[str]:
         finally:
             daemon.terminate()
             daemon.wait(60)
+
+
+class Sshd:
+    """OpenSSH's server with keys, a home and a PATH of its own, for whoever runs the tests; a context manager."""
+
+    def __init__(
+        self, folder: Path, programs: Sequence[str] = (), environ: Mapping[str, str] | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """``programs``: what is installed there besides a shell: names, or paths whose last part is the name.
+
+        ``settings``: further lines of sshd_config, which go first and so decide.
+        """
+        needs("sshd", "ssh", "ssh-keygen")
+        self.folder, self.home = folder, folder / "home"
+        self.port = free_port()
+        self._programs, self._settings = programs, settings
+        self._environ = dict(environ or {})
+
+    def __enter__(self) -> Sshd:
+        for path in (self.home, self.folder / "there", self.folder / "here"):
+            path.mkdir(parents=True)
+        for key in ("host", "user"):
+            call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key))
+        for name in ("sh", "bash", "sort", "xargs", *self._programs):
+            found = name if "/" in name else shutil.which(name, path=f"/usr/bin:{PATH}")
+            (self.folder / "there" / Path(name).name).symlink_to(str(found))
+        environ = {"HOME": str(self.home), "PATH": str(self.folder / "there"), **self._environ}
+        lines = [
+            *self._settings, f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.folder}/host",
+            f"AuthorizedKeysFile {self.folder}/user.pub", "PidFile none", "StrictModes no", "UsePAM no",
+            "PasswordAuthentication no", "SetEnv " + " ".join(f'"{k}={v}"' for k, v in environ.items()),
+        ]  # fmt: skip
+        (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
+        self.write_client()
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        argv = [str(shutil.which("sshd", path=PATH)), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV)
+        wait_for_port(self.port, self._process)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def write_client(self, known: str | None = None) -> None:
+        """The configuration of this side; ``known``: what it knows of the host's key instead of the truth."""
+        key = known if known is not None else f"peer {(self.folder / 'host.pub').read_text()}"
+        (self.folder / "known").write_text(key)
+        config = [
+            f"IdentityFile {self.folder}/user", "IdentitiesOnly yes", f"UserKnownHostsFile {self.folder}/known",
+            "GlobalKnownHostsFile none", "HostKeyAlias peer",
+        ]  # fmt: skip
+        (self.folder / "config").write_text("\n".join(config) + "\n")
+        program = self.folder / "here" / "ssh"
+        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{self.folder}/config" "$@"\n')
+        program.chmod(0o755)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """For programs of this side: their ssh finds the keys."""
+        return {**ENV, "PATH": f"{self.folder}/here:{PATH}"}
+
+    def address(self, port: int | None = None) -> str:
+        return f"{pwd.getpwuid(os.geteuid()).pw_name}@127.0.0.1:{port or self.port}"
 
 
 class DockerRegistry:

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "trainload"
 
-FOUNDATION = {"errors", "digest", "platform", "events", "limits", "reference", "tree", ""}
+FOUNDATION = {"errors", "digest", "platform", "events", "limits", "reference", "tree", "address", ""}
 MAY_IMPORT: dict[str, set[str]] = {
     "system": set(),
     "project": set(),
@@ -19,8 +19,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image": {"plan", "layers"},
     "store": {"layers", "image"},
     "registry": {"image", "system"},
+    "runner": set(),
     "resolve": {"project", "lock", "image", "system", "store", "registry"},
-    "destinations": {"layers", "image", "store", "system", "registry"},
+    "destinations": {"layers", "image", "store", "system", "registry", "runner"},
     "run": {"plan", "layers", "image", "store", "destinations", "system"},
     "makers": {"project", "lock", "plan", "layers", "image"},
     "owners": {"lock", "plan", "layers"},
@@ -54,9 +55,9 @@ ONLY_AT_THE_EDGE = {
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"system", "run"},
     "tempfile": {"system", "store"},
-    "time": {"system", "destinations", "store", "run", "cli", "workshop", "builds", "testing"},
+    "time": {"system", "destinations", "runner", "store", "run", "cli", "workshop", "builds", "testing"},
     "sqlite3": {"store"},
-    "fcntl": {"store", "run", "destinations"},
+    "fcntl": {"store", "run", "destinations", "runner"},
     "click": {"cli"},
     "rich": {"cli"},
 }

@@ -136,6 +136,10 @@ class RegistryError(TrainloadError):
     """A registry cannot be reached, refuses, or answers what the distribution specification does not allow."""
 
 
+class HostError(TrainloadError):
+    """A host cannot be reached over ssh, is not the one it was, or cannot take what is sent."""
+
+
 class RunError(TrainloadError):
     """A container could not be started."""
 

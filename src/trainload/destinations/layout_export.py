@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +33,19 @@ class Exported:
 
 
 def export_layout(
-    store: Store, leaving: Sequence[Leaving], folder: Path, moved: Callable[[int], object] = lambda _: None
+    store: Store,
+    leaving: Sequence[Leaving],
+    folder: Path,
+    moved: Callable[[int], object] = lambda _: None,
+    omit: Collection[Digest] = (),
 ) -> Exported:
     """Write the images into the layout in ``folder``, which is made or added to; blobs it has are verified.
 
-    ``moved`` is told the bytes so far. Raises :class:`ImageError` for a folder that holds something else,
+    ``moved`` is told the bytes so far; ``omit``: blobs that its reader has, so that it is whole only there. Raises
+    :class:`ImageError` for a folder that holds something else,
     :class:`FileError` when it cannot be written; what was there is then as it was.
     """
-    blobs = blobs_of(leaving)
+    blobs = blobs_of(leaving, omit)
     made: list[Path] = []
     try:
         for path in (*_absent(folder), folder / "blobs", folder / "blobs" / "sha256"):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from trainload.errors import ConfigError
+from trainload.address import Address
+from trainload.errors import ConfigError, UsageError
 from trainload.limits import Allowed
 from trainload.platform import Platform
 from trainload.project.kinds import (
@@ -27,6 +28,7 @@ from trainload.project.kinds import (
     choice,
     integer,
     many,
+    record,
     table,
     text,
     wrong,
@@ -310,12 +312,34 @@ BUILD_TIMEOUT = Key(
     "build.timeout", integer(1, 604_800), "Seconds that building one package may take.", _BUILDING.timeout
 )
 
+
+def _address(value: str) -> str | None:
+    try:
+        return str(Address.parse(value))
+    except UsageError:
+        return None
+
+
+_HOST = record(
+    {
+        "address": checked(_address, "HOST, USER@HOST or USER@HOST:PORT"),
+        "engine": text("auto, docker, podman or store", "auto|docker|podman|store"),
+        "folder": text("a folder there", r"[^\n]+"),
+    },
+    "address", "a table with address, engine and folder",
+)  # fmt: skip
+HOSTS: Key[Mapping[str, Mapping[str, str]]] = Key(
+    "hosts", table(_HOST, "a table from name to a table with address, engine and folder", r"[A-Za-z0-9_-]+"),
+    "Servers that are reached over ssh, by the names you give them.", {},
+)  # fmt: skip
+
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
     EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, CACHE_REGISTRY,
     CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
     LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
+    HOSTS,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -335,5 +359,6 @@ EXAMPLES: Mapping[str, object] = {
     "run.pids": 4096, "run.shm": "2g",
     "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",
     "build.packages": ["build-essential", "python3-dev"], "build.constraints": ["setuptools<81"],
+    "hosts": {"gpu1": {"address": "me@gpu1.example:2222", "engine": "docker"}},
 }  # fmt: skip
 """What a value looks like, where the default does not show it."""

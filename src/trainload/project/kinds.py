@@ -236,3 +236,28 @@ def table(item: Kind[T], want: str, key: str, *, hide: bool = False) -> Kind[Map
 
     schema = {"type": "object", "propertyNames": {"pattern": f"^(?:{key})$"}, "additionalProperties": item.schema}
     return Kind(want, schema, read)
+
+
+def record(fields: Mapping[str, Kind[str]], required: str, want: str) -> Kind[Mapping[str, str]]:
+    """A table with these keys only; ``required`` must be there."""
+
+    def read(value: object) -> Mapping[str, str]:
+        if not isinstance(value, Mapping):
+            raise wrong(value, want)
+        good: dict[str, str] = {}
+        faults = [] if required in value else [Fault(f".{required}", "nothing", fields[required].want)]
+        for name, element in value.items():
+            if name not in fields:
+                faults.append(Fault(f".{printable(name)}", f"the key {shown(name)}", ", ".join(fields)))
+                continue
+            try:
+                good[name] = fields[name].read(element)
+            except Wrong as error:
+                faults.extend(Fault(f".{name}{f.inside}", f.got, f.want) for f in error.faults)
+        if faults:
+            raise Wrong(*faults)
+        return good
+
+    properties = {name: kind.schema for name, kind in fields.items()}
+    schema = {"type": "object", "properties": properties, "required": [required], "additionalProperties": False}
+    return Kind(want, schema, read)

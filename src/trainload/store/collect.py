@@ -199,6 +199,9 @@ def _unfinished(layout: Layout, leases: Iterable[str]) -> Iterator[Piece]:
     for path in _listed(layout.temporary):
         if path.name.partition("-")[0] not in live:
             yield Piece(Rubbish.UNFINISHED, path, tree_size(path))
+    for path in _listed(layout.incoming):
+        if is_free(path):
+            yield Piece(Rubbish.UNFINISHED, path, _size(path))
 
 
 def _records(layout: Layout) -> Iterator[tuple[Digest, Path]]:

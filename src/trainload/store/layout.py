@@ -84,6 +84,11 @@ class Layout:
         return self.home / "repositories"
 
     @property
+    def incoming(self) -> Path:
+        """Blobs that ``trainload ship`` brought here in part; whoever writes one holds its lock."""
+        return self.home / "incoming"
+
+    @property
     def damaged(self) -> Path:
         """Blobs that were found to be damaged; gc removes them."""
         return self.home / "damaged"
@@ -92,7 +97,7 @@ class Layout:
     def folders(self) -> tuple[Path, ...]:
         return (
             self.home / "blobs", self.blobs, self.blobs512, self.home / "files", self.files, self.recipes,
-            self.temporary, self.leases, self.locks, self.rootfs, self.repositories,
+            self.temporary, self.leases, self.locks, self.rootfs, self.repositories, self.incoming,
         )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def snapshot(home: Path) -> dict[str, str]:
         for name in names:
             path = Path(folder, name)
             inside = str(path.relative_to(home))
-            if inside.split("/", maxsplit=1)[0] not in ("locks", "leases", "tmp") and path.is_file():
+            if inside.split("/", maxsplit=1)[0] not in ("locks", "leases", "tmp", "incoming") and path.is_file():
                 kept[inside] = hashlib.sha256(path.read_bytes()).hexdigest()
     return kept
 
@@ -128,7 +128,7 @@ def _reachable(home: Path, descriptor: dict[str, Any], depth: int) -> Iterator[s
 
 def _leftovers(home: Path) -> Iterator[str]:
     """I6: nothing unfinished, no lease, no lock of finished work."""
-    for folder in ("tmp", "leases"):
+    for folder in ("tmp", "leases", "incoming"):
         if (home / folder).is_dir():
             yield from (f"I6 {folder}/{name} is left over" for name in sorted(os.listdir(home / folder)))
     if (home / "locks").is_dir():

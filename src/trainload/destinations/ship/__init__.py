@@ -1,0 +1,6 @@
+"""Images to a server over ssh: into its Docker or Podman, or into a folder there.
+
+* ``there``: one ssh session, a shell in it, and how it becomes a runner; ``bundle``: the runner as one file
+* ``engines``: which engine works there, and a pull there; ``offer``: one image as a registry for that pull
+* ``remote_store``: blobs into a folder there; ``ship``: which of both, and what is told
+"""
