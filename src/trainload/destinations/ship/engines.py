@@ -125,7 +125,7 @@ class Pull:
             if full
             else Text("{engine} on {host} could not take the image", engine=self.engine.choice, host=there.address)
         )
-        error = HostError(text, hints=hints if full else [Text("`--engine store` sends it into a folder there")])
+        error = HostError(text, hints=hints if full else [Text("`--engine store` sends the image into a folder there")])
         error.said = tuple(line for line in said.splitlines() if line.strip())[-_WORDS:]
         return error
 
