@@ -19,6 +19,7 @@ TOP = Path(__file__).parents[2]
 PAGES = [
     "docs/tutorial/first-image.md",
     "docs/guides/moving-images.md",
+    "docs/guides/servers.md",
     "docs/guides/image-size.md",
     "docs/guides/running.md",
     "docs/guides/debugging.md",

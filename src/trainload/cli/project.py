@@ -90,3 +90,12 @@ def _check_command(world: World, wishes: Wishes) -> None:
             Text("or open a shell: trainload shell"),
         ],
     )
+
+
+def holds_code(world: World) -> bool:
+    """Whether there is anything to build in the folder we work in."""
+    from trainload.project.detect import read_project
+    from trainload.project.listing import list_code
+
+    project = read_project(world.site.tree, environ=world.environ)
+    return bool(list_code(world.site.tree, project).files)

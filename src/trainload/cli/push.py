@@ -87,11 +87,9 @@ def _check_can_build(world: World, targets: Sequence[Reference], word: str) -> N
 
 def _check_project(world: World, word: str) -> None:
     """An empty folder would become an image of nothing. Raises :class:`UsageError`."""
-    from trainload.project.detect import read_project
-    from trainload.project.listing import list_code
+    from trainload.cli.project import holds_code
 
-    project = read_project(world.site.tree, environ=world.environ)
-    if not list_code(world.site.tree, project).files:
+    if not holds_code(world):
         raise UsageError(
             Text("this folder holds no project, and the store no image {name}", name=word),
             got=world.cwd,

@@ -47,7 +47,7 @@ def command(
     if folder is not None and engine not in (None, "store"):
         raise UsageError(Text("--to is a folder, and --engine {engine} has its own", engine=engine))
     target = target_of(world, words[-1], "store" if folder is not None else engine, folder)
-    text = words[0] if len(words) == 2 else _built(world, wishes)
+    text = words[0] if len(words) == 2 else _built(world, wishes, words[0])
     names = world.store.names()
     entry, named = look_up(names, text), find_name(names, text)
     cargo = from_store(world.store, entry.digest, wishes.platform)
@@ -71,9 +71,22 @@ def target_of(world: World, word: str, engine: str | None, folder: str | None) -
     return Target(Address.parse(known.get("address", word)), Choice(choice), place)
 
 
-def _built(world: World, wishes: Later) -> str:
-    """The project's image, by its name."""
+def _built(world: World, wishes: Later, word: str) -> str:
+    """The project's image. Raises :class:`UsageError` when there is none, or ``word`` was meant to be an image."""
+    from trainload.cli.project import holds_code
     from trainload.pipeline import build
+    from trainload.store.lookup import find_name
+
+    if find_name(world.store.names(), word) is not None:
+        raise UsageError(
+            Text("{name} is an image; where to?", name=word), want=f"trainload ship {word} USER@HOST[:PORT]"
+        )
+    if not holds_code(world):
+        raise UsageError(
+            Text("this folder holds no project; which image?"), got=world.cwd,
+            want=f"trainload ship IMAGE {word}",
+            hints=[Text("`trainload images` lists what there is")],
+        )  # fmt: skip
 
     built = build(world.site, wishes.make())
     for warning in built.planned.plan.warnings:

@@ -90,7 +90,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish(_PATIENCE if error is None else _SHORT)
+        self.finish(hurry=error is not None)
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
@@ -125,12 +125,12 @@ class Session:
                     break
             return self._port
 
-    def finish(self, patience: float = _SHORT) -> None:
+    def finish(self, *, hurry: bool = False) -> None:
         """Let the far program see the end of its input, and wait for its own; for the thread that writes."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._wait(patience)
+        self._wait(_SHORT if hurry else _PATIENCE)
 
     def lost(self) -> HostError:
         """Why the session is over, told as what to do about it; from any thread."""

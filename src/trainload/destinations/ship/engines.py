@@ -79,7 +79,11 @@ def _unusable(there: There, name: Choice, answered: Answered) -> HostError:
         hints = [Text('there: sudo usermod -aG docker "$USER", then log in again')]
     elif "daemon running" in said:
         hints = [Text("there: sudo systemctl enable --now docker")]
-    error = HostError(Text("{engine} on {host} cannot be used", engine=name, host=host), hints=hints)
+    return _quoting(HostError(Text("{engine} on {host} cannot be used", engine=name, host=host), hints=hints), said)
+
+
+def _quoting(error: HostError, said: str) -> HostError:
+    """``error`` with an engine's last words."""
     error.said = tuple(line for line in said.splitlines() if line.strip())[-_WORDS:]
     return error
 
@@ -117,17 +121,14 @@ class Pull:
         return Digest.parse(got)
 
     def _failed(self, there: There, answered: Answered) -> HostError:
-        said = answered.text.replace(self.source, str(self.name))
-        full = "no space left" in said
-        hints = [Text("`{engine} system prune` there removes what is not used", engine=self.engine.program)]
-        text = (
-            Text("the disk of {host} is full", host=there.address)
-            if full
-            else Text("{engine} on {host} could not take the image", engine=self.engine.choice, host=there.address)
-        )
-        error = HostError(text, hints=hints if full else [Text("`--engine store` sends the image into a folder there")])
-        error.said = tuple(line for line in said.splitlines() if line.strip())[-_WORDS:]
-        return error
+        host, said = there.address, answered.text.replace(self.source, str(self.name))
+        if "no space left" in said:
+            text = Text("the disk of {host} is full", host=host)
+            hint = Text("`{engine} system prune` there removes what is not used", engine=self.engine.program)
+        else:
+            text = Text("{engine} on {host} could not take the image", engine=self.engine.choice, host=host)
+            hint = Text("`--engine store` sends the image into a folder there")
+        return _quoting(HostError(text, hints=[hint]), said)
 
 
 def expected_ids(cargo: Cargo) -> frozenset[Digest]:

@@ -67,7 +67,7 @@ class RemoteStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._there.session.finish()
+        self._there.session.finish(hurry=error is not None)
         if self._listener.is_alive():
             self._listener.join()
 

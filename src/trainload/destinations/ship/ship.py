@@ -84,7 +84,7 @@ class Shipment:
         if engine is None:
             self._say(Text("{host} has no engine that works: the image goes into a folder there", host=host))
             return None
-        if self.dry_run or there.session.forwarded() is not None:
+        if there.session.forwarded() is not None:
             return engine
         if choice is not Choice.AUTO:
             raise HostError(
