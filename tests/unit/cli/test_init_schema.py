@@ -150,6 +150,12 @@ def accepts(rule: Mapping[str, object], value: object) -> bool:
         isinstance(value, types[name]) and (name == "boolean" or not isinstance(value, bool)) for name in names
     ):
         return False
+    named = rule.get("properties", {})
+    assert isinstance(named, dict)
+
+    def unnamed(table: dict[str, object]) -> dict[str, object]:
+        return {name: one for name, one in table.items() if name not in named}
+
     tests: dict[str, Callable[[Any], bool]] = {
         "enum": lambda w: value in w,
         "pattern": lambda w: not isinstance(value, str) or re.search(w, value) is not None,
@@ -159,7 +165,13 @@ def accepts(rule: Mapping[str, object], value: object) -> bool:
         "exclusiveMinimum": lambda w: not isinstance(value, int | float) or value > w,
         "anyOf": lambda w: any(accepts(one, value) for one in w),
         "items": lambda w: not isinstance(value, list) or all(accepts(w, item) for item in value),
-        "additionalProperties": lambda w: not isinstance(value, dict) or all(accepts(w, v) for v in value.values()),
+        "additionalProperties": lambda w: (
+            not isinstance(value, dict) or all(w is not False and accepts(w, v) for v in unnamed(value).values())
+        ),
+        "properties": lambda w: (
+            not isinstance(value, dict) or all(accepts(w[name], v) for name, v in value.items() if name in w)
+        ),
+        "required": lambda w: not isinstance(value, dict) or all(name in value for name in w),
         "propertyNames": lambda w: not isinstance(value, dict) or all(accepts(w, k) for k in value),
     }
     return all(test(rule[word]) for word, test in tests.items() if word in rule)
@@ -170,6 +182,9 @@ SAMPLES: list[object] = [
     {"A": "b"},
     {"1": "b"}, {"A": 1}, "slim", "sandbox", "all", "cu128", "/app", "https://mirror.example/simple", ["8000:8000"],
     ["./data:/data:ro"], ["linux/amd64"], 2**40, {"docker.io": ["https://mirror.example"]},
+    {"gpu1": {"address": "me@gpu1.example:22", "engine": "docker"}}, {"gpu1": {"engine": "docker"}},
+    {"gpu1": {"address": "h", "engine": "moby"}}, {"gpu1": {"address": "h", "port": 22}},
+    {"gpu1": {"address": "h", "folder": "a\nb"}},
 ]  # fmt: skip
 
 
