@@ -39,13 +39,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bases", "beside", "builds", "caching", "makers", "rebuild", "workshop", "project", "lock", "plan",
         "layers", "image", "store", "registry", "resolve", "destinations", "run", "system",
     },
+    "capture": {"project", "layers", "image", "store", "run", "system"},
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
         "system",
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "beside", "builds", "caching", "makers", "rebuild", "workshop",
+        "system", "pipeline", "beside", "builds", "caching", "makers", "rebuild", "workshop", "capture",
     },
     "__main__": {"cli"},
 }  # fmt: skip

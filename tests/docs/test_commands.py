@@ -23,6 +23,7 @@ PAGES = [
     "docs/guides/image-size.md",
     "docs/guides/running.md",
     "docs/guides/debugging.md",
+    "docs/guides/keep-what-you-changed.md",
     "docs/guides/secrets.md",
     "docs/guides/pytorch.md",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import click
 
@@ -11,6 +12,8 @@ from trainload.cli.render import table
 from trainload.cli.units import size
 from trainload.cli.world import World
 from trainload.errors import Text
+
+_SHELLS = timedelta(days=14)
 
 
 @click.command()
@@ -27,7 +30,8 @@ def command(
 
     Named images stay, and so does everything that a build, run or push now going on needs. Layers of no image go,
     and images that lost their name. Fetched files stay, unless --all: the next change of a lock needs them. What
-    was pushed to `registry serve` by digest, or is not used by an image yet, stays unless --pushed.
+    was pushed to `registry serve` by digest, or is not used by an image yet, stays unless --pushed. What shells
+    kept for `trainload capture` goes after two weeks; with --all, at once.
     """
     from trainload.store.collect import Keep, Rubbish
 
@@ -42,6 +46,7 @@ def command(
         Rubbish.LOCK: Text("locks"),
         Rubbish.LINK: Text("entries of repositories"),
     }
+    _forget_shells(world, dry_run=dry_run, everything=everything)
     done = world.store.gc(
         Keep(cache=keep_cache, unnamed=keep_unnamed, files=not everything, pushed=not pushed), dry_run=dry_run
     )
@@ -64,3 +69,14 @@ def command(
         world.say(Text("{size} would be freed", size=size(done.size)))
     else:
         world.say(Text("{size} freed", size=size(done.size)))
+
+
+def _forget_shells(world: World, *, dry_run: bool, everything: bool) -> None:
+    from trainload.run.engines.embedded.keeping import prune
+    from trainload.run.engines.embedded.site import containers
+
+    before = world.now if everything else world.now - _SHELLS
+    count = prune(containers(world.home), before, dry_run=dry_run)
+    if count:
+        world.say(Text("changes that {count} shells kept: removed", count=count) if not dry_run else
+                  Text("changes that {count} shells kept: would be removed", count=count))  # fmt: skip

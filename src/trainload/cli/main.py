@@ -80,6 +80,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "wait": ("wait", "Wait until runs ended, and print their exit codes."),
         "stats": ("stats", "Show what running programs use."),
         "cp": ("cp", "Copy files out of a detached run."),
+        "capture": ("capture", "Take what was changed by hand in a container into the project."),
         "rm": ("rm", "Remove detached runs."),
         "runs": ("runs", "List what was run, with which image, and how it ended."),
         "rerun": ("rerun", "Repeat a run with the same image and command."),

@@ -58,7 +58,8 @@ _OPTIONS = (
     click.option("--engine", metavar="NAME", help="auto (default), embedded, docker or podman."),
     click.option("-d", "--detach", is_flag=True, help="Start it, print its id, and come back."),
     click.option("--name", "called", metavar="NAME", help="What to call the run."),
-    click.option("--rm", "remove", is_flag=True, help="Keep nothing of a detached run; others leave nothing."),
+    click.option("--rm", "remove", is_flag=True, help="Keep nothing of a detached run, or of a shell."),
+    click.option("--keep", is_flag=True, help="Keep what it changes for `trainload capture`, as shells do."),
     click.option("--restart", metavar="POLICY", help="Start again: no, on-failure[:MOST], unless-stopped, always."),
     click.option("--init", is_flag=True, help="A small init is the first process."),
     click.option("-l", "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Metadata for the engine."),
@@ -75,8 +76,8 @@ _OPTIONS = (
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
     "shm_size", "gpus", "network", "hostname", "read_only", "stop_signal", "stop_timeout", "code", "engine",
-    "detach", "called", "remove", "restart", "init", "labels", "ports", "tty", "health_cmd", "health_interval",
-    "health_timeout", "health_retries", "health_start_period",
+    "detach", "called", "remove", "keep", "restart", "init", "labels", "ports", "tty", "health_cmd",
+    "health_interval", "health_timeout", "health_retries", "health_start_period",
 )  # fmt: skip
 
 
@@ -92,6 +93,8 @@ class Way:
     """A detached run gets a terminal."""
     asks: bool = False
     """It is somebody's shell: its exit code is that of their last command, and no failure."""
+    keep: bool = False
+    """What a run in the foreground changes is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,8 @@ def _given(world: World, values: dict[str, object]) -> Given:
         stop_signal=_text(values["stop_signal"]),
         grace=float(str(values["stop_timeout"])),
     )
-    way = Way(_text(values["engine"]), bool(values["detach"]), bool(values["remove"]), bool(values["tty"]))
+    detach, remove = bool(values["detach"]), bool(values["remove"])
+    way = Way(_text(values["engine"]), detach, remove, bool(values["tty"]), bool(values["keep"]) and not remove)
     return Given(request, bool(values["code"]), way)
 
 
@@ -308,7 +312,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     _warn_of_platform(world, target.image)
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     tty = way.tty if way.detach else os.isatty(0) and os.isatty(1)
-    spec = replace(spec, tty=tty, remove=way.remove)
+    spec = replace(spec, tty=tty, remove=way.remove, keep=way.keep and not way.detach)
     if signal_number(spec.stop_signal) is None:
         text = "the image's stop signal {signal} is unknown: SIGTERM stops it"
         world.warn(Text(text, signal=spec.stop_signal))
@@ -325,6 +329,10 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         if way.detach:
             return _start(world, engine, spec, written)
         outcome = _run(engine, spec, written)
+        if spec.keep:
+            from trainload.cli.capturing import tell_kept
+
+            tell_kept(world, spec.id)
     if outcome.exit_code and not way.asks:
         world.warn(
             Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))

@@ -40,8 +40,8 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None, ro
     """Open a shell in the project's image, built first if needed, or in another.
 
     This folder is mounted where the image has its code: edits are seen at once, on both sides. Everything else that
-    is changed inside is gone afterwards. --profile dev adds apt, git, curl and an editor for this shell; the
-    project and its lock stay as they are.
+    is changed inside is kept for `trainload capture`, unless --rm is given. --profile dev adds apt, git, curl and an
+    editor for this shell; the project and its lock stay as they are.
     """
     if root and given.request.user is not None:
         raise UsageError(Text("{one} and {other} exclude each other", one="--root", other="--user"))
@@ -55,7 +55,7 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None, ro
     if request.entrypoint is None:
         script = (_APT if root else "") + _SHELL
         request = replace(request, entrypoint="sh", arguments=("-c", script))
-    return perform(world, target, request, replace(given.way, asks=True))
+    return perform(world, target, request, replace(given.way, asks=True, keep=not given.way.remove))
 
 
 def _project(world: World, given: Given, wishes: Wishes, *, live: bool) -> tuple[Target, Request]:
@@ -63,11 +63,11 @@ def _project(world: World, given: Given, wishes: Wishes, *, live: bool) -> tuple
 
     target, defaults = project_target(world, other_profile(world, wishes))
     request = for_project(world, replace(given, code=live or given.code), target, defaults)
-    _tell(world, target, request, live=live or given.code)
+    _tell(world, target, request, live=live or given.code, keep=not given.way.remove)
     return target, request
 
 
-def _tell(world: World, target: Target, request: Request, *, live: bool) -> None:
+def _tell(world: World, target: Target, request: Request, *, live: bool, keep: bool) -> None:
     runtime = target.image.config.runtime
     user = request.user or runtime.user or _ROOT
     place = request.workdir or runtime.workdir
@@ -76,6 +76,9 @@ def _tell(world: World, target: Target, request: Request, *, live: bool) -> None
         world.say(Text("{place} is this folder, live; you are user {user}; `exit` leaves", **values))
     else:
         world.say(Text("{place} is the image's own code; you are user {user}; `exit` leaves", **values))
+    if keep:
+        world.say(Text("what is changed elsewhere is kept: `trainload capture` takes it into the project"))
+        return
     world.say(
         Text("what is changed elsewhere is gone afterwards, except below {outputs}", outputs=f"{place}/outputs")
     )

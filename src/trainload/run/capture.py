@@ -32,6 +32,8 @@ class Rules:
     """Whether changes of this path, and of all below it, are nobody's business."""
     normalised: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     """path → its content without what differs from run to run; for small files."""
+    special: bool = True
+    """Devices and pipes are an error; else they are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,13 @@ class _Search:
             self._gone(*path.rpartition("/")[::2])
         elif stat.S_ISDIR(status.st_mode):
             if not self._root:
-                place.chmod(0o700)  # a folder may be closed even to its owner
+                place.chmod(stat.S_IMODE(status.st_mode) | 0o700)  # a folder may be closed even to its owner
             found = list(self.folder(path, hidden=hidden))
             looks = self._looks(path, status, old)
             if found or old is None or not _is_folder(old) or looks != self._below.looks.get(path, looks):
                 yield Change(path, MemberKind.DIRECTORY, looks)
             yield from found
-        elif not stat.S_ISSOCK(status.st_mode):
+        elif not stat.S_ISSOCK(status.st_mode) and (self._rules.special or _is_plain(status)):
             if old is not None and _is_folder(old):
                 self._gone(path, self._below.names(path))
             yield from self._leaf(path, status, old)
@@ -134,7 +136,7 @@ class _Search:
                 hints=("it is to be made when the container starts",),
             )
         if not self._root and not status.st_mode & stat.S_IRUSR:
-            place.chmod(0o600)
+            place.chmod(stat.S_IMODE(status.st_mode) | 0o600)
         normal = self._rules.normalised.get(path)
         content = normal(place.read_bytes()) if normal is not None else None
         if not (same_looks and old is not None and _same_file(old, place, content)):
@@ -173,6 +175,10 @@ def _linked(entries: list[Change]) -> Iterator[Change]:
             yield change
         else:
             yield Change(change.path, MemberKind.HARDLINK, change.looks, target=known.path)
+
+
+def _is_plain(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
 
 
 def _is_folder(place: Path) -> bool:

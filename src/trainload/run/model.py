@@ -129,6 +129,8 @@ class RunSpec:
     health: HealthCheck | None = None
     remove: bool = False
     """Nothing of a detached run is kept after its end."""
+    keep: bool = False
+    """What a run in the foreground changed is kept when it ends, as that of a detached one."""
     caller: tuple[int, int] | None = None
     """uid and gid that what is written to mounted folders shall have; None: what the user inside makes of it."""
 

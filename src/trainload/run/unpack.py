@@ -147,7 +147,7 @@ def ready(folder: Path) -> UnpackedLayer | None:
     if done["format"] != FORMAT or not (done["synced"] or done["boot"] == _boot()):
         return None
     if not done["synced"] and time.time() - done["time"] > _SETTLED:
-        _sync(folder)
+        sync(folder)
         _replace(folder / "done.json", {**done, "synced": True})
     return UnpackedLayer(folder / "fs", tuple(done["implicit"]), tuple(done["dropped"]))
 
@@ -156,7 +156,8 @@ def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Wait until the file system of ``folder`` is on the disk (syncfs(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         ctypes.CDLL(None).syncfs(descriptor)

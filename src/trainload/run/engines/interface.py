@@ -192,7 +192,9 @@ class Engine(Protocol):
         """Images of ours that are there."""
 
     def run(self, spec: RunSpec) -> Outcome:
-        """Run a delivered image in the foreground with this process's standard streams; nothing stays.
+        """Run a delivered image in the foreground with this process's standard streams.
+
+        Nothing stays, unless ``spec.keep`` says so and it changed something: then it is there as a detached run.
 
         Signals go to the program, SIGTERM as its stop signal. Call it in the main thread. Raises
         :class:`RunError`, with exit code 126 or 127 for a command that cannot be executed.

@@ -90,6 +90,7 @@ class Docker:
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()
         container = self._create(spec, detached=False)
+        kept = False
         try:
             raw = self.api.raw(
                 f"/containers/{container}/attach", stream=1, stdin=1, stdout=1, stderr=1, detachKeys=_NO_KEYS
@@ -102,9 +103,11 @@ class Docker:
                 raw.close()
             code = self.api.post(f"/containers/{container}/wait")["StatusCode"]
             reason = inspected.reason(self.api.get(f"/containers/{container}/json"))
+            kept = spec.keep
         finally:
-            with contextlib.suppress(TrainloadError):
-                self.api.delete(f"/containers/{container}", force=1, v=1)
+            if not kept:
+                with contextlib.suppress(TrainloadError):
+                    self.api.delete(f"/containers/{container}", force=1, v=1)
         if session.killed:
             reason = stopped_by_force(spec.grace)
         return Outcome(code, reason, time.monotonic() - began)

@@ -22,6 +22,7 @@ from trainload.run.embedded import EmbeddedEngine, groups_for
 from trainload.run.engines import processes
 from trainload.run.engines.embedded import copying
 from trainload.run.engines.embedded.execute import Entry, Streams, execute
+from trainload.run.engines.embedded.keeping import keeping
 from trainload.run.engines.embedded.kept import Kept, Note, all_kept
 from trainload.run.engines.embedded.logfile import follow, read
 from trainload.run.engines.embedded.site import containers, layers_of, with_folders
@@ -114,7 +115,12 @@ class Embedded:
         )
 
     def run(self, spec: RunSpec) -> Outcome:
-        return self._sandbox().run(self._local(spec))
+        if not spec.keep:
+            return self._sandbox().run(self._local(spec))
+        kept = self._kept(spec.id)
+        outcome = replace(self._sandbox(), place=keeping(kept, spec.image)).run(self._local(spec))
+        kept.end(outcome)
+        return outcome
 
     def start(self, spec: RunSpec) -> None:
         kept = self._kept(spec.id)

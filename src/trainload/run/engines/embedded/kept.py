@@ -11,12 +11,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from trainload.errors import RunError, Text
 from trainload.run.engines.interface import Health, Phase, State
+from trainload.run.model import Outcome
 from trainload.run.rundir import born
 from trainload.run.unpack import remove
 
@@ -46,6 +47,8 @@ class Note:
     """Digest of its manifest."""
     memory: int | None = None
     """Its limit."""
+    front: bool = False
+    """It ran in the foreground, and what it changed was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,13 @@ class Kept:
         temporary = self._note.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
         temporary.replace(self._note)
+
+    def end(self, outcome: Outcome) -> None:
+        """Write down how a run in the foreground ended, if something of it was kept."""
+        note = self.note()
+        if note is not None:
+            told = outcome.reason.template, {key: str(value) for key, value in outcome.reason.values.items()}
+            self.write(replace(note, exit_code=outcome.exit_code, reason=told))
 
     def note(self) -> Note | None:
         try:

@@ -104,6 +104,7 @@ class Podman:
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()
         container = self._create(spec, detached=False)
+        kept = False
         try:
             control = Control(
                 send=lambda number: self.program.call("kill", f"--signal={number}", container),
@@ -115,8 +116,10 @@ class Podman:
             talked = self.program.talk(["start", "--attach", "--interactive", keys, container], control)
             found = self.program.ask("container", "inspect", container)[0]
             state = self._state(found)
+            kept = spec.keep and state.started is not None
         finally:
-            self._forget(container, spec.id)
+            if not kept:
+                self._forget(container, spec.id)
         if state.started is None or state.reason is None:
             raise inspected.start_error(talked.complaint.strip(), spec.command[0])
         reason = stopped_by_force(spec.grace) if talked.killed else state.reason

@@ -1,0 +1,170 @@
+"""Any container of Docker or Podman as a :class:`trainload.run.changed.Container`, whatever started it.
+
+Asked through the engine's own program, so that contexts, ssh hosts and rights are the user's. Content comes as tar
+streams that are read here, strictly, and never extracted; nothing is ever copied into a container (THREATS D6, D9).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from trainload.errors import RunError, Text
+from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
+from trainload.run.changed import LARGEST, Changed, Found, How
+from trainload.system.process import ProcessError, run
+
+PROGRAMS = ("docker", "podman")
+_HOW = {"A": How.ADDED, "C": How.CHANGED, "D": How.DELETED}
+_LINE = re.compile(r"([ACD]) /(.+)")
+_MISSING = re.compile(r"no such file|not find|could not be found|does not exist|ENOENT", re.IGNORECASE)
+_SIBLINGS = 4
+"""So many paths of one folder are read as the folder."""
+
+
+def find(word: str, programs: Sequence[str], environ: Mapping[str, str]) -> ByProgram:
+    """The container with the id or name ``word``, in the first engine that has it. Raises :class:`RunError`."""
+    reasons: list[Text] = []
+    for program in programs:
+        try:
+            done = run([program, "inspect", "--type", "container", "--", word], env=environ, timeout=60)
+        except ProcessError as error:
+            reasons.append(error.text)
+            continue
+        if done.exit_code == 0:
+            return _container(program, json.loads(done.stdout)[0], environ)
+        reasons.append(Text("{program}: {reason}", program=program, reason=_last(done.complaint)))
+    raise RunError(
+        Text("there is no run or container {name}", name=word),
+        hints=(*reasons, Text("trainload ps -a, docker ps -a and podman ps -a list them")),
+    )
+
+
+def _container(program: str, told: Mapping[str, Any], environ: Mapping[str, str]) -> ByProgram:
+    mounts = [str(mount["Destination"]) for mount in told.get("Mounts") or ()]
+    mounts += list((told.get("HostConfig") or {}).get("Tmpfs") or ())
+    return ByProgram(
+        program=program,
+        id=str(told["Id"]),
+        name=str(told["Name"]).lstrip("/"),
+        image=str(told["Image"]),
+        workdir=str(told["Config"].get("WorkingDir") or "/"),
+        mounts=tuple(sorted(place.rstrip("/") for place in mounts)),
+        environ=environ,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ByProgram:
+    """See :class:`trainload.run.changed.Container`."""
+
+    program: str
+    id: str
+    name: str
+    image: str
+    workdir: str
+    mounts: tuple[str, ...]
+    environ: Mapping[str, str]
+
+    def changes(self) -> tuple[Changed, ...]:
+        lines = self._call("diff", self.id).decode("utf-8", "surrogateescape").split("\n")
+        matches = [match for line in lines if (match := _LINE.fullmatch(line))]
+        return tuple(
+            sorted(Changed(match[2], _HOW[match[1]]) for match in matches if not self._mounted(f"/{match[2]}"))
+        )
+
+    def read(self, paths: Collection[str]) -> Mapping[str, Found]:
+        return self._read(self.id, paths)
+
+    def before(self, paths: Collection[str]) -> Mapping[str, Found]:
+        if not paths:
+            return {}
+        with self._untouched() as container:
+            return self._read(container, paths)
+
+    @contextmanager
+    def _untouched(self) -> Iterator[str]:
+        """A container of the same image that is never started."""
+        made = self._call("create", "--network", "none", self.image, "true").decode().split()[-1]
+        try:
+            yield made
+        finally:
+            self._call("rm", "--force", "--volumes", made)
+
+    def _read(self, container: str, paths: Collection[str]) -> dict[str, Found]:
+        found: dict[str, Found] = {}
+        wanted = frozenset(paths)
+        for place in together(wanted):
+            for path, member, reader in self._members(container, place):
+                if path in wanted:
+                    found[path] = _found(member, reader)
+        return found
+
+    def _members(self, container: str, place: str) -> Iterator[tuple[str, Member, TarReader]]:
+        """What lies at ``place`` and below it; nothing when there is nothing."""
+        argv = [self.program, "cp", f"{container}:/{place}", "-"]
+        above = place.rpartition("/")[0]
+        with subprocess.Popen(
+            argv, env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            try:
+                if first := child.stdout.read(1):
+                    reader = TarReader(_Again(first, child.stdout), f"{self.name}:/{place}", end_mark=False)
+                    for member in reader:
+                        path = member_path(member.name, self.name).decode("utf-8", "surrogateescape")
+                        yield (f"{above}/{path}" if above else path), member, reader
+                complaint = child.stderr.read().decode("utf-8", "replace").strip()
+            finally:
+                child.kill()
+        if not first and not _MISSING.search(complaint):
+            raise self._error(complaint)
+
+    def _call(self, *words: str) -> bytes:
+        done = run([self.program, *words], env=self.environ, timeout=600)
+        if done.exit_code != 0:
+            raise self._error(done.complaint)
+        return done.stdout
+
+    def _error(self, complaint: str) -> RunError:
+        return RunError(Text("{program}: {reason}", program=self.program, reason=_last(complaint)))
+
+    def _mounted(self, path: str) -> bool:
+        return any(path == place or path.startswith(f"{place}/") for place in self.mounts)
+
+
+def together(paths: Collection[str]) -> list[str]:
+    """What is asked for, so that ``paths`` are among it: each takes the engine a tenth of a second."""
+    counts = Counter(path.rpartition("/")[0] for path in paths)
+    folders = {folder for folder, count in counts.items() if folder and count >= _SIBLINGS}
+    return sorted(folders | {path for path in paths if path.rpartition("/")[0] not in folders})
+
+
+def _found(member: Member, reader: TarReader) -> Found:
+    data = reader.content(LARGEST) if member.kind is MemberKind.FILE and member.size <= LARGEST else None
+    return Found(member.kind, member.mode, member.size, data, member.linkname.decode("utf-8", "surrogateescape"))
+
+
+def _last(complaint: str) -> str:
+    return complaint.splitlines()[-1] if complaint else "it said nothing"
+
+
+class _Again:
+    """A stream whose first byte was read already."""
+
+    def __init__(self, first: bytes, stream: Any) -> None:  # noqa: ANN401 - a pipe
+        self._first, self._stream = first, stream
+
+    def read(self, size: int, /) -> bytes:
+        if self._first and size:
+            first, self._first = self._first, b""
+            return first
+        data: bytes = self._stream.read(size)
+        return data

@@ -1,0 +1,135 @@
+"""What is typed into a shell becomes a difference of the project, and the image that is built of it has just that.
+
+With the distribution's own archive and the package index of this machine: whoever lacks one skips that part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+APT = (
+    "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/auth.conf.d",
+    "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings",
+)  # fmt: skip
+CONFIG = 'name = "work"\nsystem = ["apt", "diffutils"]  # for the shell\n'
+BY_HAND = """
+set -e
+pip install -q --root-user-action=ignore python-dateutil
+pip uninstall -qy --root-user-action=ignore colorama
+echo 'print("by hand")' > train.py
+mkdir -p lib; echo 'x = 1' > lib/more.py; chmod 755 lib/more.py
+echo 'secret' > .env; echo '[tool]' > /etc/tool.conf
+python -c 'import dateutil' # leaves bytecode
+"""
+WITH_APT = """
+apt-get -qq -o APT::Sandbox::User=root update
+apt-get -qq -o APT::Sandbox::User=root install -y --no-install-recommends file >/dev/null
+"""
+
+
+class Work:
+    """A project, a store, and ``trainload`` called in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home = folder / "project", folder / "home"
+        self.folder.mkdir()
+        (self.folder / "requirements.txt").write_text("pip  # the installer\ncolorama\n")
+        (self.folder / "train.py").write_text('print("as it was")\n')
+        (self.folder / "trainload.toml").write_text(CONFIG)
+
+    def __call__(self, *words: str, stdin: str = "", good: bool = True) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "TRAINLOAD_HOME": str(self.home), "LANG": "C.UTF-8"}
+        done = subprocess.run(
+            [sys.executable, "-m", "trainload", *words], cwd=self.folder, env=environ, input=stdin,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert not good or done.returncode == 0, done.stderr
+        return done
+
+    def json(self, *words: str) -> Any:  # noqa: ANN401 - a document
+        return json.loads(self("--json", *words).stdout)
+
+    def state(self) -> dict[str, str]:
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): path.read_text() for path in files}
+
+
+def has_apt() -> bool:
+    """Whether this machine's own archive fits to the base."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm" and Path("/etc/apt").is_dir()
+
+
+def mounts(empty: Path) -> list[str]:
+    """What of this machine's configuration pip and apt need in the sandbox."""
+    places = [CERTIFICATES, *(APT if has_apt() else ())]
+    found = [word for place in places if os.access(place, os.R_OK) for word in ("-v", f"{place}:{place}:ro")]
+    # debconf's hook calls a program that a slim base leaves out
+    found += ["-v", f"{empty}:/etc/apt/apt.conf.d/70debconf:ro"] if has_apt() else []
+    return [*found, *(("-e", f"PIP_CERT={CERTIFICATES}") if Path(CERTIFICATES).exists() else ())]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    made = Work(tmp_path_factory.mktemp("capture"))
+    made("build")
+    return made
+
+
+@pytest.fixture
+def shell(work: Work, tmp_path: Path) -> Iterator[str]:
+    """A shell in which somebody worked; its id."""
+    (tmp_path / "empty").touch()
+    script = BY_HAND + (WITH_APT if has_apt() else "")
+    done = work("shell", "--root", "--no-code", *mounts(tmp_path / "empty"), "--entrypoint", "sh", stdin=script)
+    (kept,) = work.json("capture", "--list")
+    assert f"trainload rm {kept['id']} forgets it" in done.stderr
+    yield kept["id"]
+    work("rm", kept["id"], good=False)
+
+
+def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_them(
+    work: Work, shell: str
+) -> None:
+    before = work.state()
+    found = work.json("capture", "--dry-run")
+    assert {"colorama", "python-dateutil"} < {one["name"] for one in found["python"]}  # and what dateutil needs
+    assert [one["name"] for one in found["python"] if one["version"] and one["asked"]] == ["python-dateutil"]
+    assert [one["name"] for one in found["system"] if one["asked"]] == (["file"] if has_apt() else [])
+    assert {one["path"]: one["how"] for one in found["files"]} == {
+        ".env": "added", "lib/more.py": "added", "train.py": "changed",
+    }  # fmt: skip
+    assert found["elsewhere"] == [{"path": "/etc/tool.conf", "how": "added"}]
+    assert [one["path"] for one in found["left_out"]] == [".env"]
+    assert work.state() == before
+    assert work("capture", good=False).returncode == 2  # nobody is there to be asked
+    assert work.state() == before
+
+    done = work("capture", "--yes", shell, "--lock")
+    (version,) = [one["version"] for one in found["python"] if one["name"] == "python-dateutil"]
+    after = work.state()
+    assert after["requirements.txt"] == f"pip  # the installer\npython-dateutil=={version}\n"
+    assert after["trainload.toml"] == (CONFIG.replace('utils"]', 'utils", "file"]') if has_apt() else CONFIG)
+    assert after["train.py"] == 'print("by hand")\n'
+    assert os.access(work.folder / "lib/more.py", os.X_OK)
+    assert after.keys() - before.keys() == {"lib/more.py"}
+    assert "-colorama" in done.stdout and "made anew" in done.stderr
+
+    check = (
+        'import dateutil, lib.more, importlib.util as u, os; print(u.find_spec("colorama"), os.path.exists(".env"))'
+    )
+    said = work("-q", "run", "--entrypoint", "", "--", "python", "-c", check).stdout
+    assert said.endswith("None False\n")
+    assert work("-q", "run", "--").stdout == "by hand\n"
+    if has_apt():
+        assert "file-" in work("-q", "run", "--entrypoint", "file", "--", "--version", good=False).stdout
+    assert work.json("capture", shell, "--dry-run")["diff"] == ""
