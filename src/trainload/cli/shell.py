@@ -40,8 +40,8 @@ def command(world: World, given: Given, wishes: Wishes, *, image: str | None, ro
     """Open a shell in the project's image, built first if needed, or in another.
 
     This folder is mounted where the image has its code: edits are seen at once, on both sides. Everything else that
-    is changed inside is kept for `trainload capture`, unless --rm is given. --profile dev adds apt, git, curl and an
-    editor for this shell; the project and its lock stay as they are.
+    is changed inside is kept for `trainload capture`, unless --rm is given. --profile dev adds apt, git, curl and
+    an editor for this shell; the project and its lock stay as they are.
     """
     if root and given.request.user is not None:
         raise UsageError(Text("{one} and {other} exclude each other", one="--root", other="--user"))
