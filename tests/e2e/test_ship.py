@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -270,6 +271,22 @@ def test_who_is_not_let_in_is_told_what_ssh_said(plain: Sshd, store: Store, imag
     with pytest.raises(HostError, match="does not let us in") as caught:
         Shipment(from_store(store, image.digest), NAME, target, environ=plain.environ).run()
     assert any("Permission denied" in line for line in caught.value.said)
+
+
+def test_what_an_account_says_that_runs_nothing_is_told(tmp_path: Path, store: Store, image: Image) -> None:
+    settings = ["ForceCommand echo this account is closed"]
+    with Sshd(tmp_path / "s", [PYTHON], settings=settings) as sshd:
+        with pytest.raises(HostError, match="ended too early") as caught:
+            ship(store, sshd, image)
+        assert "this account is closed" in caught.value.said
+
+
+def test_several_images_at_once_are_all_there_afterwards(plain: Sshd, store: Store, image: Image) -> None:
+    names = [f"many:{number}" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: ship(store, plain, image, name=name), names))
+    assert violations(home_there(plain), clean=True) == []
+    assert sorted(images(home_there(plain))) == names
 
 
 def test_a_server_without_python_is_told_so(tmp_path: Path, store: Store, image: Image) -> None:

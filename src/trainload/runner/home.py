@@ -123,7 +123,7 @@ class Home:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.replace(str(temporary), str(self.path / name))  # noqa: PTH105  # Path.replace returns nothing in 3.7
+        temporary.replace(self.path / name)
         sync(self.path)
 
     @contextlib.contextmanager

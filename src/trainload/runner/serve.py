@@ -131,6 +131,7 @@ def main(mark: str, source: IO[bytes]) -> None:
     output = os.dup(1)
     os.dup2(2, 1)
     signal.signal(signal.SIGALRM, _silent)
+    os.umask(0o077)  # a stricter one would lock us out of our own files
     try:
         Server(mark, source, output).serve()
     finally:

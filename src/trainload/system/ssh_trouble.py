@@ -10,6 +10,7 @@ from trainload.errors import HostError, Text
 _FINGERPRINT = re.compile(r"\b(SHA256:[A-Za-z0-9+/]{43}=?)")
 _OFFENDING = re.compile(r"Offending \S+ key in (\S+):(\d+)")
 _NOISE = re.compile(r"debug\d: |\*\* |Allocated port ")
+_NEVER = re.compile(r"Could not resolve hostname|^ssh: connect to host", re.MULTILINE)
 _TOLD = 5
 FAILED = 255
 """ssh's own exit code; others are the far program's (ssh(1), EXIT STATUS)."""
@@ -43,6 +44,13 @@ def explain(address: Address, code: int, said: str, fingerprint: str | None) -> 
                      login=_words(address)),
                 Text("`ssh-copy-id {login}` takes your key there", login=_words(address)),
             ],
+        )  # fmt: skip
+    elif code == FAILED and _NEVER.search(said):
+        error = HostError(
+            Text("{host} cannot be reached", host=address),
+            hints=[Text("`ssh {login} true` must work from here: look at the name, the port and the network",
+                        login=_words(address))],
+            retryable=True,
         )  # fmt: skip
     elif code == FAILED:
         error = HostError(

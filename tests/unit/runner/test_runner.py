@@ -19,6 +19,7 @@ from trainload.destinations.ship.bundle import bundle, program
 from trainload.digest import Digest
 from trainload.image.model import MANIFEST, Descriptor
 from trainload.runner import names, wire
+from trainload.runner.blobs import Blobs
 from trainload.runner.home import Home, folder_for
 from trainload.runner.serve import Server
 from trainload.runner.trouble import Trouble
@@ -152,3 +153,34 @@ def test_leftovers_of_a_runner_that_was_killed_are_removed_and_parts_stay(tmp_pa
     store.gc()
     store.close()
     assert violations(tmp_path / "s", clean=True) == []
+
+
+def test_S06_a_disk_that_fills_up_is_told_and_nothing_of_the_blob_stays(tmp_path: Path) -> None:
+    disk = tmp_path / "s"
+    disk.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(argv, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    home = Home(disk)
+    try:
+        home.write()
+        digest = str(Digest.sha256(b"x"))
+        with pytest.raises(Trouble) as caught:
+            Blobs(home, writing=True).receive(digest, 4 << 20, 0, lambda: bytes(1 << 18))
+        assert caught.value.code == "full"
+        assert os.listdir(home.incoming) == []
+        home.end()
+        assert violations(disk, clean=True) == []
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_S04_other_bytes_than_promised_are_told_and_not_kept(tmp_path: Path) -> None:
+    home = Home(tmp_path / "s")
+    home.write()
+    with pytest.raises(Trouble) as caught:
+        Blobs(home, writing=True).receive(str(Digest.sha256(b"abc")), 3, 0, lambda: b"xyz")
+    assert caught.value.code == "bytes"
+    home.end()
+    assert violations(tmp_path / "s", clean=True) == []
+    assert os.listdir(tmp_path / "s" / "incoming") == os.listdir(tmp_path / "s" / "blobs" / "sha256") == []

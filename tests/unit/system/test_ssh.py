@@ -55,7 +55,8 @@ def test_S02_a_changed_key_is_refused_and_no_command_forgets_the_old_one() -> No
     ("code", "said", "text", "retryable"),
     [
         (255, "me@gpu.example: Permission denied (publickey).", "does not let us in", False),
-        (255, "ssh: Could not resolve hostname gpu.example: Name or service not known", "failed or was cut", True),
+        (255, "ssh: Could not resolve hostname gpu.example: Name or service not known", "cannot be reached", True),
+        (255, "ssh: connect to host gpu.example port 22: Connection refused", "cannot be reached", True),
         (255, "", "failed or was cut", True),
         (127, "sh: not found", "ended too early", False),
     ],

@@ -16,6 +16,7 @@ from typing import Any
 
 from trainload.destinations.cargo import Cargo, Part
 from trainload.destinations.ship.there import There
+from trainload.destinations.ship.troubles import told
 from trainload.digest import Digest
 from trainload.errors import HostError, Place, Text
 from trainload.events import Began, Ended, How, Moved, Reporter
@@ -202,8 +203,6 @@ class RemoteStore:
         )
 
     def _told(self, value: dict[str, Any], need: int | None) -> HostError:
-        from trainload.destinations.ship.troubles import told
-
         return told(value, self._where, self._there.address, need)
 
 

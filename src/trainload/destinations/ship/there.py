@@ -26,6 +26,8 @@ _GREETING = 60.0
 _QUESTION = 60.0
 _NOISE = 8 * MiB
 """Bytes that a banner may have, and an engine's words."""
+_TOLD = 5
+"""Lines of what was printed before the end that are told."""
 _BOOT = (
     "import sys;i=sys.stdin.buffer;"
     'print(chr(10)+"{half}""{rest} boot %d %d"%sys.version_info[:2],flush=True);'
@@ -125,7 +127,11 @@ class There:
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
-            text = self.read_line(left).decode("utf-8", "replace")
+            try:
+                text = self.read_line(left).decode("utf-8", "replace")
+            except HostError as error:
+                error.said = (*error.said, *(line for line in said if line.strip()))[-_TOLD:]
+                raise
             match = re.match(rf"{self.mark} (\w+) ?(.*)", text)
             if match and word in (None, match[1]):
                 words = match[2].split()
