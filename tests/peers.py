@@ -18,7 +18,6 @@ from types import TracebackType
 
 import pytest
 
-_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _PATIENCE = 20.0  # seconds for a server to listen
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
@@ -58,27 +57,10 @@ def podman_of_our_own(folder: Path) -> Iterator[tuple[list[str], dict[str, str]]
 def docker_daemon(base: Path) -> Iterator[str]:
     """A Docker daemon of our own; the address of its socket."""
     needs("dockerd", "docker")
-    if os.geteuid() != 0:
-        pytest.skip("dockerd needs root")
-    socket = f"unix://{base}/docker.sock"
-    argv = ["dockerd", "--bridge=none", "--iptables=false", "-H", socket, "--storage-driver", "vfs"]
-    argv += ["--data-root", f"{base}/data", "--exec-root", f"{base}/exec", "--pidfile", f"{base}/pid"]
-    with (base / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log, env=ENV) as daemon:
-        try:
-            for _ in range(240):
-                info = ["docker", "-H", socket, "info"]
-                asked = subprocess.run(info, capture_output=True, env=ENV, check=False)
-                if asked.returncode == 0 or daemon.poll() is not None:
-                    break
-                time.sleep(0.25)
-            else:
-                daemon.terminate()
-            if daemon.poll() is not None:
-                pytest.skip(f"dockerd does not start here: {(base / 'log').read_text()[-1000:]}")
-            yield socket
-        finally:
-            daemon.terminate()
-            daemon.wait(60)
+    if Docker.missing():
+        pytest.skip(Docker.missing())
+    with Docker(base, driver="vfs") as daemon:
+        yield daemon.host
 
 
 class Sshd:
@@ -269,8 +251,10 @@ class Docker:
     Used as a context manager.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, driver: str | None = None) -> None:
+        """``folder``: a short path, for sockets lie below it. ``driver``: of its storage; None: its own choice."""
         self._folder = folder
+        self._driver = ["--storage-driver", driver] if driver else []
         self.host = f"unix://{folder}/docker.sock"
 
     @staticmethod
@@ -278,7 +262,7 @@ class Docker:
         """Why it cannot run here; empty when it can."""
         if os.geteuid() != 0:
             return "dockerd needs root"
-        return "" if shutil.which("dockerd", path=_PATH) else "dockerd is not installed"
+        return "" if shutil.which("dockerd", path=PATH) else "dockerd is not installed"
 
     def __enter__(self) -> Docker:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -286,12 +270,13 @@ class Docker:
             self._process = subprocess.Popen(
                 ["dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
                  "--data-root", str(self._folder / "data"), "--exec-root", str(self._folder / "exec"),
-                 "--pidfile", str(self._folder / "pid")],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": _PATH},
+                 "--pidfile", str(self._folder / "pid"), *self._driver],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": PATH},
             )  # fmt: skip
         end = time.monotonic() + _PATIENCE
         while not (self._folder / "docker.sock").exists():
             if time.monotonic() > end or self._process.poll() is not None:
+                self.__exit__(None, None, None)
                 raise RuntimeError((self._folder / "log").read_text()[-2000:])
             time.sleep(0.02)
         return self
@@ -301,6 +286,15 @@ class Docker:
     ) -> None:
         self._process.terminate()
         self._process.wait()
+        unmount_below(self._folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """What an engine left mounted: the folder could not be removed otherwise."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    for place in reversed([line.split()[1] for line in mounts]):
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", place], check=False, capture_output=True)
 
 
 class Podman:
@@ -320,7 +314,7 @@ class Podman:
     def __enter__(self) -> Podman:
         self._folder.mkdir(parents=True, exist_ok=True)
         # crun refuses hybrid control groups, runc does not
-        runtime = "runc" if shutil.which("runc", path=_PATH) else "crun"
+        runtime = "runc" if shutil.which("runc", path=PATH) else "crun"
         (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\n')
         (self._folder / "storage").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{self._folder}/root"\nrunroot = "{self._folder}/run"\n'
