@@ -1,0 +1,100 @@
+"""Docker and Podman: there, running, ours to use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from trainload.doctor.families import install, service
+from trainload.doctor.finding import Finding, Status
+from trainload.doctor.machine import Answer, Machine
+from trainload.errors import Text
+from trainload.run.gpus.grant import NVIDIA
+
+_DOCKER, _PODMAN = Text("Docker"), Text("Podman")
+
+
+def docker(machine: Machine) -> Iterator[Finding]:
+    """Not needed where the sandbox works; what is installed should work."""
+    daemon = machine.docker()
+    installed = machine.program("docker") is not None or machine.program("dockerd") is not None
+    if daemon.answer is Answer.ABSENT and not installed:
+        yield Finding(_DOCKER, Status.OK, Text("not installed, and not needed"), daemon.address)
+        return
+    if daemon.answer is not Answer.WELL:
+        text, mend = _away(machine)[daemon.answer]
+        yield Finding(_DOCKER, Status.PROBLEM, text, daemon.address, mend, engine=True)
+        return
+    info = daemon.info
+    driver = str(info.get("Driver", ""))
+    rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
+    text = Text("{version}, storage driver {driver}", version=info.get("ServerVersion", "?"), driver=driver)
+    if rootless:
+        text = Text("{version}, storage driver {driver}, rootless", version=info.get("ServerVersion", "?"),
+                    driver=driver)  # fmt: skip
+    yield Finding(_DOCKER, Status.OK, text, daemon.address, engine=True)
+    if driver == "vfs":
+        slow = Text("the storage driver vfs copies every layer whole: slow, and large")
+        storage = """echo '{"storage-driver": "overlay2"}' | sudo tee /etc/docker/daemon.json"""
+        yield Finding(
+            _DOCKER, Status.WARNING, slow, daemon.address, (storage, service(machine, "restart", "docker"))
+        )
+    if _has_nvidia(machine) and "nvidia" not in (info.get("Runtimes") or {}) and not info.get("DiscoveredDevices"):
+        blind = Text("it does not know NVIDIA's container toolkit: runs there get no GPU")
+        toolkit = "sudo nvidia-ctk runtime configure --runtime=docker"
+        yield Finding(
+            _DOCKER, Status.WARNING, blind, daemon.address, (toolkit, service(machine, "restart", "docker"))
+        )
+
+
+def _away(machine: Machine) -> dict[Answer, tuple[Text, tuple[str, ...]]]:
+    start = (service(machine, "start", "docker"),)
+    return {
+        Answer.ABSENT: (Text("installed, and its daemon does not run"), start),
+        Answer.REFUSED: (Text("its daemon does not run: the socket is there, and nobody answers"), start),
+        Answer.DENIED: (
+            Text("this user may not talk to it: not in the group docker"),
+            ("sudo usermod -aG docker $USER", "newgrp docker"),
+        ),
+        Answer.SILENT: (Text("its daemon does not answer"), (service(machine, "restart", "docker"),)),
+    }
+
+
+def _has_nvidia(machine: Machine) -> bool:
+    return any(path.startswith("/dev/nvidia") for path in machine.gpus().nodes)
+
+
+def podman(machine: Machine) -> Iterator[Finding]:
+    """Asked for its own view of the machine."""
+    if machine.program("podman") is None:
+        yield Finding(_PODMAN, Status.OK, Text("not installed, and not needed"), "podman")
+        return
+    said = machine.ask("podman", "info", "--format", "json")
+    if said is None:
+        yield Finding(_PODMAN, Status.WARNING, Text("installed, and does not answer"), "podman info",
+                      ("podman system migrate",))  # fmt: skip
+        return
+    if said.exit_code != 0:
+        last = (said.stderr.strip().splitlines() or ["?"])[-1]
+        mend = (
+            "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
+            "podman system migrate",
+        )
+        yield Finding(_PODMAN, Status.PROBLEM, Text("it says: {reason}", reason=last), "podman info",
+                      mend if "subuid" in said.stderr or "newuidmap" in said.stderr else
+                      (install(machine, "podman"), "podman system reset"), engine=True)  # fmt: skip
+        return
+    version = _version(said.stdout)
+    yield Finding(_PODMAN, Status.OK, Text("version {version}", version=version), "podman info", engine=True)
+    specs = any(spec.kind == NVIDIA for spec in machine.gpus().specs)
+    if _has_nvidia(machine) and not specs:
+        text = Text("it takes GPUs by a CDI specification, and there is none")
+        generate = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+        yield Finding(_PODMAN, Status.WARNING, text, "/etc/cdi", (generate,))
+
+
+def _version(text: str) -> str:
+    try:
+        return str(json.loads(text)["version"]["Version"])
+    except (ValueError, KeyError, TypeError):
+        return "?"
