@@ -152,7 +152,8 @@ def test_a_project_that_cannot_be_read_is_told_and_the_machine_all_the_same(tmp_
 
 def test_people_read_the_command_below_the_finding_in_their_language(tmp_path: Path, stopped: str) -> None:
     env = {**os.environ, "TRAINLOAD_HOME": str(tmp_path / "home"), "DOCKER_HOST": stopped,
-           "TRAINLOAD_MIRRORS_PYPI": "http://127.0.0.1:9", "TRAINLOAD_MIRRORS_APT": "http://127.0.0.1:9"}  # fmt: skip
+           "TRAINLOAD_MIRRORS_PYPI": "http://127.0.0.1:9",
+           "TRAINLOAD_MIRRORS_APT": "http://127.0.0.1:9"}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "trainload", "doctor", "--lang", "zh"], env=env, cwd=tmp_path, capture_output=True,
         stdin=subprocess.DEVNULL, text=True, timeout=60, check=False,
