@@ -52,5 +52,5 @@ def driver(machine: Machine) -> tuple[str, ...]:
 def service(machine: Machine, verb: str, name: str) -> str:
     """Start or restart a service, also where systemd is not the init (WSL2, containers)."""
     if (machine.text("/proc/1/comm") or "").strip() == "systemd":
-        return f"sudo systemctl {verb}"
+        return f"sudo systemctl {verb} {name}"
     return f"sudo service {name} {verb}"
