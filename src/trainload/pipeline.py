@@ -25,7 +25,7 @@ from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
 from trainload.makers import Code, Sandbox
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import BaseDocument, Plan
+from trainload.plan.model import BaseDocument, Kind, Plan
 from trainload.plan.tools import with_tools
 from trainload.platform import Platform
 from trainload.project.detect import read_project
@@ -220,7 +220,10 @@ def plan(site: Site, wishes: Wishes) -> Planned:
 
 
 def _name(plan: Plan, wishes: Wishes) -> str:
-    return plan.name if wishes.beside is None else f"{plan.name}:{wishes.beside.tag}"
+    """An image that turns out to be the project's own needs no other name."""
+    beside = wishes.beside
+    differs = beside is not None and (beside.profile or any(layer.kind is Kind.TOOLS for layer in plan.layers))
+    return f"{plan.name}:{beside.tag}" if beside is not None and differs else plan.name
 
 
 def _beside(site: Site, locked: Locked, wishes: Wishes) -> tuple[Locked, Aside | None]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.peers import free_port
+
+from trainload.system.ports import is_free
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 TRAIN = """\
@@ -135,3 +143,145 @@ def test_dev_takes_its_run_along(project: Project) -> None:
         process.terminate()
         assert process.wait(20) == 128 + signal.SIGTERM
     assert out.read_text().endswith("saved\n")
+
+
+class Editor:
+    """The client side of the Debug Adapter Protocol (microsoft.github.io/debug-adapter-protocol)."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._stream = self._socket.makefile("rwb")
+        self._number = 0
+        self.seen: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Editor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._socket.close()
+
+    def send(self, command: str, **arguments: object) -> None:
+        self._number += 1
+        body = json.dumps({"seq": self._number, "type": "request", "command": command, "arguments": arguments})
+        self._stream.write(f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        self._stream.flush()
+
+    def until(self, kind: str, what: str) -> dict[str, Any]:
+        """The body of the next event or response of that name, whatever came before it."""
+        while True:
+            found = next((message for message in self.seen if message.get(kind) == what), None)
+            if found is not None:
+                self.seen.remove(found)
+                assert found.get("success", True), found
+                body: dict[str, Any] = found.get("body") or {}
+                return body
+            length = 0
+            while line := self._stream.readline().strip():
+                length = int(line.partition(b":")[2])
+            message = json.loads(self._stream.read(length))
+            if message["type"] != "request":
+                self.seen.append(message)
+
+    def attach(self, breakpoint_: tuple[str, int] | None = None, **arguments: object) -> None:
+        self.send("initialize", adapterID="test", pathFormat="path")
+        self.until("command", "initialize")
+        self.send("attach", **arguments)
+        self.until("event", "initialized")
+        if breakpoint_ is not None:
+            path, line = breakpoint_
+            self.send("setBreakpoints", source={"path": path}, breakpoints=[{"line": line}])
+            self.until("command", "setBreakpoints")
+        self.send("configurationDone")
+        self.until("command", "attach")
+
+
+def test_an_editor_attaches_stops_in_the_program_and_follows_its_processes(project: Project) -> None:
+    train = project.folder / "train.py"
+    before, port = project.lock, free_port()
+    train.write_text(
+        "import subprocess, sys\nx = 41\nprint(x, flush=True)\nsubprocess.run([sys.executable, 'w.py'])\n"
+    )
+    (project.folder / "w.py").write_text("print('worker', flush=True)\n")
+    mappings = [{"localRoot": str(project.folder), "remoteRoot": "/app"}]
+    with project.started("run", "--debug", str(port)) as process:
+        project.until(lambda: "launch.json" in project.said() and not is_free(port, "127.0.0.1"))
+        with Editor(port) as editor:
+            editor.attach((str(train), 3), pathMappings=mappings, subProcess=True)
+            thread = editor.until("event", "stopped")["threadId"]
+            editor.send("stackTrace", threadId=thread)
+            frame = editor.until("command", "stackTrace")["stackFrames"][0]
+            assert (frame["line"], frame["source"]["path"]) == (3, str(train))
+            editor.send("evaluate", expression="x + 1", frameId=frame["id"])
+            assert editor.until("command", "evaluate")["result"] == "42"
+            editor.send("continue", threadId=thread)
+            child = editor.until("event", "debugpyAttach")
+            assert child["connect"]["port"] == port, "through the one port that is published"
+            with Editor(port) as second:
+                second.attach(**{name: child[name] for name in ("connect", "subProcessId", "pathMappings")})
+                assert process.wait(60) == 0, project.said()
+    assert "41\nworker\n" in project.said()
+    assert project.lock == before
+    train.write_text(TRAIN)
+
+
+def test_debug_is_for_python_and_for_the_project(project: Project) -> None:
+    done = project("run", "--debug=1", "some-image", "python")
+    assert done.returncode == 2 and "is for the project in this folder" in done.stderr
+    done = project("run", "--debug", "--offline", "--entrypoint", "sh")
+    assert done.returncode == 2 and "needs a command that starts Python" in done.stderr
+
+
+def test_a_notebook_server_has_the_projects_packages_and_folder_and_asks_for_its_token(project: Project) -> None:
+    startup = Path(project.environ["TRAINLOAD_HOME"]) / "jupyter" / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "probe.py").write_text(
+        "import six, sys, pathlib\n"
+        "told = f'{sys.executable} {six.__version__} {pathlib.Path.cwd()}'\n"
+        "pathlib.Path('outputs/kernel.txt').write_text(told)\n"
+    )
+    before = project.lock
+    digest = project.digests()["digits"]
+    words = ("notebook", "--interface", "none", "--no-browser", "--token", "s3cret")
+    with project.started(*words) as process:
+        project.until(lambda: "notebook: http://127.0.0.1:" in project.said(), 120)
+        place = re.search(r"http://127\.0\.0\.1:(\d+)", project.said())
+        assert place is not None
+        url = place[0]
+
+        def ask(path: str, method: str = "GET", body: object = None, token: str = "s3cret") -> tuple[int, Any]:
+            headers = {"Authorization": f"token {token}", "Host": "127.0.0.1"}
+            data = None if body is None else json.dumps(body).encode()
+            request = urllib.request.Request(url + path, data, headers, method=method)
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            try:
+                with opener.open(request, timeout=30) as answer:
+                    return answer.status, json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, None
+
+        assert ask("/api/contents", token="wrong")[0] == 403
+        names = {entry["name"] for entry in ask("/api/contents")[1]["content"]}
+        assert {"train.py", "requirements.txt"} <= names
+        notebook = {
+            "type": "notebook",
+            "content": {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5},
+        }
+        assert ask("/api/contents/first.ipynb", "PUT", notebook)[0] == 201
+        saved = project.folder / "first.ipynb"
+        assert saved.stat().st_uid == os.geteuid()
+        kernel = project.folder / "outputs" / "kernel.txt"
+        assert ask("/api/kernels", "POST", {"name": "python3"})[0] == 201
+        project.until(kernel.exists)
+        project.until(lambda: kernel.read_text() == "/opt/venv/bin/python 1.17.0 /app")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0, project.said()
+    assert "s3cret" not in (Path(project.environ["TRAINLOAD_HOME"]) / "runs.sqlite").read_bytes().decode("latin-1")
+    assert project.lock == before
+    assert project.digests()["digits"] == digest, "the project's image stays what it is"
+    made = project.digests()["digits:with-jupyter"]
+    saved.unlink()
+    with project.started(*words, "--offline"):
+        project.until(lambda: "notebook: http://127.0.0.1:" in project.said(), 60)
+    assert project.digests()["digits:with-jupyter"] == made, "the second time offline, and the same"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.world import World
@@ -10,9 +10,11 @@ from trainload.errors import RunError, StoreError, Text, TrainloadError, UsageEr
 from trainload.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
+    from trainload.cli.running import Target, Way
     from trainload.run.engines.interface import Engine, State
     from trainload.run.engines.table import Site
     from trainload.run.model import RunSpec
+    from trainload.run.request import Request
     from trainload.store.runs import End, Run, RunRecords
 
 
@@ -41,6 +43,36 @@ def chosen(world: World, asked: str | None, spec: RunSpec, here: Site, *, detach
     for lack in choice.told:
         world.warn(lack.why)
     return choice.engine
+
+
+def listening(world: World, target: Target, request: Request, way: Way) -> tuple[Way, str]:
+    """The engine of a run, settled, and where inside it a server must listen to be reached by its published port.
+
+    Raises :class:`RunError` as :func:`chosen`.
+    """
+    from trainload.run.engines.interface import Ability
+    from trainload.run.request import spec_of
+
+    spec = spec_of(request, target.image.digest, target.image.config.runtime, "none")
+    engine = chosen(world, way.engine or target.engine, spec, site(world, target.limits), detached=way.detach)
+    shares = request.network_name == "host" or Ability.PORTS in engine.lacks(frozenset({Ability.PORTS}))
+    return replace(way, engine=engine.name), "127.0.0.1" if shares else "0.0.0.0"  # noqa: S104 - of the container
+
+
+def port_for(asked: int | None, usual: int, address: str) -> int:
+    """A port of this machine: the one that was asked for, else the usual one or a free one near it.
+
+    Raises :class:`UsageError` when what was asked for is taken.
+    """
+    from trainload.system.ports import free_port, is_free
+
+    if asked is None:
+        return free_port(usual, address)
+    if not is_free(asked, address):
+        raise UsageError(
+            Text("port {port} is taken", port=asked), hints=[Text("leave the port out, and a free one is found")]
+        )
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

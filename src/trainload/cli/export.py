@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trainload.cli.devcontainer import devcontainer
 from trainload.cli.options import pass_world
 from trainload.cli.task import Task
 from trainload.cli.units import size
@@ -16,6 +17,9 @@ from trainload.platform import Platform
 @click.group("export")
 def command() -> None:
     """Write images in another form."""
+
+
+command.add_command(devcontainer)
 
 
 @command.command("layout", help="Write images into a folder, as an OCI image layout.")

@@ -41,6 +41,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "build": ("build", "Make the image."),
         "run": ("run", "Run the project, or an image, here."),
         "dev": ("dev", "Run the project with live code, and again on every save."),
+        "notebook": ("notebook", "Open Jupyter Lab with the project's packages."),
         "shell": ("shell", "Open a shell in the project's image."),
     },
     "Images": {

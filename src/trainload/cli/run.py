@@ -38,17 +38,33 @@ def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
 
 @click.command(cls=RunCommand, context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[IMAGE] [-- ARGS…]", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--debug",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    help="Under debugpy: an editor attaches at PORT; default: 5678.",
+)
+@click.option("--debug-no-wait", is_flag=True, help="With --debug: begin before the editor is there.")
 @click.option("--built", metavar="DIGEST", hidden=True)  # as `trainload dev` built it: nothing is looked at again
 @pass_world
 @late_build_options
 @run_options
-def command(world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None) -> int:
+def command(
+    world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None, **options: int | None
+) -> int:
     """Run the project in this folder, built first if needed, or an image.
 
     ARGS are added to the project's command; after an IMAGE they replace its command, as in Docker. What the
     project writes to ./outputs stays here.
     """
     image, arguments = image_and_arguments(words)
+    if options["debug"] is not None:
+        from trainload.cli.debugging import Debugging, run_debugged
+
+        asked = Debugging(image, arguments, options["debug"] or None, wait=not options["debug_no_wait"])
+        return run_debugged(world, given, later, asked)
     if image is None:
         from trainload.cli.project import built_target, project_target
 

@@ -337,7 +337,17 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         world.warn(
             Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))
         )
+        _tell_crash(world, outcome, spec)
     return outcome.exit_code
+
+
+def _tell_crash(world: World, outcome: Outcome, spec: RunSpec) -> None:
+    """Native code that crashes leaves no traceback, unless Python was asked for one (faulthandler)."""
+    import signal
+
+    crashes = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+    if outcome.exit_code - 128 in crashes and "PYTHONFAULTHANDLER" not in spec.env:
+        world.say(Text("to see where in Python it happened: {option}", option="-e PYTHONFAULTHANDLER=1"))
 
 
 def _run(engine: Engine, spec: RunSpec, records: RunRecords) -> Outcome:
