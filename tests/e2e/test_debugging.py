@@ -285,3 +285,26 @@ def test_a_notebook_server_has_the_projects_packages_and_folder_and_asks_for_its
     with project.started(*words, "--offline"):
         project.until(lambda: "notebook: http://127.0.0.1:" in project.said(), 60)
     assert project.digests()["digits:with-jupyter"] == made, "the second time offline, and the same"
+
+
+def test_an_editors_container_is_the_projects_image_and_a_users_file_is_kept(project: Project) -> None:
+    place = project.folder / ".devcontainer" / "devcontainer.json"
+    (project.folder / "trainload.toml").write_text('[run]\nvolumes = ["./data:/data:ro"]\nports = ["6006:6006"]\n')
+    assert project("export", "devcontainer").returncode == 0
+    found = json.loads(place.read_text())
+    assert (found["image"], found["remoteUser"]) == ("localhost/trainload/digits:latest", "app")
+    assert found["initializeCommand"][:3] == ["trainload", "-q", "shell"]
+    assert found["mounts"] == ["source=${localWorkspaceFolder}/data,target=/data,type=bind,readonly"]
+    place.write_text("// mine\n")
+    done = project("export", "devcontainer")
+    assert done.returncode == 2 and "it may be yours" in done.stderr
+    assert place.read_text() == "// mine\n"
+    done = project(
+        "export", "devcontainer", "--force", "--image", "registry.example/team/digits:v1", "--profile", "dev"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(place.read_text())
+    assert found["image"] == "registry.example/team/digits:v1" and "initializeCommand" not in found
+    (project.folder / "trainload.toml").unlink()
+    done = project("shell", "--engine", "embedded", "--entrypoint", "true")
+    assert done.returncode == 0, "the command that brings the image, on an engine that is here"

@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 
 _ROOT = 0
 _HOME = "${localWorkspaceFolder}"  # the format's word for the project's folder, wherever it lies
-_HELP = """Write .devcontainer/devcontainer.json, for VS Code, JetBrains and other editors that open containers.
-
-The editor's container is the project's image, with this folder in it. Without --image it is that of Docker on this
-machine, or of --engine podman, brought up to date each time it is opened; with --image one that a registry
-has. A file that is there is kept, unless --force."""
 
 
-@click.command("devcontainer", help=_HELP)
+@click.command("devcontainer")
 @click.option("--image", metavar="REFERENCE", help="The image in a registry, as it was pushed.")
 @click.option(
     "--engine",
@@ -41,6 +36,12 @@ has. A file that is there is kept, unless --force."""
 @pass_world
 @build_options
 def devcontainer(world: World, wishes: Wishes, *, image: str | None, engine: str, force: bool) -> None:
+    """Write .devcontainer/devcontainer.json, for VS Code, JetBrains and other editors that open containers.
+
+    The editor's container is the project's image, with this folder in it. Without --image it is that of Docker on
+    this machine, or of --engine podman, brought up to date each time it is opened; with --image one that a registry
+    has. A file that is there is kept, unless --force.
+    """
     from trainload.run.devcontainer import PLACES, document
     from trainload.system.files import replace as write
 
@@ -95,6 +96,8 @@ def _container(world: World, wishes: Wishes, image: str | None, engine: str) -> 
         image=image or local,
         workdir=settings.workdir.value,
         user=_user(locked.lock, wishes.platform or Platform.host(), settings.user.value),
+        uid=settings.user.value,
+        engine=engine,
         mounts=[_mount(world, flags.volume(word, world.cwd)) for word in resources.volumes],
         ports=[flags.port(word).container for word in resources.ports],
     )

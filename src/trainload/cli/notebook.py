@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -106,8 +108,7 @@ def _prepared(world: World, given: Given, wishes: Wishes, asked: _Asked) -> tupl
     token = asked.token or world.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
     root = (request.user or runtime.user).partition(":")[0] in ("", "0", "root") or request.caller == (0, 0)
     serving = jupyter.Serving(kind, outside, port, token, request.workdir or runtime.workdir, is_root=root)
-    settings = world.home / "jupyter"
-    settings.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = _settings(world)
     request = replace(
         request,
         ports=(*request.ports, Port(port, port, outside)),
@@ -116,6 +117,19 @@ def _prepared(world: World, given: Given, wishes: Wishes, asked: _Asked) -> tupl
         init=True,
     )
     return target, request, serving
+
+
+def _settings(world: World) -> Path:
+    """The folder for what users set in Jupyter, kept from one notebook to the next."""
+    from trainload.run.jupyter import PREPARED
+
+    folder = world.home / "jupyter"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, document in PREPARED.items():
+        if not (path := folder / name).exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return folder
 
 
 def _when_ready(world: World, serving: Serving, asked: _Asked) -> None:
@@ -136,13 +150,13 @@ def _when_ready(world: World, serving: Serving, asked: _Asked) -> None:
 
 
 def _tell(world: World, serving: Serving, asked: _Asked) -> None:
-    import socket
+    import os
 
     world.say(Text("notebook: {url}", url=serving.url()))
     if asked.expose:
         world.warn(
             Text("other machines reach it: {url}; whoever reads the network has the token",
-                 url=serving.url(socket.gethostname()))
+                 url=serving.url(os.uname().nodename))
         )  # fmt: skip
     else:
         port = serving.port

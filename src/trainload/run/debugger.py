@@ -45,9 +45,7 @@ def under_debugger(command: Sequence[str], listening: Listening) -> tuple[str, .
         raise UsageError(
             Text("--debug needs a command that starts Python"),
             got=" ".join(command),
-            hints=[
-                Text('name the script: command = ["python", "train.py"], or: --entrypoint python … -- train.py')
-            ],
+            hints=[Text('name the script: command = ["python", "train.py"]')],
         )
     if _PYTHON.fullmatch(name):
         flags, rest = _flags(arguments)

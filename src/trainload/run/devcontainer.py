@@ -12,6 +12,7 @@ from trainload.plan.model import VENV
 
 PLACES = (".devcontainer/devcontainer.json", ".devcontainer.json")
 """Where editors look for it, the first first."""
+_ALL = "all"
 _EXTENSIONS = ("ms-python.python", "ms-python.debugpy", "ms-toolsai.jupyter")
 
 
@@ -24,7 +25,10 @@ class Container:
     """A reference that the engine of the editor knows or can pull."""
     workdir: str
     user: str
-    """A name or number inside."""
+    """Its name inside."""
+    uid: int = 0
+    engine: str = "docker"
+    """Whose words ``runArgs`` are: docker or podman."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Beside the image's own."""
     mounts: Sequence[tuple[str, str, bool, bool]] = ()
@@ -49,7 +53,8 @@ def document(container: Container) -> dict[str, object]:
     if container.mounts:
         found["mounts"] = [_mount(*mount) for mount in container.mounts]
     found["remoteUser"] = container.user
-    found["updateRemoteUserUID"] = True  # so that files in the folder stay ours
+    found["updateRemoteUserUID"] = container.engine == "docker"  # so that files in the folder stay ours
+    found["init"] = True
     found["overrideCommand"] = True  # the editor's container waits, the program is started by hand
     if container.env:
         found["containerEnv"] = dict(container.env)
@@ -75,20 +80,34 @@ def _mount(source: str, target: str, read_only: bool, volume: bool) -> str:  # n
 
 
 def _run_arguments(container: Container) -> list[str]:
-    """Docker's and Podman's words for what the format has none for."""
-    arguments = ["--init"]
-    if container.gpus:
-        arguments += ["--gpus", container.gpus]
+    """The engine's words for what the format has none for."""
+    arguments: list[str] = []
+    if container.gpus and container.engine == "podman":
+        arguments += [f"--device=nvidia.com/gpu={device}" for device in _devices(container.gpus)]
+    elif container.gpus and container.gpus != _ALL:
+        arguments.append(f"--gpus={container.gpus}")
+    if container.engine == "podman" and container.uid:
+        # an ordinary user's Podman: what the user inside writes is ours
+        arguments.append(f"--userns=keep-id:uid={container.uid},gid={container.uid}")
     if container.shm:
         arguments.append(f"--shm-size={container.shm}")
     return arguments
 
 
+def _devices(gpus: str) -> list[str]:
+    """Names of CDI devices (Podman) for ``all``, a number, or ``device=0,1``."""
+    if gpus == _ALL:
+        return [_ALL]
+    if gpus.isdecimal():
+        return [str(number) for number in range(int(gpus))]
+    return gpus.strip('"').removeprefix("device=").strip('"').split(",")
+
+
 def _requirements(container: Container) -> dict[str, object]:
     """What the machine must have: clouds choose one by it, and an editor warns."""
     found: dict[str, object] = {}
-    if container.gpus:
-        found["gpu"] = True
+    if container.gpus == _ALL and container.engine == "docker":
+        found["gpu"] = True  # editors add `--gpus all` for it, so a choice of some must not say it
     if container.cpus:
         found["cpus"] = max(1, round(container.cpus))
     if container.memory:

@@ -10,6 +10,13 @@ PORT = 8888
 SETTINGS = "/var/lib/jupyter"
 """Inside: where Jupyter keeps what its user set, such as the theme."""
 STATUS = "/api/status"
+PREPARED = {
+    "config/labconfig/page_config.json": {
+        # the question whether it may fetch news of its makers
+        "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
+    }
+}
+"""Files below :data:`SETTINGS` that are there from the first time on; a user may change them."""
 
 
 class Interface(StrEnum):
@@ -70,6 +77,7 @@ class Serving:
             "--ServerApp.port_retries=0",
             "--ServerApp.open_browser=False",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it at once
+            "--KernelManager.transport=ipc",  # else its messages pass this machine's loopback, unencrypted
             f"--ServerApp.root_dir={self.folder}",
             *(quiet if self.interface is Interface.LAB else ()), *root,
         )  # fmt: skip

@@ -19,6 +19,7 @@ def test_it_listens_where_it_is_told_and_nowhere_else() -> None:
     command = Serving(Interface.LAB, "127.0.0.1", 9000, "t", "/app").command()
     assert "--ServerApp.ip=127.0.0.1" in command and "--ServerApp.port=9000" in command
     assert "--ServerApp.port_retries=0" in command, "another port would not be the published one"
+    assert "--KernelManager.transport=ipc" in command, "loopback is everybody's"
     assert not any("disable_check_xsrf" in word or "allow_origin" in word for word in command)
     assert "--allow-root" not in command
 
