@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainload.bases import Bases, document
 from trainload.builds import Ask, Builder, Desk, with_built
 from trainload.caching import Caching, Sharing, reading, with_shared, writing
 from trainload.digest import Digest
@@ -42,6 +41,7 @@ from trainload.system.tree import DiskTree
 from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 if TYPE_CHECKING:
+    from trainload.bases import Bases
     from trainload.beside import Aside, Beside
     from trainload.destinations.share import Written
     from trainload.rebuild import Remade
@@ -319,6 +319,8 @@ def _services(site: Site, project: Project, wishes: Wishes) -> Services:
 
 
 def _bases(site: Site, wishes: Wishes) -> Bases:
+    from trainload.bases import Bases
+
     return Bases(site.store, site.registry or _no_registry, site.reporter, wishes.offline)
 
 
@@ -330,6 +332,8 @@ def _base_document(site: Site, lock: Lock, target: Platform, wishes: Wishes) -> 
     """What the plan needs of a base image: its manifest and config, no layer."""
     if not isinstance(lock.base, ImageBase):
         return None
+    from trainload.bases import document
+
     locked = lock.base.images[target.architecture]
     reference = Reference.parse(lock.base.reference).completed()
     image = _bases(site, wishes).image(reference, locked.manifest, locked.config)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import random
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -79,7 +78,8 @@ class Http:
     jitter: Callable[[], float] = random.random
     offline: bool = False
     """Ask nobody: every request is an error."""
-    proxies: Mapping[str, str] = field(default_factory=urllib.request.getproxies)
+    proxies: Mapping[str, str] | None = None
+    """Scheme → proxy; None: as the environment says."""
     _pools: dict[tuple[str, Trust], urllib3.PoolManager] = field(default_factory=dict)
 
     def get(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> bytes:
@@ -225,11 +225,14 @@ class Http:
         )
 
     def _pool(self, url: str, trust: Trust) -> urllib3.PoolManager:
+        import urllib.request  # slow to import, and most builds ask nobody
+
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise FetchError(Text("{url} is not an http address", url=shown(url)))
         direct = is_loopback(parts.hostname) or urllib.request.proxy_bypass(parts.hostname)
-        proxy = "" if direct else self.proxies.get(parts.scheme, self.proxies.get("all", ""))
+        proxies = urllib.request.getproxies() if self.proxies is None else self.proxies
+        proxy = "" if direct else proxies.get(parts.scheme, proxies.get("all", ""))
         key = (proxy, trust)
         if key not in self._pools:
             self._pools[key] = make_pool(proxy, self.ca_file, trust)
