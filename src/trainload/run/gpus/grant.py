@@ -63,13 +63,14 @@ def _of_specs(wanted: Wanted, specs: Sequence[Spec], facts: Facts) -> Grant:
     done = [effects(hook, file) for file, one in edits for hook in one.hooks]
     nodes, groups = _nodes(edits, facts)
     mounts = _mounts(edits, facts)
+    links = tuple(dict.fromkeys(link for one in done for link in one.links))
     return Grant(
         nodes=nodes,
         mounts=mounts,
         env=dict(variable.split("=", 1) for _, one in edits for variable in one.env),
-        links=tuple(dict.fromkeys(link for one in done for link in one.links)),
+        links=links,
         folders=tuple(dict.fromkeys(folder for one in done for folder in one.folders)),
-        modes=_modes(done),
+        modes=_modes(done, [*(node.target for node in nodes), *(link.path for link in links)]),
         groups=tuple(sorted({*groups, *(group for _, one in edits for group in one.groups)})),
         driver=next((one.driver for one in done if one.driver), None),
         cuda=kind == NVIDIA,
@@ -136,9 +137,14 @@ def _gone(path: str, file: str) -> RunError:
     )
 
 
-def _modes(done: Iterable[Effects]) -> tuple[tuple[str, int], ...]:
-    """Elsewhere folders are the image's, or the host's."""
-    return tuple((path, mode) for one in done for path, mode in one.modes if path.startswith("/dev/"))
+def _modes(done: Iterable[Effects], made: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Of folders below ``/dev`` that hold what is ``made``; all else is the image's, or the host's own node."""
+    return tuple(
+        (path, mode)
+        for one in done
+        for path, mode in one.modes
+        if path.startswith("/dev/") and any(place.startswith(f"{path}/") for place in made)
+    )
 
 
 def version_of(paths: Iterable[str]) -> str | None:

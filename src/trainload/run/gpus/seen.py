@@ -98,6 +98,8 @@ def _program(first: int) -> int | None:
             children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
             if children and os.path.lexists(f"/proc/{children[0]}/root/proc/self"):
                 return int(children[0])
+            if Path(f"/proc/{first}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z":
+                return None  # it has ended already
         except OSError:
             return None
         time.sleep(_MOMENT)

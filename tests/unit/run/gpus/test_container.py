@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,9 @@ from trainload.run.inside import Inside
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
 from trainload.run.unpack import LayerBlob
+from trainload.system import scratch
 from trainload.testing.gpus import as_json, as_yaml, driver_library, hook, mount, node, spec
+from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
 from trainload.testing.rootfs import programs_layer
 from trainload.testing.tars import TarEntry, blob, folder, symlink, tar
 
@@ -133,6 +136,57 @@ def test_nodes_mounts_variables_links_and_the_linkers_cache(
     text, warned = told(LOOK, ways=(way,))
     assert text.splitlines() == SEEN
     assert [line for line in warned if "overlay" not in line] == []
+
+
+ORDINARY = """
+import sys
+from pathlib import Path
+from trainload.digest import Digest
+from trainload.run.embedded import EmbeddedEngine
+from trainload.run.model import Mount, RunSpec
+from trainload.testing.tars import blob
+home, script = Path(sys.argv[1]), sys.argv[3]
+layer = blob(home / "blob", Path(sys.argv[2]).read_bytes())
+(home / "out").mkdir()
+spec = RunSpec(
+    image=Digest.sha256(b""), id="gpus", command=("sh", "-c", "{ " + script + " } >/out/told 2>&1"), user="1000",
+    workdir="/", env={"A": "1"}, gpus="all", mounts=(Mount(str(home / "out"), "/out"),), seconds=20.0,
+)
+EmbeddedEngine(home / "rootfs", lambda _: [layer]).run(spec)
+print((home / "out" / "told").read_text(), end="")
+"""
+
+
+def test_a_program_that_ends_at_once_is_not_waited_for(
+    host: Path, told: Callable[..., tuple[str, list[str]]]
+) -> None:
+    (host / "cdi" / "nvidia.json").write_bytes(as_json(document(host)))
+    told("true")
+    began = time.monotonic()
+    assert told("true") == ("", [])
+    assert time.monotonic() - began < 1.5
+
+
+def test_an_ordinary_user_sees_the_same(host: Path) -> None:
+    with scratch.folder("gpus") as own:  # pytest closes its folders to others
+        own.chmod(0o755)
+        (own / "home").mkdir()
+        reason = cannot_be_ordinary(own / "home")
+        if reason is not None:
+            pytest.skip(reason)
+        for name in ("nvidia0", "nvidiactl"):
+            os.mknod(own / name, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+            (own / name).chmod(0o666)
+        for name in ("libcuda.so.550.1", "nvidia.conf"):
+            (own / name).write_bytes((host / name).read_bytes())
+        (own / "cdi").mkdir()
+        (own / "cdi" / "nvidia.yaml").write_bytes(as_yaml(document(own)))
+        (own / "layer.tar").write_bytes(programs_layer())
+        done = as_ordinary_user(
+            ORDINARY, str(own / "home"), str(own / "layer.tar"), LOOK, home=own / "home",
+            env={VARIABLE: str(own / "cdi")},
+        )  # fmt: skip
+        assert done.stdout.decode().splitlines() == SEEN, done.complaint
 
 
 def test_the_images_own_cache_is_kept_below_the_drivers_entries(

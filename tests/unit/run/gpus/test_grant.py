@@ -76,7 +76,6 @@ def test_golden_of_a_specification() -> None:
         env={"NVIDIA_VISIBLE_DEVICES": "void"},
         links=(Link(f"{LIB}/libcuda.so", "libcuda.so.1"),),
         folders=(LIB,),
-        modes=(("/dev/dri", 0o755),),
         groups=(44,),
         driver="550.54.15",
         cuda=True,
@@ -127,6 +126,15 @@ def test_D6_somebody_elses_hook_is_never_called_and_refused() -> None:
     evil = spec({"0": {"hooks": [hook("x", path="/opt/vendor/hook")]}})
     with pytest.raises(RunError, match="hook /opt/vendor/hook"):
         granted("all", replace(MACHINE, specs=(cdi.read(as_json(evil), "a.json"),)))
+
+
+def test_permissions_are_given_to_folders_of_its_own_only() -> None:
+    """A node is the host's: whoever changed it inside would change it for everybody."""
+    hooks = [hook("chmod", "--mode", "711", "--path", place)
+             for place in ("/dev/dri", "/dev/dri/card0", "/dev/nvidia0", "/dev/gone", "/usr/lib")]  # fmt: skip
+    own = spec({"0": {"deviceNodes": [node("/dev/dri/card0"), node("/dev/nvidia0")], "hooks": hooks}})
+    facts = replace(MACHINE, nodes={**NODES, "/dev/dri/card0": OPEN}, specs=(cdi.read(as_json(own), "a.json"),))
+    assert granted("all", facts).modes == (("/dev/dri", 0o711),)
 
 
 def test_a_hook_of_nvidias_that_is_new_is_told() -> None:
