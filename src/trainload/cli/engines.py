@@ -75,6 +75,15 @@ def port_for(asked: int | None, usual: int, address: str) -> int:
     return asked
 
 
+def named(name: str, here: Site) -> Engine:
+    """The engine the user names. Raises :class:`UsageError`, or :class:`RunError` when it does not work here."""
+    from trainload.run.engines.table import ENGINES, engine, only
+
+    if name not in ENGINES:
+        raise UsageError(Text("there is no engine {name}", name=name), want=", ".join(ENGINES))
+    return only(engine(name, here), frozenset()).engine
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A run that its engine has."""

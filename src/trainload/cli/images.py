@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--engine", metavar="NAME", help="What docker or podman got from us, instead of the store's.")
 @click.option("--digests", is_flag=True, help="Show whole digests.")
 @pass_world
-def command(world: World, *, digests: bool) -> None:
+def command(world: World, *, digests: bool, engine: str | None) -> None:
     """List the images in the store."""
+    if engine is not None:
+        _in_engine(world, engine)
+        return
     listed = world.store.images()
     rows = [row for one in listed for row in _rows(one, digests=digests)]
     heads = [Text("REPOSITORY"), Text("TAG"), Text("IMAGE ID"), Text("PLATFORM"), Text("CREATED"), Text("SIZE")]
@@ -31,6 +35,21 @@ def command(world: World, *, digests: bool) -> None:
         world.say(
             Text("images: {count}, together {size}; shared layers are kept once", count=len(listed), size=total)
         )
+
+
+def _in_engine(world: World, name: str) -> None:
+    """Images of ours that another engine has."""
+    from trainload.cli.engines import named, site
+
+    found = named(name, site(world)).delivered()
+    rows: list[list[object]] = [
+        [*_split(label), one.id.removeprefix("sha256:")[:12], size(one.size)]
+        for one in found
+        for label in one.names or ("",)
+    ]
+    heads = [Text("REPOSITORY"), Text("TAG"), Text("IMAGE ID"), Text("SIZE")]
+    documents = [{"id": one.id, "names": list(one.names), "size": one.size} for one in found]
+    world.result(documents, table(heads, rows, world.catalogue, right=[3]))
 
 
 def _rows(one: Listed, *, digests: bool) -> list[list[object]]:

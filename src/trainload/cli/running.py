@@ -306,6 +306,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     import secrets
 
     from trainload.cli.engines import chosen, records, site
+    from trainload.run.model import Again
     from trainload.run.request import spec_of
     from trainload.run.words import signal_number
 
@@ -313,6 +314,8 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     tty = way.tty if way.detach else os.isatty(0) and os.isatty(1)
     spec = replace(spec, tty=tty, remove=way.remove, keep=way.keep and not way.detach)
+    if way.detach and way.remove and spec.restart.again is not Again.NO:
+        raise UsageError(Text("--rm and --restart exclude each other: what is removed cannot start again"))
     if signal_number(spec.stop_signal) is None:
         text = "the image's stop signal {signal} is unknown: SIGTERM stops it"
         world.warn(Text(text, signal=spec.stop_signal))

@@ -160,6 +160,23 @@ def check_numbers(user: str) -> None:
             _in_range(int(part), user)
 
 
+def check_workdir(path: str) -> None:
+    """Raises :class:`RunError` for what leads out of a container, or into what its runtime has open.
+
+    (runc CVE-2024-21626: ``/proc/self/fd/8``.)
+    """
+    if not path.startswith("/"):
+        raise RunError(Text("the working directory {path} is not absolute", path=path))
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    if parts[:1] and f"/{parts[0]}" in _NOT_OURS:
+        raise RunError(Text("the working directory {path} is not in the image", path=path))
+
+
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 

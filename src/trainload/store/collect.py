@@ -7,6 +7,7 @@ fetched files stay, unless asked to go: the next change of a lock needs them. No
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -93,7 +94,7 @@ def survey(layout: Layout, blobs: Content, names: Names, keep: Keep) -> Rubble:
     it needs, so nothing is removed.
     """
     leases = live_leases(layout)
-    held = frozenset[Digest]().union(*leases.values())
+    held = frozenset[Digest]().union(*leases.values(), _of_runs(layout))
     unnamed = {e.digest for e in names.entries if e.name is None} - held
     dropped = tuple(sorted(set() if keep.unnamed else unnamed))
     roots = [entry.descriptor for entry in names.entries if entry.digest not in dropped]
@@ -148,6 +149,13 @@ def _remove_empty(folder: Path, top: Path) -> None:
         while folder != top:
             folder.rmdir()
             folder = folder.parent
+
+
+def _of_runs(layout: Layout) -> Iterator[Digest]:
+    """Images below what detached runs wrote: without them it could not be looked at any more."""
+    for state in layout.containers.glob("*/state.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, ImageError):
+            yield Digest.parse(json.loads(state.read_bytes())["image"])
 
 
 def _add_held(blobs: Content, held: Iterable[Digest], closure: Closure) -> None:

@@ -89,6 +89,11 @@ class Layout:
         return self.home / "incoming"
 
     @property
+    def containers(self) -> Path:
+        """What detached runs left (the embedded engine's): ``ID/state.json`` names the image."""
+        return self.home / "containers"
+
+    @property
     def damaged(self) -> Path:
         """Blobs that were found to be damaged; gc removes them."""
         return self.home / "damaged"

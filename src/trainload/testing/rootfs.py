@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainload.digest import Digest
+from trainload.image.assemble import assemble
+from trainload.store.store import Store
 from trainload.system.process import run
+from trainload.testing.images import plan_of, put_layer
 from trainload.testing.tars import TarEntry, folder, tar
 
 PROGRAMS = ("sh", "cat", "env", "head", "hostname", "id", "ls", "mkdir", "rm", "sleep", "stat", "touch", "tail")
@@ -39,3 +44,14 @@ def programs_layer(programs: Sequence[str] = PROGRAMS) -> bytes:
         TarEntry("home/ada", kind=b"5", mode=0o755, owner=(1000, 1000)),
         TarEntry("etc/not-a-program", b"text\n"),
     )
+
+
+def tiny_store(home: Path) -> Path:
+    """A store at ``home`` with the image ``tiny``, whose command is ``sh -c 'echo hello'``."""
+    store = Store.open(home)
+    stream = programs_layer()
+    with store.writing():
+        layer = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
+        image = assemble(plan_of("tiny", ("base",), ("sh", "-c", "echo hello")), [layer])
+        store.commit_image(image, ("tiny",))
+    return home

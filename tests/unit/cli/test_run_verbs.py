@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shlex
@@ -15,24 +14,12 @@ from typing import Any
 import pytest
 
 from trainload.cli.runs import without_init
-from trainload.digest import Digest
-from trainload.image.assemble import assemble
-from trainload.store.store import Store
-from trainload.testing.images import plan_of, put_layer
-from trainload.testing.rootfs import programs_layer
+from trainload.testing.rootfs import tiny_store
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the image ``tiny``, whose command is ``sh -c 'echo hello'``."""
-    home = tmp_path_factory.mktemp("store") / "home"
-    store = Store.open(home)
-    stream = programs_layer()
-    with store.writing():
-        layer = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
-        image = assemble(plan_of("tiny", ("base",), ("sh", "-c", "echo hello")), [layer])
-        store.commit_image(image, ("tiny",))
-    return home
+    return tiny_store(tmp_path_factory.mktemp("store") / "home")
 
 
 class Trainload:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainload.run.engines.inspected import IMAGE, RUN
-from trainload.run.inside import check_numbers
+from trainload.run.inside import check_numbers, check_workdir
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
 
 _SECOND = 1_000_000_000  # Docker's times are in nanoseconds
@@ -14,9 +14,10 @@ _SECOND = 1_000_000_000  # Docker's times are in nanoseconds
 def body(spec: RunSpec, image: str, *, shm: int, detached: bool) -> dict[str, object]:
     """``image``: as Docker calls it; ``shm``: bytes of ``/dev/shm`` when the run says nothing.
 
-    Raises :class:`RunError` for a user out of range.
+    Raises :class:`RunError` for a user out of range, or a working directory that is not in the image.
     """
     check_numbers(spec.user)
+    check_workdir(spec.workdir)
     user, env = spec.user, dict(spec.env)
     if spec.caller is not None:
         user = f"{spec.caller[0]}:{spec.caller[1]}"

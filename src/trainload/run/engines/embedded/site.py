@@ -10,12 +10,13 @@ from trainload.digest import Digest
 from trainload.image.history import Step, steps
 from trainload.run.model import Mount
 from trainload.run.unpack import LayerBlob
+from trainload.store.layout import Layout
 from trainload.store.store import Store
 
 
 def containers(home: Path) -> Path:
     """Folders of detached runs."""
-    return home / "containers"
+    return Layout(home).containers
 
 
 def volume(home: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainload.run.engines.inspected import IMAGE, RUN, name_of
-from trainload.run.inside import check_numbers
+from trainload.run.inside import check_numbers, check_workdir
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
 
 _PROCESSES = 32768
@@ -32,13 +32,14 @@ def environment(spec: RunSpec) -> tuple[Mapping[str, str], Mapping[str, str]]:
     env = dict(spec.env)
     if spec.caller is not None:
         env.setdefault("HOME", "/tmp")  # noqa: S108 - of the container; a user the image does not know has none
-    lines = {name: value for name, value in env.items() if "\n" not in value and not name.startswith("#")}
+    lines = {name: value for name, value in env.items() if "\n" not in name + value and not name.startswith("#")}
     return lines, {name: value for name, value in env.items() if name not in lines}
 
 
 def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bool) -> tuple[str, ...]:
-    """The words after ``podman``. Raises :class:`RunError` for a user out of range."""
+    """The words after ``podman``. Raises :class:`RunError` as Docker's rendering."""
     check_numbers(spec.user)
+    check_workdir(spec.workdir)
     user = spec.user if spec.caller is None else f"{spec.caller[0]}:{spec.caller[1]}"
     network = "none" if not spec.network else spec.network_name
     again = spec.restart.again if detached else Again.NO
