@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -361,3 +362,24 @@ def test_what_is_unhealthy_is_started_again(asked: Asked, run_id: str) -> None:
     )  # fmt: skip
     assert (answers[1].value["health"], answers[1].value["restarts"]) == ("healthy", 1)
     assert answers[2].value == ["start", "start"]
+
+
+def test_a_program_reads_our_standard_input_to_its_end(asked: Asked) -> None:
+    asked.must()
+    [answer] = asked({"do": "run", "command": ["cat"], "stdin": "line\n", "times": 100_000})
+    assert (answer.value, answer.output == "line\n" * 100_000) == (0, True)
+
+
+@pytest.mark.parametrize("ours", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_us_is_the_programs_and_sigterm_its_stop_signal(asked: Asked, ours: int) -> None:
+    asked.must()
+    script = "trap 'exit 7' INT; trap 'exit 8' QUIT; echo ready; while :; do sleep 0.1; done"
+    [answer] = asked(sh(script, signal=[ours, 2.0], stop_signal="SIGQUIT"))
+    assert (answer.value, answer.output) == ({signal.SIGTERM: 8, signal.SIGINT: 7}[signal.Signals(ours)], "ready\n")
+
+
+def test_what_does_not_end_on_our_sigterm_is_killed_after_its_grace(asked: Asked) -> None:
+    asked.must()
+    script = "trap '' TERM; while :; do sleep 0.1; done"
+    [answer] = asked(sh(script, signal=[signal.SIGTERM, 2.0], grace=0.5))
+    assert answer == Answer(137, "killed because it did not stop within 0.5 s")

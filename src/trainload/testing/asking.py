@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,7 @@ def spec(image: Digest, one: Ask) -> RunSpec:
         hostname=one.get("hostname"),
         read_only=one.get("read_only", False),
         grace=one.get("grace", 10.0),
+        stop_signal=one.get("stop_signal", "SIGTERM"),
         restart=Restart(Again(restart[0]), restart[1]),
         health=HealthCheck(**{**health, "command": tuple(health["command"])}) if health else None,
         init=one.get("init", False),
@@ -90,8 +92,31 @@ def spec(image: Digest, one: Ask) -> RunSpec:
 
 
 def _run(engine: Engine, image: Digest, one: Ask) -> Answer:
-    outcome = engine.run(spec(image, one))
+    """``stdin``, so many ``times``: what it reads; ``signal``: sent to us after so many seconds, by number."""
+    number, seconds = one.get("signal", (0, 0.0))
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    with _standard_input((one.get("stdin", "") * one.get("times", 1)).encode()):
+        if number:
+            timer.start()
+        try:
+            outcome = engine.run(spec(image, one))
+        finally:
+            timer.cancel()
     return Answer(outcome.exit_code, str(outcome.reason))
+
+
+@contextmanager
+def _standard_input(data: bytes) -> Iterator[None]:
+    ours = os.dup(0)
+    with os.fdopen(os.memfd_create("stdin"), "r+b") as file:
+        file.write(data)
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(ours, 0)
+            os.close(ours)
 
 
 def _start(engine: Engine, image: Digest, one: Ask) -> Answer:
