@@ -29,7 +29,7 @@ from trainload.run.model import Limits
 from trainload.run.overlay import Way
 from trainload.run.preparation import WayFailed
 from trainload.run.unpack import remove
-from trainload.system import daemon, process
+from trainload.system import daemon, process, scratch
 from trainload.system.http import Cut, Http
 
 _PATIENCE = 2.0
@@ -98,9 +98,21 @@ class Here:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A folder of its own beside the store: what works depends on the file system."""
-        folder = self._nearest(self.home) / f".trainload-doctor-{os.getpid()}"
-        folder.mkdir(mode=0o755)
+        """A folder of its own beside the store: what works depends on the file system.
+
+        Where that is full or cannot be written, which ``folder`` tells, the sandbox is tried elsewhere.
+        """
+        place = self._nearest(self.home)
+        space = os.statvfs(place)
+        folder = place / f".trainload-doctor-{os.getpid()}"
+        try:
+            if space.f_bavail * space.f_frsize < _ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            folder.mkdir(mode=0o755)
+        except OSError:
+            with scratch.folder("doctor") as other:
+                yield other
+            return
         try:
             yield folder
         finally:

@@ -59,7 +59,7 @@ def _refused(machine: Machine, tried: Tried) -> Finding:
     inside = machine.text("/proc/1/cgroup") is not None and any(
         machine.text(file) is not None for file in ("/.dockerenv", "/run/.containerenv")
     )
-    if not mend and inside:
+    if not mend and inside and "namespaces" in reason.template:
         reason = Text("we are in a container that does not let us make namespaces: {reason}", reason=reason)
         mend = ("docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",)
     if not mend and machine.program("bwrap") is None and "bubblewrap" in reason.template:

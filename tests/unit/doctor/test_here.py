@@ -107,7 +107,13 @@ def test_a_full_disk(tmp_path: Path) -> None:
     (disk,) = [one for one in of(document, "disk") if one["status"] == "problem"]
     assert disk["text"].startswith("full")
     assert disk["mend"][0] == "trainload gc"
+    assert of(document, "sandbox")[0]["status"] == "ok", "that the disk is full says nothing of the sandbox"
     assert code == 1
+
+
+def test_a_home_that_cannot_be_written_is_a_problem_of_the_disk_alone(tmp_path: Path) -> None:
+    _, document, _ = doctor(tmp_path / "home", TRAINLOAD_HOME="/proc/nothing")
+    assert [one["piece"] for one in document["findings"] if one["status"] == "problem"] == ["disk"]
 
 
 @pytest.fixture
