@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +24,7 @@ import pytest
 from tests.peers import free_port
 
 from trainload.system.ports import is_free
+from trainload.testing.people import NOBODY, as_ordinary_user, cannot_be_ordinary
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 TRAIN = """\
@@ -30,6 +33,9 @@ signal.signal(signal.SIGTERM, lambda *_: (print("saved", flush=True), sys.exit(0
 print("one", sys.argv[1:], flush=True)
 time.sleep(1000)
 """
+
+
+MAIN = "import sys\nfrom trainload.cli.main import main\nmain(sys.argv[1:])"
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def test_an_editor_attaches_stops_in_the_program_and_follows_its_processes(proje
     (project.folder / "w.py").write_text("print('worker', flush=True)\n")
     mappings = [{"localRoot": str(project.folder), "remoteRoot": "/app"}]
     with project.started("run", "--debug", str(port)) as process:
-        project.until(lambda: "launch.json" in project.said() and not is_free(port, "127.0.0.1"))
+        project.until(lambda: '  "type": "debugpy",\n' in project.said() and not is_free(port, "127.0.0.1"))
         with Editor(port) as editor:
             editor.attach((str(train), 3), pathMappings=mappings, subProcess=True)
             thread = editor.until("event", "stopped")["threadId"]
@@ -223,6 +229,33 @@ def test_an_editor_attaches_stops_in_the_program_and_follows_its_processes(proje
     assert "41\nworker\n" in project.said()
     assert project.lock == before
     train.write_text(TRAIN)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests are an ordinary user's then")
+def test_an_ordinary_user_debugs_and_is_root_in_a_shell(project: Project) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to them
+        theirs = Path(name)
+        if why := cannot_be_ordinary(theirs):
+            pytest.skip(why)
+        shutil.copytree(project.folder, theirs / "digits")
+        home = Path(project.environ["TRAINLOAD_HOME"])
+        shutil.copytree(home, theirs / "home", ignore=shutil.ignore_patterns("rootfs"), symlinks=True)
+        (theirs / "digits" / "train.py").write_text(
+            "import sys, os; print('debugpy' in sys.modules, os.getuid())\n"
+        )
+        subprocess.run(["chown", "-R", str(NOBODY), theirs], check=True)
+        env = {"TRAINLOAD_HOME": str(theirs / "home")}
+        for words, said in (
+            (("shell", "--root", "--entrypoint", "id"), "uid=0(root)"),
+            (("run", "--offline", "--debug", "--debug-no-wait"), "True 1000"),
+        ):
+            done = as_ordinary_user(MAIN, "-C", str(theirs / "digits"), *words, home=theirs, env=env)
+            if "does not let us make namespaces" in done.complaint:
+                pytest.skip("this machine does not allow user namespaces")
+            assert done.exit_code == 0, done.complaint
+            assert done.stdout.decode().startswith(said)
+        mine = [path for path in (theirs / "digits").rglob("*") if path.lstat().st_uid != NOBODY]
+        assert mine == []
 
 
 def test_debug_is_for_python_and_for_the_project(project: Project) -> None:

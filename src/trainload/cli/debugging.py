@@ -74,5 +74,5 @@ def _tell(world: World, port: int, workdir: str, asked: Debugging) -> None:
     else:
         world.say(Text("an editor may attach at {place}", place=place))
     world.say(Text("in VS Code, as one of the configurations in .vscode/launch.json:"))
-    document = json.dumps(attach_document(port, workdir), indent=2)
-    world.say(Text("{document}", document=document))
+    for line in json.dumps(attach_document(port, workdir), indent=2).splitlines():
+        world.say(Text("{line}", line=line))

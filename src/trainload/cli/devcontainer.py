@@ -114,7 +114,7 @@ def _with_resources(container: Container, resources: Resources) -> Container:
 def _bring(engine: str, profile: str | None) -> list[str]:
     """Builds what has changed, and brings to the engine what it lacks; what it runs for it does nothing."""
     more = [] if profile is None else ["--profile", str(profile)]
-    return ["trainload", "-q", "shell", *more, "--engine", engine, "--entrypoint", "true"]
+    return ["trainload", "-q", "shell", "--rm", *more, "--engine", engine, "--entrypoint", "true"]
 
 
 def _mount(world: World, mount: Mount) -> tuple[str, str, bool, bool]:

@@ -68,14 +68,11 @@ def _project(world: World, given: Given, wishes: Wishes, *, live: bool) -> tuple
 
 
 def _tell(world: World, target: Target, request: Request, *, live: bool, keep: bool) -> None:
-    runtime = target.image.config.runtime
-    user = request.user or runtime.user or _ROOT
-    place = request.workdir or runtime.workdir
-    values = {"place": place, "user": user}
+    place = request.workdir or target.image.config.runtime.workdir
     if live:
-        world.say(Text("{place} is this folder, live; you are user {user}; `exit` leaves", **values))
+        world.say(Text("{place} is this folder, live; `exit` leaves", place=place))
     else:
-        world.say(Text("{place} is the image's own code; you are user {user}; `exit` leaves", **values))
+        world.say(Text("{place} is the image's own code; `exit` leaves", place=place))
     if keep:
         world.say(Text("what is changed elsewhere is kept: `trainload capture` takes it into the project"))
         return
