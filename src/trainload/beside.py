@@ -6,14 +6,13 @@ store that is known by all that decides it, so that the next time needs no netwo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainload.digest import Digest, canonical_json
-from trainload.errors import LockError, Problems
+from trainload.errors import LockError, Problems, Text, UsageError
 from trainload.lock.model import ImageBase, Lock, PythonFile, PythonPackage
 from trainload.lock.select import choose, target_of
 from trainload.lock.toml import dumps, loads
@@ -37,7 +36,9 @@ class Beside:
     tag: str
     """Of its name in the store: ``digits:with-jupyterlab``."""
     requirements: tuple[str, ...] = ()
-    """Tools to be placed on top of the packages, below the code (PEP 508)."""
+    """Tools to be placed on top of the packages, below the code (PEP 508); one that the project has will do."""
+    more: tuple[str, ...] = ()
+    """What the user wants besides, in the versions they say."""
     profile: Profile | None = None
     """Instead of the project's."""
 
@@ -82,7 +83,10 @@ def lock_beside(wanted: Beside, ground: Ground, memory: FolderCache, services: C
         lock = _remembered(
             memory, lock, {"profile": str(wanted.profile)}, lambda: _with_base(wanted, ground, services())
         )
-    needed = [text for text in wanted.requirements if not _has(lock, text)]
+    needed = [
+        *(text for text in wanted.requirements if not _has(lock, text, any_version=True)),
+        *(text for text in wanted.more if not _has(lock, text)),
+    ]
     if not needed:
         return Aside(lock)
     tools = _remembered(
@@ -122,11 +126,25 @@ def _with_tools(needed: Sequence[str], ground: Ground, lock: Lock, services: Ser
     return replace(lock, packages=tools_on_top(ground.project, ground.root, lock, needed, services), builds=())
 
 
-def _has(lock: Lock, requirement: str) -> bool:
-    """Whether the project brings it itself, in whatever version."""
-    match = re.match(r"[A-Za-z0-9._-]+", requirement)
-    name = re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
-    return any(package.name == name and package.marker is None for package in lock.packages)
+def _has(lock: Lock, text: str, *, any_version: bool = False) -> bool:
+    """Whether the project brings it itself. Raises :class:`UsageError` for what is no requirement."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement as error:
+        raise UsageError(
+            Text("this is no requirement (PEP 508)"), got=text, want="a name and maybe versions, as ipywidgets>=8"
+        ) from error
+    name = canonicalize_name(wanted.name)
+    return any(
+        package.name == name
+        and package.marker is None
+        and not wanted.extras
+        and (any_version or wanted.specifier.contains(package.version, prereleases=True))
+        for package in lock.packages
+    )
 
 
 def _installed(lock: Lock, platform: Platform) -> set[str]:

@@ -341,3 +341,13 @@ def test_an_editors_container_is_the_projects_image_and_a_users_file_is_kept(pro
     (project.folder / "trainload.toml").unlink()
     done = project("shell", "--engine", "embedded", "--entrypoint", "true")
     assert done.returncode == 0, "the command that brings the image, on an engine that is here"
+
+
+def test_tools_fit_beside_the_projects_versions_or_not_at_all(project: Project) -> None:
+    before = project.lock
+    done = project("notebook", "--interface", "none", "--no-browser", "--with", "six<1.17")
+    assert done.returncode == 1
+    assert "must fit beside the versions that the project has locked" in done.stderr
+    done = project("notebook", "--with", "-r /etc/passwd")
+    assert done.returncode == 2 and "this is no requirement" in done.stderr
+    assert project.lock == before

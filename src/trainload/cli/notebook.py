@@ -101,7 +101,7 @@ def _prepared(world: World, given: Given, wishes: Wishes, asked: _Asked) -> tupl
     outside = _EVERYWHERE if asked.expose else _LOOPBACK
     port = port_for(asked.port, jupyter.PORT, outside)
     kind = jupyter.Interface(asked.interface)
-    beside = Beside(f"with-{jupyter.name(kind)}", (*jupyter.requirements(kind), *asked.more))
+    beside = Beside(f"with-{jupyter.name(kind)}", jupyter.requirements(kind), asked.more)
     target, defaults = project_target(world, replace(wishes, beside=beside))
     request = for_project(world, replace(given, code=True), target, defaults)
     runtime = target.image.config.runtime

@@ -141,8 +141,11 @@ def tools_on_top(
     services.reporter.report(Began("lock:tools", "tools"))
     try:
         packages = resolve_beside(request, services.uv, requirements, _pins(lock))
-    except BaseException:
+    except BaseException as error:
         services.reporter.report(Ended("lock:tools", "tools", How.FAILED))
+        if isinstance(error, LockError) and not error.retryable:
+            text = "{tools} must fit beside the versions that the project has locked; they are never changed for it"
+            error.hints = (Text(text, tools=", ".join(requirements)), *error.hints)
         raise
     services.reporter.report(Ended("lock:tools", "tools", How.MADE))
     return fill_sizes(packages, services.http, previous=None, credentials=credentials(settings.indexes.value))
