@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python bench` puts only this folder on the path
 
-from bench import project, registry, splice, unpacking
+from bench import project, registry, splice, throughput, unpacking
 from bench.measure import Figure
 
-PARTS = ("help", "splice", "digits", "tiny-gpt", "registry")
+PARTS = ("help", "splice", "digits", "tiny-gpt", "registry", "throughput")
 
 
 def figures(only: str | None, scratch: Path) -> Iterator[Figure]:
@@ -28,6 +28,9 @@ def figures(only: str | None, scratch: Path) -> Iterator[Figure]:
         yield from project.help_text()
     if only in (None, "digits"):
         yield from project.figures(project.example("digits", scratch, ("--c", "1")))
+    if only in (None, "throughput"):
+        (scratch / "throughput").mkdir()
+        yield from throughput.figures(scratch / "throughput")
     if wheel is None:
         sys.stderr.write("bench: no torch wheel in PIP_FIND_LINKS: its figures are left out\n")
         return
