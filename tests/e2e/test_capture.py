@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.peers import PATH, call, docker_daemon, podman_of_our_own
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 APT = (
@@ -40,15 +43,15 @@ apt-get -qq -o APT::Sandbox::User=root install -y --no-install-recommends file >
 class Work:
     """A project, a store, and ``trainload`` called in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder / "project", folder / "home"
+    def __init__(self, folder: Path, home: Path, env: Mapping[str, str] | None = None) -> None:
+        self.folder, self.home, self.env = folder, home, env or {}
         self.folder.mkdir()
         (self.folder / "requirements.txt").write_text("pip  # the installer\ncolorama\n")
         (self.folder / "train.py").write_text('print("as it was")\n')
         (self.folder / "trainload.toml").write_text(CONFIG)
 
     def __call__(self, *words: str, stdin: str = "", good: bool = True) -> subprocess.CompletedProcess[str]:
-        environ = {**os.environ, "TRAINLOAD_HOME": str(self.home), "LANG": "C.UTF-8"}
+        environ = {**os.environ, "TRAINLOAD_HOME": str(self.home), "LANG": "C.UTF-8", **self.env}
         done = subprocess.run(
             [sys.executable, "-m", "trainload", *words], cwd=self.folder, env=environ, input=stdin,
             capture_output=True, text=True, timeout=300, check=False,
@@ -80,7 +83,8 @@ def mounts(empty: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    made = Work(tmp_path_factory.mktemp("capture"))
+    folder = tmp_path_factory.mktemp("capture")
+    made = Work(folder / "project", folder / "home")
     made("build")
     return made
 
@@ -97,11 +101,8 @@ def shell(work: Work, tmp_path: Path) -> Iterator[str]:
     work("rm", kept["id"], good=False)
 
 
-def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_them(
-    work: Work, shell: str
-) -> None:
-    before = work.state()
-    found = work.json("capture", "--dry-run")
+def check_found(found: Any) -> None:  # noqa: ANN401 - a document
+    """Just what the scripts did."""
     assert {"colorama", "python-dateutil"} < {one["name"] for one in found["python"]}  # and what dateutil needs
     assert [one["name"] for one in found["python"] if one["version"] and one["asked"]] == ["python-dateutil"]
     assert [one["name"] for one in found["system"] if one["asked"]] == (["file"] if has_apt() else [])
@@ -110,6 +111,14 @@ def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_
     }  # fmt: skip
     assert found["elsewhere"] == [{"path": "/etc/tool.conf", "how": "added"}]
     assert [one["path"] for one in found["left_out"]] == [".env"]
+
+
+def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_them(
+    work: Work, shell: str
+) -> None:
+    before = work.state()
+    found = work.json("capture", "--dry-run")
+    check_found(found)
     assert work.state() == before
     assert work("capture", good=False).returncode == 2  # nobody is there to be asked
     assert work.state() == before
@@ -133,3 +142,40 @@ def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_
     if has_apt():
         assert "file-" in work("-q", "run", "--entrypoint", "file", "--", "--version", good=False).stdout
     assert work.json("capture", shell, "--dry-run")["diff"] == ""
+
+
+@pytest.fixture(params=["docker", "podman"])
+def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Its command line, and what of the environment makes it the one that ``trainload`` calls."""
+    if request.param == "docker":
+        with docker_daemon(tmp_path) as socket:
+            yield ["docker", "-H", socket], {"DOCKER_HOST": socket}
+        return
+    with podman_of_our_own(tmp_path) as (words, env):
+        program = tmp_path / "bin" / "podman"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shutil.which("podman")} {shlex.join(words[1:])} "$@"\n')
+        program.chmod(0o755)
+        yield [str(program)], {**env, "PATH": f"{program.parent}:{PATH}"}
+
+
+def test_a_container_of_docker_or_podman_says_the_same(
+    work: Work, peer: tuple[list[str], dict[str, str]], tmp_path: Path
+) -> None:
+    words, env = peer
+    mine = Work(tmp_path / "mine", work.home, {**env, "PATH": env.get("PATH", os.environ["PATH"])})
+    mine("build")
+    mine("save", "work", "-o", str(tmp_path / "work.tar"))
+    call(*words, "load", "-i", str(tmp_path / "work.tar"), env=env)
+    (tmp_path / "empty").touch()
+    script = BY_HAND + (WITH_APT if has_apt() else "")
+    own = ["run", "--name", "byhand", "--network", "host", "-u", "0", *mounts(tmp_path / "empty")]
+    call(*words, *own, "--entrypoint", "sh", "work", "-c", script, env=env)
+    found = mine.json("capture", "byhand", "--engine", Path(words[0]).name, "--dry-run")
+    check_found(found)
+    mine("capture", "byhand", "--yes")
+    assert mine.state()["train.py"] == 'print("by hand")\n'
+    assert mine.json("capture", "byhand", "--dry-run")["edits"] == []
+    left = call(*words, "ps", "-aq", env=env).split()
+    assert len(left) == 1  # what was made to look at the image is gone
+    call(*words, "rm", "byhand", env=env)

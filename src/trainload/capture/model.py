@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trainload.errors import Text
@@ -59,6 +59,9 @@ class Recognised:
     """Whatever else has a meaning; no project can hold it as it lies."""
     noise: int = 0
     """Caches, logs, bytecode, and what installing leaves."""
+
+    owned: frozenset[str] = field(default=frozenset(), repr=False)
+    """Paths that belong to what was installed."""
 
     @property
     def empty(self) -> bool:

@@ -9,12 +9,12 @@ from trainload.capture import requirements
 from trainload.capture.configuration import with_system
 from trainload.capture.files import Sides, take
 from trainload.capture.model import Edit, Proposal, Recognised, SystemPackage
+from trainload.capture.secret import secret_name
 from trainload.errors import ConfigError, Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.limits import MiB
 from trainload.project.config import OWN, PYPROJECT, Sources
 from trainload.project.document import LIMIT
-from trainload.project.ignore import parse
 from trainload.project.model import (
     NoDependencies,
     Project,
@@ -25,7 +25,7 @@ from trainload.project.model import (
 )
 from trainload.project.requirements import LIMIT as REQUIREMENTS_LIMIT
 from trainload.project.requirements import Line, read_requirements
-from trainload.project.secrets import HARMLESS, NAMES, looks_secret
+from trainload.project.secrets import looks_secret
 from trainload.run.changed import LARGEST, Container, Found, How
 from trainload.tree import Above, EntryKind, Tree
 
@@ -198,7 +198,7 @@ def _taken(paths: Sequence[str], container: Container, here: Here) -> tuple[Edit
                 Text("this is no file of the container that can be taken"), place=Place(path),
                 want=f"a regular file of at most {LARGEST // MiB} MiB",
             )  # fmt: skip
-        kind = _secret(path.strip("/")) or looks_secret(one.data)
+        kind = secret_name(path.strip("/")) or looks_secret(one.data)
         if kind is not None:
             raise ConfigError(
                 Text("this looks like a secret, which is never captured"), place=Place(path), got=kind
@@ -209,19 +209,6 @@ def _taken(paths: Sequence[str], container: Container, here: Here) -> tuple[Edit
         if old != new:
             edits.append(Edit(name, old, new))
     return tuple(edits)
-
-
-def _secret(path: str) -> str | None:
-    """What kind of secret a path is by its name, if any (THREATS P08)."""
-    parts = path.lower().split("/")
-    rule = _SECRETS.find_within(parts)
-    if rule is None or _HARMLESS.find(parts, folder=False) is not None:
-        return None
-    return next(kind for name, kind in NAMES if name == rule.text)
-
-
-_SECRETS = parse(name for name, _ in NAMES)
-_HARMLESS = parse(HARMLESS)
 
 
 def _here(tree: Tree, paths: Iterable[str]) -> dict[str, Found]:

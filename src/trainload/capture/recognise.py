@@ -58,7 +58,7 @@ def recognise(changes: Sequence[Changed], texts: Mapping[str, bytes], workdir: s
             noise += 1
         else:
             elsewhere.append((path, change.how))
-    return Recognised(dists, system, tuple(code), tuple(elsewhere), noise)
+    return Recognised(dists, system, tuple(code), tuple(elsewhere), noise, owned | installed)
 
 
 def _real(container: Container, paths: Sequence[tuple[str, How]]) -> tuple[tuple[str, How], ...]:

@@ -82,6 +82,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("stats", "Show what running programs use."),
         "cp": ("cp", "Copy files out of a detached run."),
         "capture": ("capture", "Take what was changed by hand in a container into the project."),
+        "commit": ("commit", "Make an image of what was changed by hand, that nobody can build again."),
         "rm": ("rm", "Remove detached runs."),
         "runs": ("runs", "List what was run, with which image, and how it ended."),
         "rerun": ("rerun", "Repeat a run with the same image and command."),

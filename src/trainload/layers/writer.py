@@ -113,6 +113,15 @@ class LayerWriter:
             raise LayerError(Text("{path} is a hard link to {target}, which is no file", path=path, target=target))
         self._header(path, Type.HARDLINK, mode, owner, target=name)
 
+    def whiteout(self, path: str) -> None:
+        """Takes ``path`` of lower layers away (layer.md § Whiteouts); builds make none."""
+        above, slash, name = entry_name(path).rpartition("/")
+        mark = f"{above}{slash}.wh.{name}"
+        self._check_parents(mark)
+        self._names[mark] = False
+        self._entries += 1
+        self._plain(encode(Header(mark, Type.FILE, 0o644, 0, 0, 0, self._mtime, "")))
+
     def splice(self, path: str, promise: Deflated, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
         """A regular file whose content is a raw deflate stream; it goes in as it is, and is verified meanwhile.
 

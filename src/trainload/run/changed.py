@@ -6,16 +6,21 @@ them. What comes out is data of unknown making: paths, links and modes are judge
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from trainload.layers.tarread import MemberKind
-from trainload.limits import MiB
+from trainload.layers.writer import LayerWriter
+from trainload.limits import KiB, MiB
 
 LARGEST = 64 * MiB
 """Bytes of a file whose content is read."""
+
+
+SMALL = 128 * KiB
+"""Bytes of a file that is searched for secrets."""
 
 
 class How(StrEnum):
@@ -70,6 +75,11 @@ class Container(Protocol):
 
     def read(self, paths: Collection[str]) -> Mapping[str, Found]:
         """What lies at ``paths`` now; what is not there is left out."""
+
+    def write_layer(
+        self, out: LayerWriter, left_out: Callable[[str], bool], is_secret: Callable[[str, bytes], bool]
+    ) -> None:
+        """The changes as a layer's entries. ``left_out`` judges a path, ``is_secret`` a small file's content."""
 
     def before(self, paths: Collection[str]) -> Mapping[str, Found]:
         """As :meth:`read`, in the image."""

@@ -7,17 +7,19 @@ streams that are read here, strictly, and never extracted; nothing is ever copie
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from trainload.errors import RunError, Text
 from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
-from trainload.run.changed import LARGEST, Changed, Found, How
+from trainload.layers.writer import LayerWriter, Owner, Stream
+from trainload.run.changed import LARGEST, SMALL, Changed, Found, How
 from trainload.system.process import ProcessError, run
 
 PROGRAMS = ("docker", "podman")
@@ -88,6 +90,48 @@ class ByProgram:
         with self._untouched() as container:
             return self._read(container, paths)
 
+    def write_layer(
+        self, out: LayerWriter, left_out: Callable[[str], bool], is_secret: Callable[[str, bytes], bool]
+    ) -> None:
+        """From one export of the whole container: modes and owners of folders come in no other way."""
+        changes = self.changes()
+        wanted = {change.path for change in changes if change.how is not How.DELETED and not left_out(change.path)}
+        gone = [change.path for change in changes if change.how is How.DELETED and not left_out(change.path)]
+        folders = {path[:at] for path in (*wanted, *gone) for at, char in enumerate(path) if char == "/"}
+        written: set[str] = set()
+        with self._stream("export", self.id) as (first, child):
+            for member in (reader := TarReader(_Again(first, child), self.name, end_mark=False)):
+                path = member_path(member.name, self.name).decode("utf-8", "surrogateescape")
+                is_folder = member.kind is MemberKind.DIRECTORY
+                if path in written or path not in (folders if is_folder else wanted):
+                    continue
+                if _write(out, path, member, reader, is_secret):
+                    written.add(path)
+        for path in gone:
+            out.whiteout(path)
+
+    @contextmanager
+    def _stream(self, *words: str) -> Iterator[tuple[bytes, IO[bytes]]]:
+        """A program's output: its first byte, none when there is no output, and the rest, to be read to its end."""
+        errors = os.memfd_create("errors")  # a pipe that nobody reads meanwhile could fill
+        argv = [self.program, *words]
+        try:
+            with subprocess.Popen(
+                argv, env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            ) as child:
+                assert child.stdout is not None
+                try:
+                    first = child.stdout.read(1)
+                    yield first, child.stdout
+                    code = child.wait()
+                finally:
+                    child.kill()
+            complaint = os.pread(errors, 1 << 16, 0).decode("utf-8", "replace").strip()
+        finally:
+            os.close(errors)
+        if code != 0 and (first or not _MISSING.search(complaint)):
+            raise self._error(complaint)
+
     @contextmanager
     def _untouched(self) -> Iterator[str]:
         """A container of the same image that is never started."""
@@ -108,24 +152,13 @@ class ByProgram:
 
     def _members(self, container: str, place: str) -> Iterator[tuple[str, Member, TarReader]]:
         """What lies at ``place`` and below it; nothing when there is nothing."""
-        argv = [self.program, "cp", f"{container}:/{place}", "-"]
         above = place.rpartition("/")[0]
-        with subprocess.Popen(
-            argv, env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as child:
-            assert child.stdout is not None
-            assert child.stderr is not None
-            try:
-                if first := child.stdout.read(1):
-                    reader = TarReader(_Again(first, child.stdout), f"{self.name}:/{place}", end_mark=False)
-                    for member in reader:
-                        path = member_path(member.name, self.name).decode("utf-8", "surrogateescape")
-                        yield (f"{above}/{path}" if above else path), member, reader
-                complaint = child.stderr.read().decode("utf-8", "replace").strip()
-            finally:
-                child.kill()
-        if not first and not _MISSING.search(complaint):
-            raise self._error(complaint)
+        with self._stream("cp", f"{container}:/{place}", "-") as (first, rest):
+            if first:
+                reader = TarReader(_Again(first, rest), f"{self.name}:/{place}", end_mark=False)
+                for member in reader:
+                    path = member_path(member.name, self.name).decode("utf-8", "surrogateescape")
+                    yield (f"{above}/{path}" if above else path), member, reader
 
     def _call(self, *words: str) -> bytes:
         done = run([self.program, *words], env=self.environ, timeout=600)
@@ -145,6 +178,29 @@ def together(paths: Collection[str]) -> list[str]:
     counts = Counter(path.rpartition("/")[0] for path in paths)
     folders = {folder for folder, count in counts.items() if folder and count >= _SIBLINGS}
     return sorted(folders | {path for path in paths if path.rpartition("/")[0] not in folders})
+
+
+def _write(
+    out: LayerWriter, path: str, member: Member, reader: TarReader, is_secret: Callable[[str, bytes], bool]
+) -> bool:
+    """One entry into the layer; whether it went in."""
+    owner, target = Owner(member.uid, member.gid), member.linkname.decode("utf-8", "surrogateescape")
+    if member.kind is MemberKind.DIRECTORY:
+        out.directory(path, mode=member.mode, owner=owner)
+    elif member.kind is MemberKind.SYMLINK:
+        out.symlink(path, target, owner=owner)
+    elif member.kind is MemberKind.HARDLINK:
+        out.hardlink(path, target.lstrip("/"), mode=member.mode, owner=owner)
+    elif member.kind is MemberKind.FILE and member.size <= SMALL:
+        data = reader.content(SMALL)
+        if is_secret(path, data):
+            return False
+        out.file(path, data, mode=member.mode, owner=owner)
+    elif member.kind is MemberKind.FILE:
+        out.file(path, Stream(member.size, reader.chunks()), mode=member.mode, owner=owner)
+    else:
+        return False
+    return True
 
 
 def _found(member: Member, reader: TarReader) -> Found:

@@ -12,10 +12,10 @@ from pathlib import Path
 from trainload.digest import Digest
 from trainload.errors import RunError, Text
 from trainload.layers.tarread import MemberKind
-from trainload.layers.writer import Owner
+from trainload.layers.writer import LayerWriter, Owner
 from trainload.run.below import Below, Looks
-from trainload.run.capture import Changes, Rules, find_changes
-from trainload.run.changed import LARGEST, Changed, Found, How
+from trainload.run.capture import Change, Changes, Rules, find_changes, write_changes
+from trainload.run.changed import LARGEST, SMALL, Changed, Found, How
 from trainload.run.engines.embedded.kept import Kept
 from trainload.run.engines.embedded.site import containers, layers_of
 from trainload.run.engines.table import Site
@@ -51,12 +51,24 @@ class Altered:
     def before(self, paths: Collection[str]) -> Mapping[str, Found]:
         return dict(_each(paths, self._seen.place))
 
-    def layer(self, left_out: Callable[[str], bool]) -> Changes:
-        """The changes as entries of a layer, with modes and owners as the archives below have them."""
-        below = Below(self.blobs, self.layers)
-        return find_changes(
-            self.upper, below, Rules(lambda path: self._mounted(path) or left_out(path), special=False)
-        )
+    def write_layer(
+        self, out: LayerWriter, left_out: Callable[[str], bool], is_secret: Callable[[str, bytes], bool]
+    ) -> None:
+        below = Below(self.blobs, self.layers)  # with modes and owners as the archives have them
+        rules = Rules(lambda path: self._mounted(path) or left_out(path), special=False)
+        found = find_changes(self.upper, below, rules)
+        secret = {
+            entry.path for entry in found.entries if _small(entry.source) and is_secret(entry.path, _read(entry))
+        }
+        kept = [entry for entry in found.entries if entry.path not in secret and entry.target not in secret]
+        there = {entry.path for entry in kept}
+        for folder in sorted(_above(found.deleted) - there):
+            looks = below.looks.get(folder, Looks(0o755, Owner()))
+            kept.append(Change(folder, MemberKind.DIRECTORY, looks))
+        write_changes(Changes(tuple(sorted(kept, key=lambda entry: entry.path)), ()), out)
+        for path in found.deleted:
+            if path not in there:
+                out.whiteout(path)
 
     @cached_property
     def _seen(self) -> Below:
@@ -64,6 +76,19 @@ class Altered:
 
     def _mounted(self, path: str) -> bool:
         return any(f"/{path}" == place or f"/{path}".startswith(f"{place}/") for place in self.mounts)
+
+
+def _small(source: Path | None) -> bool:
+    return source is not None and source.is_file() and source.lstat().st_size <= SMALL
+
+
+def _read(entry: Change) -> bytes:
+    return entry.source.read_bytes() if entry.source is not None else b""
+
+
+def _above(paths: Collection[str]) -> set[str]:
+    """The folders on the way to ``paths``."""
+    return {path[:at] for path in paths for at, char in enumerate(path) if char == "/"}
 
 
 class _Unpacked(Below):
