@@ -40,6 +40,13 @@ apt-get -qq -o APT::Sandbox::User=root install -y --no-install-recommends file >
 """
 
 
+FROZEN = """
+python train.py
+python -c 'import dateutil, importlib.util; print(importlib.util.find_spec("colorama"))'
+ls -d /etc/tool.conf .env 2>/dev/null; true
+"""
+
+
 class Work:
     """A project, a store, and ``trainload`` called in it."""
 
@@ -171,11 +178,13 @@ def test_a_container_of_docker_or_podman_says_the_same(
     script = BY_HAND + (WITH_APT if has_apt() else "")
     own = ["run", "--name", "byhand", "--network", "host", "-u", "0", *mounts(tmp_path / "empty")]
     call(*words, *own, "--entrypoint", "sh", "work", "-c", script, env=env)
-    found = mine.json("capture", "byhand", "--engine", Path(words[0]).name, "--dry-run")
-    check_found(found)
-    mine("capture", "byhand", "--yes")
+    engine = Path(words[0]).name
+    check_found(mine.json("capture", "byhand", "--engine", engine, "--yes"))
     assert mine.state()["train.py"] == 'print("by hand")\n'
-    assert mine.json("capture", "byhand", "--dry-run")["edits"] == []
+    committed = mine("commit", "byhand", "frozen", "--engine", engine)
+    assert "cannot be built again" in committed.stderr and "/app/.env looks like a secret" in committed.stderr
+    said = mine("-q", "run", "--engine", "embedded", "frozen", "sh", "-c", FROZEN).stdout
+    assert said == "by hand\nNone\n/etc/tool.conf\n"
     left = call(*words, "ps", "-aq", env=env).split()
     assert len(left) == 1  # what was made to look at the image is gone
     call(*words, "rm", "byhand", env=env)

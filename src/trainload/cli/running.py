@@ -177,7 +177,9 @@ def _given(world: World, values: dict[str, object]) -> Given:
         grace=float(str(values["stop_timeout"])),
     )
     detach, remove = bool(values["detach"]), bool(values["remove"])
-    way = Way(_text(values["engine"]), detach, remove, bool(values["tty"]), bool(values["keep"]) and not remove)
+    way = Way(
+        _text(values["engine"]), detach, remove, bool(values["tty"]), keep=bool(values["keep"]) and not remove
+    )
     return Given(request, bool(values["code"]), way)
 
 

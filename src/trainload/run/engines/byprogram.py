@@ -13,7 +13,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from trainload.errors import RunError, Text
@@ -73,6 +73,9 @@ class ByProgram:
     workdir: str
     mounts: tuple[str, ...]
     environ: Mapping[str, str]
+    _now: dict[str, Found | None] = field(default_factory=dict, repr=False, compare=False)
+    """What was read already: a question takes the engine up to half a second."""
+    _before: dict[str, Found | None] = field(default_factory=dict, repr=False, compare=False)
 
     def changes(self) -> tuple[Changed, ...]:
         lines = self._call("diff", self.id).decode("utf-8", "surrogateescape").split("\n")
@@ -82,13 +85,16 @@ class ByProgram:
         )
 
     def read(self, paths: Collection[str]) -> Mapping[str, Found]:
-        return self._read(self.id, paths)
+        new = [path for path in paths if path not in self._now]
+        self._now.update(dict.fromkeys(new) | self._read(self.id, new))
+        return {path: found for path in paths if (found := self._now[path]) is not None}
 
     def before(self, paths: Collection[str]) -> Mapping[str, Found]:
-        if not paths:
-            return {}
-        with self._untouched() as container:
-            return self._read(container, paths)
+        new = [path for path in paths if path not in self._before]
+        if new:
+            with self._untouched() as container:
+                self._before.update(dict.fromkeys(new) | self._read(container, new))
+        return {path: found for path in paths if (found := self._before[path]) is not None}
 
     def write_layer(
         self, out: LayerWriter, left_out: Callable[[str], bool], is_secret: Callable[[str, bytes], bool]
