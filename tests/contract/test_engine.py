@@ -206,7 +206,7 @@ def test_a_detached_program_that_is_not_there_is_told_at_once_and_leaves_nothing
 def test_stop_ends_a_run_and_a_living_one_is_not_removed(asked: Asked, run_id: str) -> None:
     answers = asked(
         {"do": "start", "command": ["sleep", "1000"], "id": run_id, "restart": ["always", None]},
-        {"do": "state", "id": run_id}, {"do": "remove", "id": run_id}, {"do": "stop", "id": run_id, "grace": 5},
+        {"do": "state", "id": run_id}, {"do": "remove", "id": run_id}, {"do": "stop", "id": run_id, "grace": 1},
         {"do": "state", "id": run_id}, {"do": "remove", "id": run_id},
     )  # fmt: skip
     assert (answers[1].value["phase"], answers[4].value["phase"]) == ("running", "ended")
