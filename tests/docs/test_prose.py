@@ -82,3 +82,12 @@ def test_every_exit_code_is_documented() -> None:
     page = (TOP / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
     for code in re.findall(r"\b\d+\b", said):
         assert re.search(rf"\b{code}\b", page), code
+
+
+def test_decisions_are_numbered_once_and_say_their_number() -> None:
+    pages = sorted((TOP / "docs" / "adr").glob("*.md"))
+    numbers = [int(page.name.partition("-")[0]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    assert [
+        page.name for page, n in zip(pages, numbers, strict=True) if not page.read_text().startswith(f"# {n}. ")
+    ] == []
