@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainload.run.engines.inspected import IMAGE, RUN
+from trainload.run.gpus.wanted import wanted
 from trainload.run.inside import check_numbers, check_workdir
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
 
@@ -93,15 +94,16 @@ def _bindings(ports: tuple[Port, ...]) -> Mapping[str, object]:
 
 
 def _devices(gpus: str | None) -> list[dict[str, object]]:
-    """``all``, a number, or ``device=0,1`` (docker/cli: opts/gpus.go)."""
-    if gpus is None:
+    """Docker's device requests. Raises :class:`UsageError`."""
+    asked = wanted(gpus)
+    if asked is None:
         return []
-    request: dict[str, object] = {"Driver": "", "Capabilities": [["gpu"]], "Options": {}}
-    if gpus == "all":
-        return [{**request, "Count": -1}]
-    if gpus.isdecimal():
-        return [{**request, "Count": int(gpus)}]
-    return [{**request, "DeviceIDs": gpus.strip('"').removeprefix("device=").strip('"').split(",")}]
+    request: dict[str, object] = {
+        "Driver": "", "Capabilities": [["gpu", *sorted(asked.capabilities)]], "Options": {},
+    }  # fmt: skip
+    if asked.names:
+        return [{**request, "DeviceIDs": list(asked.names)}]
+    return [{**request, "Count": -1 if asked.count is None else asked.count}]
 
 
 def _health(check: HealthCheck) -> dict[str, object]:

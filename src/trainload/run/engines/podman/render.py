@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainload.run.engines.inspected import IMAGE, RUN, name_of
+from trainload.run.gpus.wanted import wanted
 from trainload.run.inside import check_numbers, check_workdir
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
 
@@ -61,7 +62,7 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
         *_limits(spec.limits, here),
         *(word for mount in spec.mounts for word in ("--mount", _mount(mount))),
         *(f"--publish={_port(port)}" for port in spec.ports),
-        *(f"--device=nvidia.com/gpu={device}" for device in _devices(spec.gpus)),
+        *(f"--device={device}" for device in _devices(spec.gpus)),
         *(_health(spec.health, restarts=again is not Again.NO) if spec.health else ()),
         f"--entrypoint={json.dumps([spec.command[0]])}",
         image,
@@ -101,14 +102,15 @@ def _port(port: Port) -> str:
 
 
 def _devices(gpus: str | None) -> tuple[str, ...]:
-    """Names in NVIDIA's CDI specification."""
-    if gpus is None:
+    """Whole names of CDI devices; NVIDIA's where only the last part was said. Raises :class:`UsageError`."""
+    asked = wanted(gpus)
+    if asked is None:
         return ()
-    if gpus == "all":
-        return ("all",)
-    if gpus.isdecimal():
-        return tuple(str(number) for number in range(int(gpus)))
-    return tuple(gpus.strip('"').removeprefix("device=").strip('"').split(","))
+    if asked.count is not None:
+        names = tuple(str(number) for number in range(asked.count))
+    else:
+        names = asked.names or ("all",)
+    return tuple(name if "=" in name else f"nvidia.com/gpu={name}" for name in names)
 
 
 def _health(check: HealthCheck, *, restarts: bool) -> tuple[str, ...]:
