@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.engines import listening, port_for
-from trainload.cli.running import Given, for_project, perform
+from trainload.cli.running import for_project, perform
+from trainload.cli.runoptions import Given
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 

@@ -16,7 +16,7 @@ import click
 
 from trainload.cli.options import pass_world
 from trainload.cli.run import RunCommand, image_and_arguments
-from trainload.cli.running import Given, run_options, run_words
+from trainload.cli.runoptions import Given, run_options, run_words
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text, TrainloadError, UsageError

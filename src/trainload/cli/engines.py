@@ -10,7 +10,8 @@ from trainload.errors import RunError, StoreError, Text, TrainloadError, UsageEr
 from trainload.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
-    from trainload.cli.running import Target, Way
+    from trainload.cli.running import Target
+    from trainload.cli.runoptions import Way
     from trainload.run.engines.interface import Engine, State
     from trainload.run.engines.table import Site
     from trainload.run.model import RunSpec

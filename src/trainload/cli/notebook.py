@@ -14,7 +14,8 @@ import click
 
 from trainload.cli.engines import listening, port_for
 from trainload.cli.options import pass_world
-from trainload.cli.running import Given, for_project, perform, run_options
+from trainload.cli.running import for_project, perform
+from trainload.cli.runoptions import Given, run_options
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from trainload.cli.options import pass_world
-from trainload.cli.running import Target, Way, perform
+from trainload.cli.running import Target, perform
+from trainload.cli.runoptions import Way
 from trainload.cli.world import World
 from trainload.errors import Text
 

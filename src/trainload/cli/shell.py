@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from trainload.cli.options import pass_world
-from trainload.cli.running import Given, for_project, perform, run_options, stored_image, with_code
+from trainload.cli.running import for_project, perform, stored_image, with_code
+from trainload.cli.runoptions import Given, run_options
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
