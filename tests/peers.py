@@ -252,10 +252,11 @@ class Docker:
     """
 
     def __init__(self, folder: Path, driver: str | None = None) -> None:
-        """``folder``: a short path, for sockets lie below it. ``driver``: of its storage; None: its own choice."""
+        """``driver``: of its storage; None: its own choice."""
         self._folder = folder
         self._driver = ["--storage-driver", driver] if driver else []
-        self.host = f"unix://{folder}/docker.sock"
+        self._short = Path(tempfile.mkdtemp(prefix="docker-"))  # a socket's path has at most 107 bytes
+        self.host = f"unix://{self._short}/docker.sock"
 
     @staticmethod
     def missing() -> str:
@@ -269,12 +270,12 @@ class Docker:
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
-                 "--data-root", str(self._folder / "data"), "--exec-root", str(self._folder / "exec"),
+                 "--data-root", str(self._folder / "data"), "--exec-root", str(self._short / "exec"),
                  "--pidfile", str(self._folder / "pid"), *self._driver],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": PATH},
             )  # fmt: skip
         end = time.monotonic() + _PATIENCE
-        while not (self._folder / "docker.sock").exists():
+        while not self._answers():
             if time.monotonic() > end or self._process.poll() is not None:
                 self.__exit__(None, None, None)
                 raise RuntimeError((self._folder / "log").read_text()[-2000:])
@@ -286,7 +287,13 @@ class Docker:
     ) -> None:
         self._process.terminate()
         self._process.wait()
-        unmount_below(self._folder)
+        for folder in (self._folder, self._short):
+            unmount_below(folder)
+        shutil.rmtree(self._short, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        asked = ["docker", "-H", self.host, "version"]
+        return subprocess.run(asked, capture_output=True, env=ENV, check=False).returncode == 0
 
 
 def unmount_below(folder: Path) -> None:
@@ -302,6 +309,8 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # conmon's sockets lie there: in a long path containers are neither cleaned up nor started again
+        self._short = tempfile.mkdtemp(prefix="podman-")
         self.environ = {"CONTAINERS_CONF": str(folder / "conf"), "CONTAINERS_STORAGE_CONF": str(folder / "storage")}
 
     @staticmethod
@@ -315,9 +324,10 @@ class Podman:
         self._folder.mkdir(parents=True, exist_ok=True)
         # crun refuses hybrid control groups, runc does not
         runtime = "runc" if shutil.which("runc", path=PATH) else "crun"
-        (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\n')
+        # events in a file: Debian's default is the journal, and where none runs `podman logs -f` never ends
+        (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n')
         (self._folder / "storage").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._folder}/root"\nrunroot = "{self._folder}/run"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._short}/root"\nrunroot = "{self._short}/run"\n'
         )
         return self
 
@@ -328,3 +338,5 @@ class Podman:
             ["podman", "rm", "--all", "--force", "--time", "0"], env={**os.environ, **self.environ}, check=False,
             capture_output=True,
         )  # fmt: skip
+        unmount_below(Path(self._short))
+        shutil.rmtree(self._short, ignore_errors=True)
