@@ -116,9 +116,9 @@ def check_readable(layout: Layout) -> bool:
     with told(home):
         if not _is_folder(home):
             return False
-        marker, oci = _small(layout.marker), _small(layout.oci_layout)
-        made = marker is not None or _exists(layout.index)
-        used = made or _has_entries(layout.blobs)
+        marker = _small(layout.marker)
+        used = marker is not None or _exists(layout.index) or _has_entries(layout.blobs)
+        oci = _small(layout.oci_layout)  # looked at last, for it is written first: somebody may be making the store
     if oci is None:
         if used:
             raise _not_a_layout(layout, "no oci-layout file")
