@@ -62,12 +62,12 @@ def serve(world: World, /, **_: object) -> None:
     lines = Lines(world)
     with told_to_stop() as stop, serving(settings, lines.served, lines.failed) as server:
         document = {"address": server.address, "url": server.url, "store": str(settings.home)}
-        world.result(document, server.address)
         world.say(
             Text("{store} is served as a registry at {url}; Ctrl-C ends it", store=settings.home, url=server.url)
         )
         if settings.insecure and not settings.local:
             world.warn(Text("whoever reaches {address} can read and replace these images", address=server.address))
+        world.result(document, server.address)  # last: who waits for the address begins to ask
         stop.wait()
         world.say(Text("requests that are going on may finish; Ctrl-C again ends them too"))
 
