@@ -11,8 +11,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainload.builds import Ask, Builder, Desk, with_built
-from trainload.caching import Caching, Sharing, reading, with_shared, writing
+from trainload.builder.caching import Caching, Sharing, reading, with_shared, writing
+from trainload.builder.makers import Code, Sandbox
+from trainload.builder.sources import Ask, Builder, Desk, with_built
+from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
 from trainload.digest import Digest
 from trainload.errors import ConfigError, LockError, Place, Text
 from trainload.events import Reporter, Said
@@ -22,7 +24,6 @@ from trainload.layers.code import code_content
 from trainload.lock.model import ArchivePath, ImageBase, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
-from trainload.makers import Code, Sandbox
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.model import BaseDocument, Kind, Plan
 from trainload.plan.tools import with_tools
@@ -38,13 +39,12 @@ from trainload.system.files import replace
 from trainload.system.git import above
 from trainload.system.http import Http
 from trainload.system.tree import DiskTree
-from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 if TYPE_CHECKING:
-    from trainload.bases import Bases
-    from trainload.beside import Aside, Beside
+    from trainload.builder.bases import Bases
+    from trainload.builder.beside import Aside, Beside
+    from trainload.builder.rebuild import Remade
     from trainload.destinations.share import Written
-    from trainload.rebuild import Remade
     from trainload.registry.client import Client
     from trainload.resolve.archives import Archives
     from trainload.resolve.lock import Services
@@ -177,7 +177,7 @@ def build(site: Site, wishes: Wishes) -> Built:
 
 def rebuild(site: Site, wishes: Wishes, image: Image) -> tuple[Remade, ...]:
     """Make the layers of ``image`` again from what the project's lock names, and compare them; nothing is kept."""
-    from trainload.rebuild import Rebuild
+    from trainload.builder.rebuild import Rebuild
 
     with site.store.writing():
         planned = plan(site, changed(wishes, frozen=True, platform=image.config.platform))
@@ -231,7 +231,7 @@ def _beside(site: Site, locked: Locked, wishes: Wishes) -> tuple[Locked, Aside |
     wanted = wishes.beside
     if wanted is None:
         return locked, None
-    from trainload.beside import Ground, lock_beside
+    from trainload.builder.beside import Ground, lock_beside
     from trainload.resolve.cache import FolderCache
 
     project = locked.project
@@ -319,7 +319,7 @@ def _services(site: Site, project: Project, wishes: Wishes) -> Services:
 
 
 def _bases(site: Site, wishes: Wishes) -> Bases:
-    from trainload.bases import Bases
+    from trainload.builder.bases import Bases
 
     return Bases(site.store, site.registry or _no_registry, site.reporter, wishes.offline)
 
@@ -332,7 +332,7 @@ def _base_document(site: Site, lock: Lock, target: Platform, wishes: Wishes) -> 
     """What the plan needs of a base image: its manifest and config, no layer."""
     if not isinstance(lock.base, ImageBase):
         return None
-    from trainload.bases import document
+    from trainload.builder.bases import document
 
     locked = lock.base.images[target.architecture]
     reference = Reference.parse(lock.base.reference).completed()

@@ -14,7 +14,9 @@ from typing import BinaryIO, cast
 import pytest
 from tests.peers import DockerRegistry
 
-from trainload.caching import Caching, Reading, Sharing, reading, with_shared, writing
+from trainload.builder.caching import Caching, Reading, Sharing, reading, with_shared, writing
+from trainload.builder.makers import Code
+from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
 from trainload.destinations.blobs import Blobs
 from trainload.destinations.cargo import Part, from_store
 from trainload.destinations.pull import Pull
@@ -28,7 +30,6 @@ from trainload.image.assemble import assemble
 from trainload.image.model import LAYER_GZIP, Descriptor, Image
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
-from trainload.makers import Code
 from trainload.plan.model import (
     CodeRecipe,
     ImageLayerRecipe,
@@ -50,7 +51,6 @@ from trainload.testing.faults import FaultRegistry
 from trainload.testing.images import layer_bytes
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import BaseLayers, MadeLayer, Workshop
 
 CODE = Code(CodeListing(()), lambda path: cast("BinaryIO", io.BytesIO()))
 WHY = Text("a test")

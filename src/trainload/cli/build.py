@@ -16,7 +16,7 @@ from trainload.events import How
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainload.caching import Caching
+    from trainload.builder.caching import Caching
     from trainload.pipeline import Built, Wishes
     from trainload.reference import Reference
 

@@ -31,7 +31,7 @@ class Debugging:
 
 def run_debugged(world: World, given: Given, later: Later, asked: Debugging) -> int:
     """Run the project so that an editor may attach. Raises :class:`UsageError` for what is not the project's."""
-    from trainload.beside import Beside
+    from trainload.builder.beside import Beside
     from trainload.cli.project import project_target
     from trainload.run import debugger
     from trainload.run.model import Port

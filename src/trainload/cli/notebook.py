@@ -94,7 +94,7 @@ def command(world: World, given: Given, wishes: Wishes, **options: object) -> in
 
 def _prepared(world: World, given: Given, wishes: Wishes, asked: _Asked) -> tuple[Target, Request, Serving]:
     """The image, built if it must be, and the run, but for where in it the server listens."""
-    from trainload.beside import Beside
+    from trainload.builder.beside import Beside
     from trainload.cli.project import project_target
     from trainload.run import jupyter
     from trainload.run.model import Mount, Port

@@ -46,7 +46,7 @@ def built_target(world: World, flags: Mapping[str, object], digest: str) -> tupl
 
 def other_profile(world: World, wishes: Wishes) -> Wishes:
     """A profile on the command line is for this command: an image beside the project's, whose lock stays."""
-    from trainload.beside import Beside
+    from trainload.builder.beside import Beside
     from trainload.project.detect import read_project
     from trainload.project.model import Profile
 

@@ -18,7 +18,7 @@ from trainload.store.trouble import MissingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainload.caching import Caching
+    from trainload.builder.caching import Caching
     from trainload.digest import Digest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainload.builder.rebuild import Verdict
 from trainload.cli.render import table
 from trainload.cli.units import size
 from trainload.cli.world import World
@@ -9,7 +10,6 @@ from trainload.destinations.remote import remote_image
 from trainload.errors import Text
 from trainload.image.model import Image
 from trainload.platform import Platform
-from trainload.rebuild import Verdict
 from trainload.reference import Reference
 from trainload.store.trouble import MissingError
 

@@ -14,7 +14,7 @@ from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 
 if TYPE_CHECKING:
-    from trainload.caching import Caching
+    from trainload.builder.caching import Caching
     from trainload.pipeline import Wishes
     from trainload.platform import Platform
     from trainload.reference import Reference
@@ -123,7 +123,7 @@ def caching_options(verb: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(verb)
     def called(*args: object, no_cache: bool, cache_from: Words, cache_to: Words, **kwargs: object) -> R:
         def caching() -> Caching:
-            from trainload.caching import Caching
+            from trainload.builder.caching import Caching
 
             return Caching(no_cache, repositories(cache_from), repositories(cache_to))
 

@@ -61,7 +61,7 @@ def dumps(lock: Lock) -> bytes:
 
 
 def _build(build: Build) -> Iterator[str]:
-    table = "tool.trainload.builds"
+    table = "tool.trainload.builder.sources"
     yield from ("", f"[[{table}]]", f"name = {_text(build.name)}", f"version = {_text(build.version)}")
     for package in sorted(build.packages, key=lambda package: (package.name, package.version)):
         yield from _package(package, f"{table}.packages")

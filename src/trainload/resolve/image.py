@@ -23,7 +23,7 @@ from trainload.resolve.indexes import Services as DistributionServices
 
 
 class Images(Protocol):
-    """Base images as this machine and their registries have them (:class:`trainload.bases.Bases`)."""
+    """Base images as this machine and their registries have them (:class:`trainload.builder.bases.Bases`)."""
 
     def current(self, reference: Reference, /) -> Digest | None:
         """What the tag means now; None when it cannot be told."""

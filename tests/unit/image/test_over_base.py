@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainload.bases import document
+from trainload.builder.bases import document
 from trainload.digest import Digest
 from trainload.errors import ImageError, Text
 from trainload.image.assemble import assemble

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from trainload.bases import Bases, document
+from trainload.builder.bases import Bases, document
 from trainload.digest import Digest
 from trainload.errors import ImageError, LayerError, LockError, RegistryError
 from trainload.events import SILENT, How

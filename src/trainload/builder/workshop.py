@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from trainload.builder.makers import LATE, Code, Makers, Sandbox, input_files
+from trainload.builder.owners import check_owners, statement, wheel_recipes, wheels_of
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
@@ -21,8 +23,6 @@ from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
 from trainload.layers.model import ByteSink, Sources, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
-from trainload.makers import LATE, Code, Makers, Sandbox, input_files
-from trainload.owners import check_owners, statement, wheel_recipes, wheels_of
 from trainload.plan.model import (
     BytecodeRecipe,
     CodeRecipe,
@@ -51,7 +51,7 @@ class Known:
 
 
 class Shared(Protocol):
-    """Layers that others have made (:class:`trainload.elsewhere.Elsewhere`). It can only help: no method raises."""
+    """Layers that others have made (``elsewhere.py``). It can only help: no method raises."""
 
     def find(self, keys: Sequence[Digest], /) -> Mapping[Digest, Known]:
         """What is known of these recipes."""

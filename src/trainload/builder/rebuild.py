@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
+from trainload.builder.makers import LATE, Code, Makers, input_files
+from trainload.builder.workshop import Workshop
 from trainload.digest import Digest
 from trainload.errors import Text, TrainloadError
 from trainload.events import Began, Ended, How
 from trainload.image.history import Step, steps
 from trainload.image.model import Image, Layer
-from trainload.makers import LATE, Code, Makers, input_files
 from trainload.plan.model import (
     BytecodeRecipe,
     ConfiguredRecipe,
@@ -28,7 +29,6 @@ from trainload.plan.model import (
     recipe_key,
 )
 from trainload.platform import Platform
-from trainload.workshop import Workshop
 
 
 class Verdict(StrEnum):

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from trainload.builder.owners import statement, wheels_of
+from trainload.builder.workshop import MadeLayer, Shared, Workshop
 from trainload.errors import RegistryError, Text
 from trainload.events import Level, Reporter, Said
 from trainload.image.model import UNRECORDED
-from trainload.owners import statement, wheels_of
 from trainload.plan.model import CodeRecipe, Plan, recipe_key
 from trainload.project.keys import CacheWrite
 from trainload.project.model import Cache
 from trainload.reference import Reference
 from trainload.store.store import Store
-from trainload.workshop import MadeLayer, Shared, Workshop
 
 if TYPE_CHECKING:
     from trainload.destinations.share import Written
@@ -74,7 +74,7 @@ def with_shared(
 
     @cache
     def shared() -> Shared:
-        from trainload.elsewhere import Elsewhere
+        from trainload.builder.elsewhere import Elsewhere
 
         return Elsewhere(
             shop.store, _impatient(client()), found.caches, found.images, plan.platform, shop.reporter,

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, TypeVar
 
+from trainload.builder.makers import Code
+from trainload.builder.workshop import Workshop
 from trainload.errors import BackendError, PlanError, RunError, Text
 from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, metadata
-from trainload.makers import Code
 from trainload.plan.model import BuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
@@ -26,7 +27,6 @@ from trainload.project.model import CodeListing
 from trainload.store.built import BuiltWheel
 from trainload.store.store import Store
 from trainload.tree import EntryKind, Tree
-from trainload.workshop import Workshop
 
 T = TypeVar("T")
 _PREPARING = 600.0

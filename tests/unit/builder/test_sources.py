@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import pytest
 
-from trainload.builds import Builder, with_built
+from trainload.builder.sources import Builder, with_built
+from trainload.builder.workshop import Workshop
 from trainload.errors import BackendError, LayerError, PlanError, RunError, Text, TrainloadError
 from trainload.events import Event, Said
 from trainload.image.model import Layer
@@ -37,7 +38,6 @@ from trainload.testing.images import layer_bytes, put_layer
 from trainload.testing.index import sdist, wheel
 from trainload.testing.sources import MemorySources, locked
 from trainload.tree import Tree
-from trainload.workshop import Workshop
 
 T = TypeVar("T")
 HOST = Platform.host()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
+from trainload.builder.workshop import Known
 from trainload.destinations.blobs import Blobs
 from trainload.destinations.cargo import Part
 from trainload.destinations.remote import remote_image
@@ -29,7 +30,6 @@ from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.registry.entries import Entries, is_entry
 from trainload.store.store import Store
-from trainload.workshop import Known
 
 _TAGS = 100
 """Tags looked at when the one that is pushed to is new; the first of a registry's list."""
@@ -43,7 +43,7 @@ Recipes = dict[Digest, Layer]
 
 @dataclass(slots=True)
 class Elsewhere:
-    """What registries know; a :class:`trainload.workshop.Shared`. Call it inside ``store.writing()``."""
+    """What registries know; a :class:`trainload.builder.workshop.Shared`. Call it inside ``store.writing()``."""
 
     store: Store
     client: Client

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainload.beside import Beside, Ground, lock_beside
+from trainload.builder.beside import Beside, Ground, lock_beside
 from trainload.errors import UsageError
 from trainload.lock.model import PythonPackage
 from trainload.resolve.cache import FolderCache

@@ -10,12 +10,14 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from trainload.builder.makers import Code
+from trainload.builder.rebuild import Rebuild, Remade, Verdict
+from trainload.builder.workshop import Workshop
 from trainload.digest import Digest
 from trainload.errors import Text
 from trainload.events import SILENT
 from trainload.image.assemble import assemble
 from trainload.image.model import Image, Layer
-from trainload.makers import Code
 from trainload.plan.model import (
     BytecodeRecipe,
     CodeRecipe,
@@ -28,11 +30,9 @@ from trainload.plan.model import (
 )
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
-from trainload.rebuild import Rebuild, Remade, Verdict
 from trainload.store.store import Store
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import Workshop
 
 CODE = Code(CodeListing(()), lambda path: cast("BinaryIO", io.BytesIO()))
 WHY = Text("a test")

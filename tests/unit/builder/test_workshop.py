@@ -14,11 +14,12 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from trainload.builder.makers import Code, Sandbox
+from trainload.builder.workshop import Workshop
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import SILENT
 from trainload.layers.model import Sources
 from trainload.limits import DEFAULT
-from trainload.makers import Code, Sandbox
 from trainload.plan.model import (
     BaseRecipe,
     CodeRecipe,
@@ -36,7 +37,6 @@ from trainload.project.model import CodeFile, CodeListing
 from trainload.store.store import Store
 from trainload.testing.sources import MemorySources, locked
 from trainload.testing.zips import Made
-from trainload.workshop import Workshop
 
 NOISE = os.urandom(1 << 20)
 

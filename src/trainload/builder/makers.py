@@ -111,7 +111,7 @@ class Makers:
 
                 return write_source(recipe, self.sources, sink, self.limits)
             case UnbuiltRecipe():
-                raise AssertionError("its wheels are built before (builds.py)")
+                raise AssertionError("its wheels are built before (sources.py)")
             case ImageLayerRecipe():
                 raise AssertionError("taken as it is")
             case _:
