@@ -61,7 +61,7 @@ def dumps(lock: Lock) -> bytes:
 
 
 def _build(build: Build) -> Iterator[str]:
-    table = "tool.trainload.builder.sources"
+    table = "tool.trainload.builds"
     yield from ("", f"[[{table}]]", f"name = {_text(build.name)}", f"version = {_text(build.version)}")
     for package in sorted(build.packages, key=lambda package: (package.name, package.version)):
         yield from _package(package, f"{table}.packages")
