@@ -1,0 +1,1 @@
+"""A Dockerfile as input: its text and file listings become steps; pure, nothing is run or fetched here."""
