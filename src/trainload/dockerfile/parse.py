@@ -158,7 +158,7 @@ def _from(node: _Node) -> From:
         case [image, as_, name] if as_.lower() == "as":
             lowered = name.lower()
             if not _STAGE.fullmatch(lowered):
-                raise node.wrong(Text("{name} cannot be a stage's name", name=name), want="a-z, 0-9, -, _ and .")
+                raise node.wrong(Text("{name} cannot be a stage's name", name=name), want="a-z 0-9 . _ -")
             return From(image, lowered, platform)
     raise node.wrong(Text("FROM names one image"), got=" ".join(node.args), want="FROM image [AS name]")
 
