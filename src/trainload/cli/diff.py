@@ -38,7 +38,7 @@ def command(world: World, *, old: str, new: str, files: bool, platform: str | No
     images = [world.store.image(world.store.resolve(name), target) for name in (old, new)]
     before, after = (look_into(world.store, image, world.cpus, world.reporter) for image in images)
     found = compare(images[0], images[1], before, after)
-    document = _document(images, found, files=files)
+    document = document_of(images, found, files=files)
     world.result(document, list(_report(world, images, found, files=files)))
 
 
@@ -57,20 +57,20 @@ def _report(world: World, images: list[Image], found: Difference, *, files: bool
         new=size(found.size(in_old=False, in_new=True)),
     )
     yield tr(counted)
-    yield from _indented(world, [_layer(one) for one in found.layers if not (one.in_old and one.in_new)], 2)
+    yield from indented(world, [_layer(one) for one in found.layers if not (one.in_old and one.in_new)], 2)
     if found.packages:
         yield from ("", tr(Text("packages")))
-        yield from _indented(world, [_package(one) for one in found.packages], 3)
+        yield from indented(world, [package_row(one) for one in found.packages], 3)
     if found.settings:
         yield from ("", tr(Text("configuration")))
-        yield from _indented(world, [_setting(one) for one in found.settings])
+        yield from indented(world, [setting_row(one) for one in found.settings])
     yield ""
     yield tr(Text("files and folders: {new} new, {gone} gone, {changed} different", **_counts(found)))
     if files:
-        yield from _indented(world, [_file(one) for one in found.files], 1)
+        yield from indented(world, [file_row(one) for one in found.files], 1)
 
 
-def _indented(world: World, rows: list[list[str]], *right: int) -> list[str]:
+def indented(world: World, rows: list[list[str]], *right: int) -> list[str]:
     """Columns without a head; those in ``right`` end flush."""
     if not rows:
         return []
@@ -84,13 +84,13 @@ def _layer(change: LayerChange) -> list[str]:
     return ["+" if change.in_new else "-", title, size(layer.size)]
 
 
-def _package(change: PackageChange) -> list[str]:
+def package_row(change: PackageChange) -> list[str]:
     grown = change.new_size - change.old_size
     bytes_ = f"{'+' if grown > 0 else ''}{size(grown)}"
     return [_sign(change.old, change.new), change.name, _value(change.old, change.new), bytes_]
 
 
-def _setting(change: SettingChange) -> list[str]:
+def setting_row(change: SettingChange) -> list[str]:
     return [_sign(change.old, change.new), change.name, _value(change.old, change.new)]
 
 
@@ -98,7 +98,7 @@ def _value(old: str | None, new: str | None) -> str:
     return f"{old} → {new}" if old and new else new or old or ""
 
 
-def _file(change: FileChange) -> list[str]:
+def file_row(change: FileChange) -> list[str]:
     now = change.new if change.new is not None else change.old
     return [_sign(change.old, change.new), size(now or 0), f"/{change.path}"]
 
@@ -112,7 +112,7 @@ def _counts(found: Difference) -> dict[str, str]:
     return {name: f"{signs.count(sign):,}" for name, sign in (("new", "+"), ("gone", "-"), ("changed", "~"))}
 
 
-def _document(images: list[Image], found: Difference, *, files: bool) -> dict[str, object]:
+def document_of(images: list[Image], found: Difference, *, files: bool) -> dict[str, object]:
     return {
         "old": {"digest": str(images[0].digest), "size": images[0].size},
         "new": {"digest": str(images[1].digest), "size": images[1].size},

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainload.cli.options import pass_world
+from trainload.cli.options import world_of
 from trainload.cli.render import table
+from trainload.cli.runsdiff import command as diff
 from trainload.cli.units import duration, shorten
 from trainload.cli.world import World
 from trainload.errors import Text
@@ -20,16 +21,24 @@ if TYPE_CHECKING:
 _INITS = ("tini", "docker-init", "dumb-init", "catatonit")
 
 
-@click.command()
-@pass_world
-def command(world: World) -> None:
-    """List what was run, with which image, and how it ended."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List what was run, with which image, on which server, and how it ended."""
+    if ctx.invoked_subcommand is None:
+        _list(world_of(ctx))
+
+
+command.add_command(diff)
+
+
+def _list(world: World) -> None:
     from trainload.cli.engines import records
 
     runs = records(world).all()
     heads = [
-        Text("RUN"), Text("IMAGE"), Text("COMMAND"), Text("ENGINE"), Text("COMMIT"), Text("STARTED"), Text("TOOK"),
-        Text("END"),
+        Text("RUN"), Text("IMAGE"), Text("COMMAND"), Text("ENGINE"), Text("HOST"), Text("COMMIT"), Text("STARTED"),
+        Text("TOOK"), Text("END"),
     ]  # fmt: skip
     rows: list[list[object]] = [_row(world, run) for run in runs]
     world.result([document(world, run) for run in runs], table(heads, rows, world.catalogue))
@@ -42,6 +51,7 @@ def _row(world: World, run: Run) -> list[object]:
         f"{run.name} ({run.image.short})",
         shorten(shlex.join(without_init(run.command)), 40),
         run.engine,
+        run.host or "-",
         commit,
         run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
         duration((run.ended - run.started).total_seconds()) if run.ended else "-",
@@ -64,6 +74,7 @@ def document(world: World, run: Run) -> dict[str, object]:
         "image": str(run.image),
         "name": run.name,
         "engine": run.engine,
+        "host": run.host,
         "command": list(run.command),
         "environment": run.request["env"],
         "folder": run.folder,

@@ -50,6 +50,8 @@ class FileChange:
     path: str
     old: int | None
     new: int | None
+    owned: bool = False
+    """By a package: its version is what changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Difference:
     packages: tuple[PackageChange, ...]
     settings: tuple[SettingChange, ...]
     files: tuple[FileChange, ...]
+
+    @property
+    def code(self) -> tuple[FileChange, ...]:
+        """Files that no package brought, and that nobody compiled from others: code, data, what a shell changed."""
+        return tuple(one for one in self.files if not one.owned and "/__pycache__/" not in f"/{one.path}/")
 
     def size(self, *, in_old: bool, in_new: bool) -> int:
         """Bytes of the layers that are there and not there."""
@@ -149,8 +156,10 @@ def _flat(config: Config) -> Mapping[str, str]:
 def _files(before: Contents, after: Contents) -> Iterator[FileChange]:
     """By kind, content, target and mode."""
     for path in sorted(before.seen.keys() | after.seen.keys()):
+        placed = [one for one in (before.seen.get(path), after.seen.get(path)) if one is not None]
         old = before.seen[path].entry if path in before.seen else None
         new = after.seen[path].entry if path in after.seen else None
         looks = [(e.kind, e.sha256, e.target, e.mode) if e else None for e in (old, new)]
         if looks[0] != looks[1]:
-            yield FileChange(path, old.size if old else None, new.size if new else None)
+            owned = any(one.package is not None for one in placed)
+            yield FileChange(path, old.size if old else None, new.size if new else None, owned)

@@ -64,6 +64,13 @@ class Run:
         name = self.request.get("called")
         return name if isinstance(name, str) else None
 
+    @property
+    def host(self) -> str | None:
+        """The server it ran on, as the user called it; None: this machine."""
+        there = self.request.get("host")
+        name = there.get("name") if isinstance(there, Mapping) else None
+        return name if isinstance(name, str) else None
+
 
 @dataclass(frozen=True, slots=True)
 class End:
