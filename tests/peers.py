@@ -54,13 +54,52 @@ def podman_of_our_own(folder: Path) -> Iterator[tuple[list[str], dict[str, str]]
 
 
 @contextmanager
-def docker_daemon(base: Path) -> Iterator[str]:
-    """A Docker daemon of our own; the address of its socket."""
+def docker_daemon(base: Path, network: OtherNetwork | None = None) -> Iterator[str]:
+    """A Docker daemon of our own, in another network if one is given; the address of its socket."""
     needs("dockerd", "docker")
     if Docker.missing():
         pytest.skip(Docker.missing())
-    with Docker(base, driver="vfs") as daemon:
+    with Docker(base, driver="vfs", network=network) as daemon:
         yield daemon.host
+
+
+class OtherNetwork:
+    """A network namespace with one line to here and to nowhere else; a context manager."""
+
+    def __init__(self) -> None:
+        needs("ip", "nsenter")
+        if os.geteuid() != 0:
+            pytest.skip("only root makes network namespaces that others can enter")
+        number = os.getpid() % 0x4000
+        self.name = f"trainload-{number:x}"
+        self._here = f"tl{number:x}a"
+        net = f"10.231.{number >> 6 & 255}.{(number & 63) * 4}".rsplit(".", 1)
+        self.address, self._ours = (f"{net[0]}.{int(net[1]) + last}" for last in (2, 1))
+
+    def __enter__(self) -> OtherNetwork:
+        there = f"tl{os.getpid() % 0x4000:x}b"
+        call("ip", "netns", "add", self.name)
+        try:
+            call("ip", "link", "add", self._here, "type", "veth", "peer", "name", there, "netns", self.name)
+        except AssertionError:
+            call("ip", "netns", "del", self.name)
+            pytest.skip("pairs of network devices are not allowed here")
+        call("ip", "addr", "add", f"{self._ours}/30", "dev", self._here)
+        call("ip", "link", "set", self._here, "up")
+        for words in (["addr", "add", f"{self.address}/30", "dev", there], ["link", "set", there, "up"],
+                      ["link", "set", "lo", "up"]):  # fmt: skip
+            call(*self.enter, "ip", *words)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        call("ip", "netns", "del", self.name)
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """Before a command: it runs there."""
+        return ("nsenter", f"--net=/run/netns/{self.name}")  # `ip netns exec` would hide the control groups
 
 
 class Sshd:
@@ -68,7 +107,7 @@ class Sshd:
 
     def __init__(
         self, folder: Path, programs: Sequence[str] = (), environ: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (),
+        settings: Sequence[str] = (), network: OtherNetwork | None = None,
     ) -> None:  # fmt: skip
         """``programs``: what is installed there besides a shell: names, or paths whose last part is the name.
 
@@ -77,7 +116,8 @@ class Sshd:
         needs("sshd", "ssh", "ssh-keygen")
         self.folder, self.home = folder, folder / "home"
         self.port = free_port()
-        self._programs, self._settings = programs, settings
+        self._programs, self._settings, self._network = programs, settings, network
+        self._host = network.address if network else "127.0.0.1"
         self._environ = dict(environ or {})
 
     def __enter__(self) -> Sshd:
@@ -90,7 +130,7 @@ class Sshd:
             (self.folder / "there" / Path(name).name).symlink_to(str(found))
         environ = {"HOME": str(self.home), "PATH": str(self.folder / "there"), **self._environ}
         lines = [
-            *self._settings, f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.folder}/host",
+            *self._settings, f"Port {self.port}", f"ListenAddress {self._host}", f"HostKey {self.folder}/host",
             f"AuthorizedKeysFile {self.folder}/user.pub", "PidFile none", "StrictModes no", "UsePAM no",
             "PasswordAuthentication no", "SetEnv " + " ".join(f'"{k}={v}"' for k, v in environ.items()),
         ]  # fmt: skip
@@ -98,10 +138,11 @@ class Sshd:
         self.write_client()
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
-        argv = [str(shutil.which("sshd", path=PATH)), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        enter = self._network.enter if self._network else ()
+        argv = [*enter, str(shutil.which("sshd", path=PATH)), "-D", "-e", "-f", str(self.folder / "sshd_config")]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV)
-        wait_for_port(self.port, self._process)
+        wait_for_port(self.port, self._process, self._host)
         return self
 
     def __exit__(
@@ -128,8 +169,12 @@ class Sshd:
         """For programs of this side: their ssh finds the keys."""
         return {**ENV, "PATH": f"{self.folder}/here:{PATH}"}
 
+    def words(self) -> list[str]:
+        """Of ssh's command line, to come here."""
+        return ["-p", str(self.port), self.address().rpartition(":")[0]]
+
     def address(self, port: int | None = None) -> str:
-        return f"{pwd.getpwuid(os.geteuid()).pw_name}@127.0.0.1:{port or self.port}"
+        return f"{pwd.getpwuid(os.geteuid()).pw_name}@{self._host}:{port or self.port}"
 
 
 class DockerRegistry:
@@ -234,12 +279,12 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:
     """Until something listens there. Raises :class:`RuntimeError` when ``process`` ended or the patience did."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
+            if one.connect_ex((host, port)) == 0:
                 return
         time.sleep(0.02)
     raise RuntimeError(f"{process.args!r} does not listen on port {port}")
@@ -251,8 +296,9 @@ class Docker:
     Used as a context manager.
     """
 
-    def __init__(self, folder: Path, driver: str | None = None) -> None:
+    def __init__(self, folder: Path, driver: str | None = None, network: OtherNetwork | None = None) -> None:
         """``driver``: of its storage; None: its own choice."""
+        self._enter = network.enter if network else ()
         self._folder = folder
         self._driver = ["--storage-driver", driver] if driver else []
         self._short = Path(tempfile.mkdtemp(prefix="docker-"))  # a socket's path has at most 107 bytes
@@ -269,7 +315,7 @@ class Docker:
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
+                [*self._enter, "dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
                  "--data-root", str(self._folder / "data"), "--exec-root", str(self._short / "exec"),
                  "--pidfile", str(self._folder / "pid"), *self._driver],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": PATH},

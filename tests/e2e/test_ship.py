@@ -11,19 +11,21 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.peers import ENV, PATH, Sshd, call, docker_daemon, podman_of_our_own
+from tests.peers import ENV, PATH, OtherNetwork, Sshd, call, docker_daemon, podman_of_our_own
 
 from trainload.address import Address
 from trainload.destinations.cargo import Cargo, from_store
 from trainload.destinations.ship.engines import Choice
 from trainload.destinations.ship.ship import Shipment, Shipped, Target
 from trainload.errors import HostError
+from trainload.events import SILENT, Event, Reporter, Said
 from trainload.image.model import Image
 from trainload.store.store import Store
 from trainload.testing.images import make
@@ -32,6 +34,8 @@ from trainload.testing.verifier import images, violations
 TRAINLOAD = (sys.executable, "-m", "trainload")
 NAME = "team/digits:v1"
 SMALL = 100_000
+QUICK = 4.0
+"""Seconds for a second ship: on a machine of its own it is 2."""
 PYTHON = "/usr/bin/python3"
 
 
@@ -56,10 +60,22 @@ def edited(store: Store, image: Image) -> Image:
 
 
 def ship(store: Store, sshd: Sshd, image: Image, *, name: str = NAME, port: int | None = None,
-         choice: Choice = Choice.AUTO, folder: str | None = None, dry_run: bool = False) -> Shipped:  # fmt: skip
+         choice: Choice = Choice.AUTO, folder: str | None = None, dry_run: bool = False,
+         reporter: Reporter = SILENT) -> Shipped:  # fmt: skip
     target = Target(Address.parse(sshd.address(port)), choice, folder)
     cargo: Cargo = from_store(store, image.digest)
-    return Shipment(cargo, name, target, environ=sshd.environ, dry_run=dry_run).run()
+    return Shipment(cargo, name, target, reporter, sshd.environ, dry_run).run()
+
+
+class Told:
+    """Keeps the sentences of a shipment."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def report(self, event: Event, /) -> None:
+        if isinstance(event, Said):
+            self.lines.append(str(event.text))
 
 
 def home_there(sshd: Sshd) -> Path:
@@ -325,35 +341,109 @@ def script(folder: Path, name: str, *argv: str, environ: Mapping[str, str] | Non
     return str(path)
 
 
-def test_docker_there_pulls_what_it_lacks(tmp_path: Path, store: Store, image: Image, edited: Image) -> None:
-    # a socket's path has at most 107 bytes
+@pytest.fixture
+def docker() -> Iterator[str]:
+    """The address of a Docker's socket; a socket's path has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="docker-") as short, docker_daemon(Path(short)) as host:
-        with Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": host}) as sshd:
-            assert ship(store, sshd, image, dry_run=True).sent > 8_000_000
-            first = ship(store, sshd, image)
-            assert first.way is Choice.DOCKER
-            assert first.sent > 8_000_000
-            dry = ship(store, sshd, edited, dry_run=True)
-            second = ship(store, sshd, edited)
-            assert dry.sent < SMALL
-            assert second.sent < SMALL
-            listed = call("docker", "-H", host, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-            assert [name for name in listed if name != "<none>:<none>"] == [NAME]
-            seen = json.loads(call("docker", "-H", host, "image", "inspect", NAME))[0]
-            assert seen["Id"] == str(edited.manifest.config.digest)
-            assert not home_there(sshd).exists()
-        settings = ["AllowTcpForwarding no"]
-        with Sshd(tmp_path / "forbids", ["docker", PYTHON], {"DOCKER_HOST": host}, settings) as sshd:
-            with pytest.raises(HostError, match="forbids forwarding"):
-                ship(store, sshd, image, choice=Choice.DOCKER)
-            assert ship(store, sshd, image).way is Choice.STORE
-            assert violations(home_there(sshd), clean=True) == []
+        yield host
 
 
-def test_podman_there_pulls_what_it_lacks(tmp_path: Path, store: Store, image: Image, edited: Image) -> None:
+def test_docker_there_pulls_what_it_lacks(
+    tmp_path: Path, store: Store, image: Image, edited: Image, docker: str
+) -> None:
+    with Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": docker}) as sshd:
+        assert ship(store, sshd, image, dry_run=True).sent > 8_000_000
+        first = ship(store, sshd, image)
+        assert first.way is Choice.DOCKER
+        assert first.sent > 8_000_000
+        dry = ship(store, sshd, edited, dry_run=True)
+        began = time.monotonic()
+        second = ship(store, sshd, edited)
+        assert time.monotonic() - began < QUICK
+        assert dry.sent < SMALL
+        assert second.sent < SMALL
+        listed = call("docker", "-H", docker, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        assert [name for name in listed if name != "<none>:<none>"] == [NAME]
+        assert docker_id(docker) == str(edited.manifest.config.digest)
+        assert not home_there(sshd).exists()
+
+
+FORBIDS = ["AllowTcpForwarding no"]
+
+
+def test_docker_there_gets_an_archive_of_what_it_lacks_where_forwarding_is_forbidden(
+    tmp_path: Path, store: Store, image: Image, edited: Image, docker: str
+) -> None:
+    with Sshd(tmp_path / "s", ["docker"], {"DOCKER_HOST": docker}, FORBIDS) as sshd:
+        said = Told()
+        first = ship(store, sshd, image, reporter=said)
+        assert (first.way, first.sent) == (Choice.DOCKER, blobs_of(image))
+        assert any("forbids forwarding" in line for line in said.lines)
+        assert ship(store, sshd, edited, dry_run=True).sent < SMALL
+        began = time.monotonic()
+        assert ship(store, sshd, edited).sent < SMALL
+        assert time.monotonic() - began < QUICK
+        assert docker_id(docker) == str(edited.manifest.config.digest)
+        assert ship(store, sshd, image).sent < SMALL
+        assert docker_id(docker) == str(image.manifest.config.digest)
+
+
+def blobs_of(image: Image) -> int:
+    """Bytes of its blobs."""
+    return image.manifest.config.size + sum(layer.size for layer in image.manifest.layers)
+
+
+def test_a_server_without_internet_pulls_through_the_connection(
+    tmp_path: Path, store: Store, image: Image, edited: Image
+) -> None:
+    with ExitStack() as stack:
+        short = stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-"))
+        network = stack.enter_context(OtherNetwork())
+        host = stack.enter_context(docker_daemon(Path(short), network))
+        sshd = stack.enter_context(
+            Sshd(tmp_path / "s", ["docker", PYTHON, "ip"], {"DOCKER_HOST": host}, network=network)
+        )
+        routes = call("ssh", *sshd.words(), "ip route", env=sshd.environ)
+        assert "default" not in routes
+        assert network.address in routes
+        first = ship(store, sshd, image)
+        assert (first.way, docker_id(host)) == (Choice.DOCKER, str(image.manifest.config.digest))
+        second = ship(store, sshd, edited)
+        assert second.sent < SMALL
+        assert docker_id(host) == str(edited.manifest.config.digest)
+        assert ship(store, sshd, image, choice=Choice.STORE).way is Choice.STORE
+        assert violations(home_there(sshd), clean=True) == []
+
+
+def test_a_docker_there_that_runs_in_another_network_gets_an_archive(
+    tmp_path: Path, store: Store, image: Image, edited: Image
+) -> None:
+    """As Docker without root does: its daemon has a loopback of its own."""
+    with ExitStack() as stack:
+        short = stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-"))
+        network = stack.enter_context(OtherNetwork())
+        host = stack.enter_context(docker_daemon(Path(short), network))
+        sshd = stack.enter_context(Sshd(tmp_path / "s", ["docker"], {"DOCKER_HOST": host}))
+        said = Told()
+        assert ship(store, sshd, image, reporter=said).way is Choice.DOCKER
+        assert any("runs in another network" in line for line in said.lines)
+        assert docker_id(host) == str(image.manifest.config.digest)
+        assert ship(store, sshd, edited).sent < SMALL
+        assert docker_id(host) == str(edited.manifest.config.digest)
+
+
+def docker_id(host: str) -> str:
+    (seen,) = json.loads(call("docker", "-H", host, "image", "inspect", NAME))
+    return str(seen["Id"])
+
+
+@pytest.mark.parametrize("settings", [[], FORBIDS])
+def test_podman_there_takes_what_it_lacks(
+    tmp_path: Path, store: Store, image: Image, edited: Image, settings: list[str]
+) -> None:
     with podman_of_our_own(tmp_path) as (argv, environ):
         program = script(tmp_path / "bin", "podman", *argv, environ=environ)
-        with Sshd(tmp_path / "s", [program, PYTHON]) as sshd:
+        with Sshd(tmp_path / "s", [program, PYTHON], settings=settings) as sshd:
             first = ship(store, sshd, image)
             assert first.way is Choice.PODMAN
             dry = ship(store, sshd, edited, dry_run=True)

@@ -34,9 +34,8 @@ def command(
     """Send an image to a server over ssh.
 
     HOST is USER@HOST:PORT, a name of ~/.ssh/config, or one of [tool.trainload.hosts]. Without IMAGE it is the
-    project in this folder, which is built first. Docker or Podman there pulls what it lacks through the connection;
-    without them, or where forwarding is forbidden, the image goes into a folder there, which needs python3 only. A
-    connection that was cut is gone on from by the same command.
+    project in this folder, which is built first. Docker or Podman there gets what it lacks; without them the image
+    goes into a folder there, which needs python3 only. A connection that was cut is gone on from by the same command.
     """
     from trainload.destinations.cargo import from_store
     from trainload.destinations.ship.ship import Shipment

@@ -7,7 +7,7 @@ bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from trainload.destinations import docker_archive
@@ -61,6 +61,14 @@ def write(store: Store, archive: Archive, sink: ByteSink, moved: Callable[[int],
 
     Raises :class:`DamagedError` for a blob that is not what its name says; then the tar has no end.
     """
+    write_from(lambda digest: read_blob(store, digest), archive, sink, moved)
+
+
+def write_from(
+    read: Callable[[Digest], Iterable[bytes]], archive: Archive, sink: ByteSink,
+    moved: Callable[[int], object] = lambda _: None,
+) -> None:  # fmt: skip
+    """As :func:`write`, with blobs from wherever ``read`` has them."""
     done = 0
 
     def out(data: bytes) -> None:
@@ -72,7 +80,7 @@ def write(store: Store, archive: Archive, sink: ByteSink, moved: Callable[[int],
         out(encode(_header(name, len(data))) + data + bytes(padding(len(data))))
     for digest, size in archive.blobs:
         out(encode(_header(blob_name(digest), size)))
-        for chunk in read_blob(store, digest):
+        for chunk in read(digest):
             out(chunk)
             moved(done)
         out(bytes(padding(size)))

@@ -127,10 +127,14 @@ class Session:
 
     def finish(self, *, hurry: bool = False) -> None:
         """Let the far program see the end of its input, and wait for its own; for the thread that writes."""
+        self.end_input()
+        self._wait(_SHORT if hurry else _PATIENCE)
+
+    def end_input(self) -> None:
+        """Let the far program see the end of its input, and go on reading what it says."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._wait(_SHORT if hurry else _PATIENCE)
 
     def lost(self) -> HostError:
         """Why the session is over, told as what to do about it; from any thread."""

@@ -1,6 +1,7 @@
 """Images to a server over ssh: into its Docker or Podman, or into a folder there.
 
 * ``there``: one ssh session, a shell in it, and how it becomes a runner; ``bundle``: the runner as one file
-* ``engines``: which engine works there, and a pull there; ``offer``: one image as a registry for that pull
+* ``engines``: which engine works there, and what it has; ``taking``: it pulls an image, or loads what it lacks
+* ``offer``: one image as a registry for that pull
 * ``remote_store``: blobs into a folder there; ``ship``: which of both, and what is told
 """

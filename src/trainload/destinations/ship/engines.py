@@ -1,13 +1,8 @@
-"""Docker or Podman on the far side: which of them works there, and a pull through the tunnel.
-
-Words that come from a user and get into a script are references of images, whose grammar leaves nothing to quote;
-they are quoted all the same.
-"""
+"""Docker or Podman on the far side: which of them works there, and what it has of an image."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,10 +10,9 @@ from enum import StrEnum
 from trainload.destinations.cargo import Cargo
 from trainload.destinations.ship.there import Answered, There
 from trainload.digest import Digest
-from trainload.errors import HostError, Place, Text
+from trainload.errors import HostError, Text
 from trainload.image.model import Descriptor, Manifest
 from trainload.image.parse import parse_config, parse_manifest
-from trainload.reference import Reference
 
 _PROBES = {
     "docker": "docker version --format '{{.Server.Version}}'",
@@ -79,67 +73,13 @@ def _unusable(there: There, name: Choice, answered: Answered) -> HostError:
         hints = [Text('there: sudo usermod -aG docker "$USER", then log in again')]
     elif "daemon running" in said:
         hints = [Text("there: sudo systemctl enable --now docker")]
-    return _quoting(HostError(Text("{engine} on {host} cannot be used", engine=name, host=host), hints=hints), said)
+    return quoting(HostError(Text("{engine} on {host} cannot be used", engine=name, host=host), hints=hints), said)
 
 
-def _quoting(error: HostError, said: str) -> HostError:
+def quoting(error: HostError, said: str) -> HostError:
     """``error`` with an engine's last words."""
     error.said = tuple(line for line in said.splitlines() if line.strip())[-_WORDS:]
     return error
-
-
-@dataclass(frozen=True, slots=True)
-class Pull:
-    """A pull there: from the tunnel's end, under ``name`` from then on."""
-
-    engine: Engine
-    source: str
-    """``127.0.0.1:PORT/REPOSITORY@DIGEST``"""
-    name: Reference
-    expected: frozenset[Digest]
-    """What the image may be called there: its config's digest, or its manifest's (containerd's image store)."""
-
-    def run(self, there: There) -> Digest:
-        """Its id there. Raises :class:`HostError` when the pull fails, or another image arrives (THREATS S05)."""
-        program, source, name = self.engine.program, shlex.quote(self.source), shlex.quote(str(self.name))
-        plain = " --tls-verify=false" if self.engine.choice is Choice.PODMAN else ""
-        pulled = there.ask(f"{program} pull -q{plain} {source}", timeout=None)
-        if pulled.code != 0:
-            raise self._failed(there, pulled)
-        named = there.ask(
-            f"{program} tag {source} {name} && {program} image inspect -f '{{{{.Id}}}}' {name}; code=$?; "
-            f"{program} rmi {source} >/dev/null 2>&1; test $code = 0"
-        )
-        if named.code != 0:
-            raise self._failed(there, named)
-        got = named.line if ":" in named.line else f"sha256:{named.line}"
-        if got not in {str(one) for one in self.expected}:
-            raise HostError(
-                Text("another image arrived on {host} than was sent", host=there.address),
-                place=Place(str(self.name)), got=got, want=", ".join(sorted(map(str, self.expected))),
-            )  # fmt: skip
-        return Digest.parse(got)
-
-    def _failed(self, there: There, answered: Answered) -> HostError:
-        host, said = there.address, answered.text.replace(self.source, str(self.name))
-        if "no space left" in said:
-            text = Text("the disk of {host} is full", host=host)
-            hint = Text("`{engine} system prune` there removes what is not used", engine=self.engine.program)
-        else:
-            text = Text("{engine} on {host} could not take the image", engine=self.engine.choice, host=host)
-            hint = Text("`--engine store` sends the image into a folder there")
-        return _quoting(HostError(text, hints=[hint]), said)
-
-
-def expected_ids(cargo: Cargo) -> frozenset[Digest]:
-    """The ids an engine may give the image, or one of the index's images."""
-    found = set()
-    for document in cargo.documents:
-        found.add(document.digest)
-        parsed = parse_manifest(document.data, str(document.digest), media_type=document.media_type)
-        if isinstance(parsed, Manifest):
-            found.add(parsed.config.digest)
-    return frozenset(found)
 
 
 def missing_there(there: There, engine: Engine, cargo: Cargo) -> tuple[Descriptor, ...]:

@@ -37,12 +37,15 @@ class Offer:
     """The repository."""
     sent: int = 0
     """Bytes of blobs that were asked for."""
+    asked: bool = False
+    """Whether anybody came."""
     taken: set[Digest] = field(default_factory=set)
     _guard: Guard = field(default_factory=lambda: Guard(read_only=True))
     _one: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, request: Request) -> Answer:
         """As the distribution specification wants it (end-1, end-2, end-3)."""
+        self.asked = True
         try:
             self._guard.check(request)
             route = find_route(request.method, request.path)

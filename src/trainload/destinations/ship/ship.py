@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from trainload.address import Address
 from trainload.destinations.cargo import Cargo, Part
 from trainload.destinations.naming import tagged
-from trainload.destinations.ship.engines import Choice, Engine, Pull, expected_ids, find, missing_there
+from trainload.destinations.ship.engines import Choice, Engine, find, missing_there
 from trainload.destinations.ship.offer import Offer, offered
 from trainload.destinations.ship.remote_store import RemoteStore
+from trainload.destinations.ship.taking import FullError, Taking
 from trainload.destinations.ship.there import There
 from trainload.digest import Digest
 from trainload.errors import HostError, ImageError, Text
@@ -71,7 +72,7 @@ class Shipment:
                 return self._into_store(stack.enter_context(RemoteStore(there, self.reporter)))
             if self.dry_run:
                 missing = missing_there(there, engine, self.cargo)
-                return self._shipped(engine.choice, str(engine.version), missing)
+                return self._would(engine.choice, engine.version, missing)
             return self._into_engine(there, engine, offer)
 
     def _engine(self, there: There) -> Engine | None:
@@ -84,31 +85,40 @@ class Shipment:
         if engine is None:
             self._say(Text("{host} has no engine that works: the image goes into a folder there", host=host))
             return None
-        if there.session.forwarded() is not None:
-            return engine
-        if choice is not Choice.AUTO:
-            raise HostError(
-                Text("the ssh server of {host} forbids forwarding, which {engine} needs to pull", host=host,
-                     engine=choice),
-                hints=[Text("`AllowTcpForwarding remote` in sshd_config there allows it"),
-                       Text("`--engine store` sends the image into a folder there")],
-            )  # fmt: skip
-        self._say(
-            Text("the ssh server of {host} forbids forwarding: the image goes into a folder, not into {engine}",
-                 host=host, engine=engine.choice),
-            Level.WARNING,
-        )  # fmt: skip
-        return None
+        return engine
 
     def _into_engine(self, there: There, engine: Engine, offer: Offer) -> Shipped:
-        name = self._engine_name()
+        """By a pull; from an archive where there is no tunnel, or the engine is not where the tunnel ends."""
+        taking = Taking(there, engine, self._engine_name(), self.cargo)
         port = there.session.forwarded()
-        source = f"127.0.0.1:{port}/{offer.name}@{self.cargo.root.digest}"
-        Pull(engine, source, name, expected_ids(self.cargo)).run(there)
+        if port is None:
+            self._say(
+                Text("the ssh server of {host} forbids forwarding: {engine} gets an archive of what it lacks",
+                     host=self.target.address, engine=engine.choice),
+            )  # fmt: skip
+            return self._loaded(taking)
+        try:
+            taking.pull(f"127.0.0.1:{port}/{offer.name}@{self.cargo.root.digest}")
+        except HostError as error:
+            if error.retryable or isinstance(error, FullError):
+                raise
+            self._say(_why(error, engine, self.target.address, reached=offer.asked), Level.WARNING)
+            return self._loaded(taking)
         offer.finish()
-        return Shipped(
-            self.cargo.root.digest, str(name), engine.choice, engine.version, self.cargo.size, offer.sent
-        )
+        return self._shipped(taking.name, engine, offer.sent)
+
+    def _loaded(self, taking: Taking) -> Shipped:
+        """What it has may lie there in another form than an archive can leave out; then it gets all of it."""
+        omit = taking.already_there()
+        try:
+            sent = taking.load(self.reporter, omit)
+        except HostError as error:
+            if not omit or error.retryable or isinstance(error, FullError):
+                raise
+            self._say(Text("{engine} needs the whole image", engine=taking.engine.choice))
+            with There(self.target.address, None, self.environ) as there:
+                sent = replace(taking, there=there).load(self.reporter, ())
+        return self._shipped(taking.name, taking.engine, sent)
 
     def _into_store(self, store: RemoteStore) -> Shipped:
         cargo = self.cargo
@@ -118,7 +128,7 @@ class Shipment:
         found = store.look(whole.parts)
         if self.dry_run:
             missing = tuple(part.blob for part in found.missing(whole.parts))
-            return self._shipped(Choice.STORE, store.folder, missing, found.to_send(whole.parts))
+            return self._would(Choice.STORE, store.folder, missing, found.to_send(whole.parts))
         store.send(whole, whole.parts, found)
         names = [self.name] if self.name is not None else []
         store.commit(cargo.root.descriptor, names, [part.blob for part in whole.parts])
@@ -139,9 +149,11 @@ class Shipment:
             )
         return name
 
-    def _shipped(
-        self, way: Choice, where: str, missing: tuple[Descriptor, ...], sent: int | None = None
-    ) -> Shipped:
+    def _shipped(self, name: Reference, engine: Engine, sent: int) -> Shipped:
+        digest, size = self.cargo.root.digest, self.cargo.size
+        return Shipped(digest, str(name), engine.choice, engine.version, size, sent)
+
+    def _would(self, way: Choice, where: str, missing: tuple[Descriptor, ...], sent: int | None = None) -> Shipped:
         """What a dry run found."""
         digests = {one.digest for one in missing}
         parts = tuple(part for part in self.cargo.parts if part.blob.digest in digests)
@@ -150,6 +162,19 @@ class Shipment:
 
     def _say(self, text: Text, level: Level = Level.INFO) -> None:
         self.reporter.report(Said(text, level))
+
+
+def _why(error: HostError, engine: Engine, host: Address, *, reached: bool) -> Text:
+    """Why a pull did not work, and what follows."""
+    if not reached:
+        return Text(
+            "{engine} on {host} runs in another network and cannot pull: it gets an archive of what it lacks",
+            engine=engine.choice, host=host,
+        )  # fmt: skip
+    return Text(
+        "{engine} on {host} could not pull ({reason}): it gets an archive of what it lacks",
+        engine=engine.choice, host=host, reason=error.said[-1] if error.said else error.text,
+    )  # fmt: skip
 
 
 def _as_parts(cargo: Cargo) -> tuple[Part, ...]:

@@ -10,7 +10,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -81,6 +81,29 @@ class There:
         """
         self._send(f"{{ {script}\n}} </dev/null 2>&1; printf '\\n%s%s answered %d\\n'", "$?")
         words, said = self._until("answered", timeout)
+        return Answered(int(words[0]), said)
+
+    def feed(self, script: str, write: Callable[[Session], object]) -> Answered:
+        """Run a script there, whose standard input is what ``write`` writes; nothing can be asked afterwards.
+
+        Raises :class:`HostError` when the connection ends before the script did.
+        """
+        # dash reads ahead, so nothing is written before it is at work; without `exit` it would execute what is left
+        half, rest = self.mark[:16], self.mark[16:]
+        begin = f"printf '\\n%s%s begun\\n' {half} {rest}"
+        self._send(f"{{ {begin}; {{ {script}\n}} 2>&1; printf '\\n%s%s answered %d\\n'", "$?; exit; }")
+        self._until("begun", _QUESTION)
+        try:
+            write(self.session)
+            self.session.end_input()
+        except HostError as lost:
+            # it may have ended of itself, and then its last words are the reason
+            try:
+                words, said = self._until("answered", _QUESTION)
+            except HostError:
+                raise lost from None
+            return Answered(int(words[0]) or 1, said)
+        words, said = self._until("answered", None)
         return Answered(int(words[0]), said)
 
     def become_runner(self) -> None:
