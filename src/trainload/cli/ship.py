@@ -35,7 +35,7 @@ def command(
 
     HOST is USER@HOST:PORT, a name of ~/.ssh/config, or one of [tool.trainload.hosts]. Without IMAGE it is the
     project in this folder, which is built first. Docker or Podman there gets what it lacks; without them the image
-    goes into a folder there, which needs python3 only. A connection that was cut is gone on from by the same command.
+    goes into a folder there, which needs python3 only. After a cut the same command goes on.
     """
     from trainload.destinations.cargo import from_store
     from trainload.destinations.ship.ship import Shipment
