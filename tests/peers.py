@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+
+from trainload.testing import people
 
 _PATIENCE = 20.0  # seconds for a server to listen
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -370,8 +373,10 @@ class Podman:
         self._folder.mkdir(parents=True, exist_ok=True)
         # crun refuses hybrid control groups, runc does not
         runtime = "runc" if shutil.which("runc", path=PATH) else "crun"
-        # events in a file: Debian's default is the journal, and where none runs `podman logs -f` never ends
-        (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n')
+        # Debian's own default, whether or not a journal runs here
+        (self._folder / "conf").write_text(
+            f'[containers]\nlog_driver = "journald"\n[engine]\nruntime = "{runtime}"\nevents_logger = "journald"\n'
+        )
         (self._folder / "storage").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{self._short}/root"\nrunroot = "{self._short}/run"\n'
         )
@@ -386,3 +391,59 @@ class Podman:
         )  # fmt: skip
         unmount_below(Path(self._short))
         shutil.rmtree(self._short, ignore_errors=True)
+
+
+class RootlessPodman:
+    """Debian's ``podman`` as an ordinary user with subordinate ids, who lives in a folder of their own.
+
+    Used as a context manager. Root makes that user up: the machine's own files stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="podman-"))
+        self.home = self._folder / "home"
+        self.person = people.SOMEBODY
+        self.environ = {
+            "CONTAINERS_CONF": str(self._folder / "conf"), "XDG_RUNTIME_DIR": str(self._folder / "run"),
+            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+        }  # fmt: skip
+
+    @staticmethod
+    def missing() -> str:
+        """Why it cannot run here; empty when it can."""
+        for program, package in (("podman", "podman"), ("newuidmap", "uidmap")):
+            if shutil.which(program) is None:
+                return f"{package} is not installed"
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        known = Path("/etc/subuid")
+        if os.geteuid() != 0 and not (known.exists() and f"{name}:" in known.read_text(encoding="utf-8")):
+            return "/etc/subuid gives this user no further ids"
+        return ""
+
+    def __enter__(self) -> RootlessPodman:
+        self._folder.chmod(0o755)
+        run = self._folder / "run"
+        for place in (self.home, run):
+            place.mkdir()
+        if os.geteuid() == 0:
+            self.person = people.with_more_ids(self._folder)
+            os.chown(run, self.person.uid, self.person.uid)
+        run.chmod(0o700)
+        runtime = "runc" if shutil.which("runc", path=PATH) else "crun"  # crun refuses hybrid control groups
+        (self._folder / "conf").write_text(f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\n')
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for words in (["rm", "--all", "--force", "--time", "0"], ["unshare", "rm", "-rf", str(self.home)]):
+            self.podman(*words)
+        with contextlib.suppress(OSError, ValueError):  # it keeps their namespaces
+            os.kill(int((self._folder / "run/libpod/tmp/pause.pid").read_text()), signal.SIGKILL)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def podman(self, *words: str) -> str:
+        """What it says to ``words``, good or bad."""
+        script = "import os, sys; os.execvp('podman', ['podman', *sys.argv[1:]])"
+        done = people.as_ordinary_user(script, *words, home=self.home, env=self.environ, person=self.person)
+        return done.stdout.decode() + done.complaint

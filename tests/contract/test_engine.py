@@ -9,11 +9,12 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.peers import Docker, Podman
+from tests.peers import Docker, Podman, RootlessPodman
 
 from trainload.digest import Digest
 from trainload.image.assemble import assemble
@@ -23,7 +24,7 @@ from trainload.system.process import run as run_process
 from trainload.testing.asking import Answer, Ask, ask
 from trainload.testing.engine import MemoryEngine
 from trainload.testing.images import plan_of, put_layer
-from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
+from trainload.testing.people import SOMEBODY, Person, as_ordinary_user, cannot_be_ordinary
 from trainload.testing.rootfs import programs_layer
 
 OTHER = str(Digest.sha256(b"another image"))
@@ -78,16 +79,16 @@ def memory(folder: Path) -> Asked:
     return Asked("memory", lambda asks: ask(engine, image, asks))
 
 
-def real(name: str, folder: Path, environ: Mapping[str, str], *, ordinary: bool = False) -> Asked:
-    """An engine of this machine, each time from a new process."""
+def real(name: str, folder: Path, environ: Mapping[str, str], person: Person | None = None) -> Asked:
+    """An engine of this machine, each time from a new process; ``person``: of an ordinary user."""
     layer, home = folder / "layer.tar", folder / "home"
     layer.write_bytes(programs_layer())
     home.mkdir(exist_ok=True)
 
     def asked(asks: tuple[Ask, ...]) -> list[Answer]:
         words = (name, str(home / "store"), str(layer), json.dumps(asks))
-        if ordinary:
-            done = as_ordinary_user(SCRIPT, *words, home=home, env=environ)
+        if person is not None:
+            done = as_ordinary_user(SCRIPT, *words, home=home, env=environ, person=person)
         else:
             done = run_process(
                 [sys.executable, "-c", SCRIPT, *words], env={**os.environ, **environ}, timeout=120
@@ -107,7 +108,11 @@ def open_to_all(folder: Path) -> None:
 
 
 @pytest.fixture(
-    scope="module", params=["memory", "embedded as root", "embedded as an ordinary user", "docker", "podman"],
+    scope="module",
+    params=[
+        "memory", "embedded as root", "embedded as an ordinary user", "docker", "podman",
+        "podman as an ordinary user",
+    ],
 )  # fmt: skip
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("engine")
@@ -123,6 +128,12 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             pytest.skip(Podman.missing())
         with Podman(folder / "podman") as podman:
             yield real("podman", folder, podman.environ)
+    elif request.param == "podman as an ordinary user":
+        if RootlessPodman.missing():
+            pytest.skip(RootlessPodman.missing())
+        with RootlessPodman() as podman_of_theirs:
+            theirs = podman_of_theirs
+            yield real("podman", theirs.home.parent, theirs.environ, theirs.person)
     elif request.param == "embedded as root":
         if os.geteuid() != 0:
             pytest.skip("needs root")
@@ -134,7 +145,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             reason = cannot_be_ordinary(own / "home")
             if reason is not None:
                 pytest.skip(reason)
-            yield real("embedded", own, {}, ordinary=True)
+            yield real("embedded", own, {}, SOMEBODY)
 
 
 @pytest.fixture
@@ -158,6 +169,26 @@ def test_the_programs_exit_code_is_the_runs(asked: Asked) -> None:
 def test_what_a_program_says_is_on_our_standard_output(asked: Asked) -> None:
     [answer] = asked(sh("echo $A; echo two", env={"A": "one"}))
     assert answer == Answer(0, "finished", output="one\ntwo\n")
+
+
+SAME = {
+    "environment": "env",
+    "user": "id -u; id -g; pwd; umask; hostname",  # groups: an ordinary user can give their run no others
+    "files": "stat -c '%n %a %F' /tmp /etc/passwd /bin/sh /home/ada /dev/null /dev/shm /proc /sys; ls /bin",
+    "streams": "cat; echo out; echo err >&2; [ -t 0 ] || echo no terminal; exit 3",
+    "signal": "sh -c 'kill -9 $$'; exit $?",  # in a shell of its own: pid 1, which some are, is safe from itself
+}
+seen: list[tuple[str, list[Answer]]] = []
+
+
+def test_the_same_image_says_the_same_on_every_engine(asked: Asked) -> None:
+    asked.must()
+    answers = asked(*(sh(one, id="same", env={"A": "one"}, stdin="in\n") for one in SAME.values()))
+    answers = [replace(answer, output="\n".join(sorted(answer.output.split("\n")))) for answer in answers]
+    assert [answer.value for answer in answers] == [0, 0, 0, 3, 137]
+    seen.append((asked.name, answers))
+    for name, others in seen:
+        assert dict(zip(SAME, answers, strict=True)) == dict(zip(SAME, others, strict=True)), name
 
 
 def test_a_program_that_is_not_there_is_127_as_in_a_shell(asked: Asked) -> None:
@@ -374,12 +405,12 @@ def test_a_program_reads_our_standard_input_to_its_end(asked: Asked) -> None:
 def test_a_signal_to_us_is_the_programs_and_sigterm_its_stop_signal(asked: Asked, ours: int) -> None:
     asked.must()
     script = "trap 'exit 7' INT; trap 'exit 8' QUIT; echo ready; while :; do sleep 0.1; done"
-    [answer] = asked(sh(script, signal=[ours, 2.0], stop_signal="SIGQUIT"))
+    [answer] = asked(sh(script, signal=ours, stop_signal="SIGQUIT"))
     assert (answer.value, answer.output) == ({signal.SIGTERM: 8, signal.SIGINT: 7}[signal.Signals(ours)], "ready\n")
 
 
 def test_what_does_not_end_on_our_sigterm_is_killed_after_its_grace(asked: Asked) -> None:
     asked.must()
-    script = "trap '' TERM; while :; do sleep 0.1; done"
-    [answer] = asked(sh(script, signal=[signal.SIGTERM, 2.0], grace=0.5))
-    assert answer == Answer(137, "killed because it did not stop within 0.5 s")
+    script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    [answer] = asked(sh(script, signal=signal.SIGTERM, grace=0.5))
+    assert answer == Answer(137, "killed because it did not stop within 0.5 s", output="ready\n")

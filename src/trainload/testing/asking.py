@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import threading
 import time
@@ -92,17 +93,22 @@ def spec(image: Digest, one: Ask) -> RunSpec:
 
 
 def _run(engine: Engine, image: Digest, one: Ask) -> Answer:
-    """``stdin``, so many ``times``: what it reads; ``signal``: sent to us after so many seconds, by number."""
-    number, seconds = one.get("signal", (0, 0.0))
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    """``stdin``, so many ``times``: what it reads; ``signal``: sent to us, by number, once it said ``ready``."""
+    number = one.get("signal", 0)
+    if number:
+        threading.Thread(target=_signal_when_ready, args=(number,), daemon=True).start()
     with _standard_input((one.get("stdin", "") * one.get("times", 1)).encode()):
-        if number:
-            timer.start()
-        try:
-            outcome = engine.run(spec(image, one))
-        finally:
-            timer.cancel()
+        outcome = engine.run(spec(image, one))
     return Answer(outcome.exit_code, str(outcome.reason))
+
+
+def _signal_when_ready(number: int) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))  # they are the main thread's
+    for _ in range(500):
+        if b"ready" in os.pread(1, 64, 0):
+            os.kill(os.getpid(), number)
+            return
+        time.sleep(0.02)
 
 
 @contextmanager

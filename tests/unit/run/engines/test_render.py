@@ -101,3 +101,19 @@ def test_delivered_images_have_names_that_are_nobodys(name: str, local: tuple[st
 def test_layers_are_there_as_far_as_an_image_begins_with_the_same() -> None:
     others = [["a", "x"], ["a", "b", "y"], [], ["b"]]
     assert [common_layers(ours, others) for ours in (["a", "b", "c"], ["z"], ["a", "b"])] == [2, 0, 2]
+
+
+def test_podman_writes_logs_to_files_where_no_journal_runs(least: RunSpec) -> None:
+    words = podman.create(least, "x", "/env", replace(ROOT, journal=False), detached=True)
+    assert "--log-driver=k8s-file" in words
+    assert "--log-driver=k8s-file" not in podman.create(least, "x", "/env", ROOT, detached=True)
+
+
+def test_a_program_finds_no_variables_that_only_podman_sets(least: RunSpec) -> None:
+    def unset(spec: RunSpec, here: podman.Here = ROOT) -> list[str]:
+        return [word for word in podman.create(spec, "x", "/env", here, detached=True) if "unsetenv" in word]
+
+    assert unset(least) == ["--unsetenv=container", "--unsetenv=TERM"]
+    assert unset(replace(least, tty=True)) == ["--unsetenv=container"]
+    assert unset(replace(least, env={"TERM": "dumb"})) == ["--unsetenv=container"]
+    assert unset(least, replace(ROOT, version=(3, 4))) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import time
@@ -38,8 +39,11 @@ from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import signal_number, stopped_by_force
 from trainload.system import scratch
 
+_JOURNAL = Path("/run/systemd/journal/socket")  # systemd-journald(8)
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 _CAP_SYS_RESOURCE = 24  # linux/capability.h
+_LONGEST_ROOT = 50
+"""Bytes of a runroot: below it lie sockets, whose paths have at most 107 (containers/storage says so, too)."""
 _CONTROLLERS = {
     Ability.MEMORY: ("memory", "memory"),
     Ability.CPUS: ("cpu", "cpus"),
@@ -49,8 +53,11 @@ _LAYOUT = "trainload-delivery"
 
 
 def make(site: Site) -> Podman:
-    """See ``table.py``."""
-    return Podman(site, Program(site.environ))
+    """See ``table.py``.
+
+    Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them.
+    """
+    return Podman(site, Program(site.environ, () if _JOURNAL.exists() else ("--events-backend=file",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,14 @@ class Podman:
         if self.program.missing():
             return Text("Podman is not installed")
         try:
-            self._info()
+            place = str(self._info()["store"]["runRoot"])
         except PodmanError as error:
             return error.text
+        if len(os.fsencode(place)) > _LONGEST_ROOT:
+            return Text(
+                "Podman's runroot {folder} has a path of more than {most} bytes: set a shorter one in storage.conf",
+                folder=place, most=_LONGEST_ROOT,
+            )  # fmt: skip
         return None
 
     def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
@@ -240,6 +252,8 @@ class Podman:
             shm=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2,
             may_raise_limits=_may_raise_limits(),
             open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
+            version=_version(str(self._info()["version"]["Version"])),
+            journal=_JOURNAL.exists(),
         )
 
     def _image(self, image: Image) -> str | None:
@@ -328,6 +342,11 @@ class _Place:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """``4.3.1``, ``5.0.0-dev`` as numbers."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 def _may_raise_limits() -> bool:

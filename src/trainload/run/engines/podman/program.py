@@ -41,6 +41,8 @@ class Program:
     """``podman`` with an environment."""
 
     environ: Mapping[str, str]
+    options: tuple[str, ...] = ()
+    """Before every verb."""
 
     def missing(self) -> bool:
         return shutil.which("podman", path=self.environ.get("PATH")) is None
@@ -49,7 +51,7 @@ class Program:
         """What it says on standard output. Raises :class:`PodmanError`."""
         from pathlib import Path
 
-        done = run(["podman", *words], env=self.environ, cwd=None if cwd is None else Path(cwd))
+        done = run(["podman", *self.options, *words], env=self.environ, cwd=None if cwd is None else Path(cwd))
         if done.exit_code != 0:
             raise PodmanError(complaint(done.stderr))
         return done.stdout.decode("utf-8", "replace").strip()
@@ -64,8 +66,8 @@ class Program:
         try:
             os.write(file, data)
             done = subprocess.run(
-                ["podman", *words(f"/proc/self/fd/{file}")], env=dict(self.environ), stdin=subprocess.DEVNULL,
-                capture_output=True, check=False, pass_fds=[file],
+                ["podman", *self.options, *words(f"/proc/self/fd/{file}")], env=dict(self.environ),
+                stdin=subprocess.DEVNULL, capture_output=True, check=False, pass_fds=[file],
             )  # fmt: skip
         finally:
             os.close(file)
@@ -77,8 +79,8 @@ class Program:
     def output(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         """Its standard output to be read; one that is not read to its end is ended."""
         child = subprocess.Popen(
-            ["podman", *words], env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            ["podman", *self.options, *words], env=dict(self.environ), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         with child:
             try:
@@ -109,7 +111,7 @@ class Program:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         out, into = os.pipe()
         try:
-            argv = ["podman", *words]
+            argv = ["podman", *self.options, *words]
             path = shutil.which("podman", path=self.environ.get("PATH")) or "podman"
             actions = [
                 (os.POSIX_SPAWN_DUP2, into, 2),

@@ -26,6 +26,9 @@ class Here:
     """Root with CAP_SYS_RESOURCE; without it Podman's defaults make every start fail."""
     open_files: int
     """Our hard limit."""
+    version: tuple[int, ...] = (4, 3)
+    journal: bool = True
+    """Somebody takes what is written to the journal."""
 
 
 def environment(spec: RunSpec) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -47,11 +50,13 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
     return (
         *("create", "--pull=never", "--http-proxy=false", "--env-file", env_file, f"--name={name_of(spec)}"),
         *(f"--env={name}={value}" for name, value in environment(spec)[1].items()),
+        *(f"--unsetenv={name}" for name in _unwanted(spec, here)),
         *(f"--label={name}={value}" for name, value in {**spec.labels, RUN: spec.id, IMAGE: spec.image}.items()),
         *(f"--hostname={spec.hostname or spec.id}", f"--workdir={spec.workdir}"),
         *((f"--user={user}",) if user else ()),
         *(("--userns=keep-id",) if here.rootless and spec.caller is not None else ()),
         *((f"--network={network}",) if network else ()),
+        *(() if here.journal else ("--log-driver=k8s-file",)),
         *(("--tty",) if spec.tty else ()),
         *(("--interactive",) if spec.interactive and not detached else ()),
         *(("--init",) if spec.init else ()),
@@ -68,6 +73,12 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
         image,
         *spec.command[1:],
     )
+
+
+def _unwanted(spec: RunSpec, here: Here) -> tuple[str, ...]:
+    """Variables that only Podman sets; before 4.0 it cannot be told not to."""
+    names = ["container", *([] if spec.tty else ["TERM"])]
+    return tuple(name for name in names if name not in spec.env) if here.version >= (4, 0) else ()
 
 
 def _limits(limits: Limits, here: Here) -> tuple[str, ...]:
