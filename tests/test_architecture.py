@@ -12,10 +12,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "trainload"
 FOUNDATION = {"errors", "digest", "platform", "events", "limits", "reference", "tree", "address", ""}
 MAY_IMPORT: dict[str, set[str]] = {
     "system": set(),
-    "dockerfile": set(),
     "project": set(),
     "lock": {"project"},
     "plan": {"project", "lock"},
+    "dockerfile": {"plan"},
     "layers": {"project", "lock", "plan"},
     "image": {"plan", "layers"},
     "store": {"layers", "image"},

@@ -21,7 +21,7 @@ from trainload.image.model import (
     Layer,
 )
 from trainload.image.parse import make_image, parse_manifest
-from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.plan.model import HealthConfig, Plan, PlannedLayer, RuntimeConfig, recipe_key
 
 EPOCH = "1970-01-01T00:00:00Z"
 """An image made of the same bytes is the same image, whenever it is made."""
@@ -39,6 +39,7 @@ def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) ->
             "architecture": plan.platform.architecture,
             "os": plan.platform.os,
             "created": when,
+            **({"author": plan.config.author} if plan.config.author else {}),
             "config": runtime_document(plan.config),
             "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
             "history": _history(plan, layers, when),
@@ -128,6 +129,23 @@ def runtime_document(config: RuntimeConfig) -> dict[str, object]:
         "StopSignal": config.stop_signal,
         "Volumes": {folder: {} for folder in config.volumes},
         "ExposedPorts": {port: {} for port in config.ports},
+        "Healthcheck": _health(config.health),
+        "Shell": list(config.shell),
+        "OnBuild": list(config.onbuild),
+    }
+    return {key: value for key, value in made.items() if value}
+
+
+def _health(health: HealthConfig | None) -> dict[str, object]:
+    if health is None:
+        return {}
+    made: dict[str, object] = {
+        "Test": list(health.test),
+        "Interval": health.interval,
+        "Timeout": health.timeout,
+        "StartPeriod": health.start_period,
+        "StartInterval": health.start_interval,
+        "Retries": health.retries,
     }
     return {key: value for key, value in made.items() if value}
 

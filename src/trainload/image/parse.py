@@ -24,7 +24,7 @@ from trainload.image.model import (
 )  # fmt: skip
 from trainload.image.strict_json import parse_object
 from trainload.limits import DEFAULT, Limits
-from trainload.plan.model import RuntimeConfig
+from trainload.plan.model import HealthConfig, RuntimeConfig
 from trainload.platform import Platform
 
 _MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
@@ -161,7 +161,7 @@ def parse_config(data: bytes, where: str, *, limits: Limits = DEFAULT) -> Config
     return Config(
         platform=_platform(document),
         created=document.get("created").optional(),
-        runtime=_runtime(config),
+        runtime=_runtime(config, document.get("author").text("")),
         diff_ids=tuple(item.digest() for item in rootfs.get("diff_ids").items()),
         history=tuple(_history(item) for item in document.get("history").items()),
     )
@@ -258,7 +258,7 @@ def _platform(node: Node) -> Platform:
     return Platform(node.get("os").text(), node.get("architecture").text())
 
 
-def _runtime(config: Node) -> RuntimeConfig:
+def _runtime(config: Node, author: str) -> RuntimeConfig:
     env: dict[str, str] = {}
     for item in config.get("Env").texts():
         name, _, value = item.partition("=")
@@ -273,7 +273,20 @@ def _runtime(config: Node) -> RuntimeConfig:
         stop_signal=config.get("StopSignal").optional(),
         volumes=_keys(config.get("Volumes")),
         ports=_keys(config.get("ExposedPorts")),
+        health=_health(config.get("Healthcheck")),
+        shell=config.get("Shell").texts(),
+        onbuild=config.get("OnBuild").texts(),
+        author=author,
     )
+
+
+def _health(node: Node) -> HealthConfig | None:
+    """Docker's part of the config (config.md leaves it open)."""
+    if not isinstance(node.value, dict) or not node.get("Test").items():
+        return None
+    times = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+    numbers = (node.get(name) for name in times)
+    return HealthConfig(node.get("Test").texts(), *(0 if one.value is None else one.integer() for one in numbers))
 
 
 def _history(node: Node) -> History:

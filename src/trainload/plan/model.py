@@ -238,6 +238,19 @@ class PlannedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """``Healthcheck`` of Docker's image config; times in nanoseconds, 0: the engine's default."""
+
+    test: tuple[str, ...]
+    """``("CMD", word, …)``, ``("CMD-SHELL", text)`` or ``("NONE",)``."""
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeConfig:
     """The image config's ``config`` part (OCI image-spec config.md)."""
 
@@ -252,6 +265,12 @@ class RuntimeConfig:
     """Folders an engine keeps outside of the container, sorted."""
     ports: tuple[str, ...] = ()
     """``8888/tcp``: what programs inside listen on, sorted; published only when asked."""
+    health: HealthConfig | None = None
+    shell: tuple[str, ...] = ()
+    """What runs the shell form of a Dockerfile's commands; empty: ``/bin/sh -c``."""
+    onbuild: tuple[str, ...] = ()
+    """Instructions of a Dockerfile for images that are built on this one."""
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def runtime(project: Project, lock: Lock, platform: Platform, base: RuntimeConfi
         command=settings.command.value,
         entrypoint=chosen if chosen is not None else below.entrypoint or _init(lock, platform),
         env=environment(lock, settings.env.value, below.env),
+        onbuild=(),  # for Dockerfiles that are built on it
         # no label of ours, not the name: it may be the folder's, and another checkout is the same image
     )
 
