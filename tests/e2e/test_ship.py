@@ -388,6 +388,40 @@ def test_docker_there_pulls_what_it_lacks(
         assert not home_there(sshd).exists()
 
 
+def test_S04_a_cut_while_docker_there_gets_an_image_leaves_none_and_what_came_is_kept(
+    tmp_path: Path, store: Store, large: Image, edited: Image, docker: str
+) -> None:
+    chance = random.Random(11)
+    with Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": docker}) as sshd:
+        cache = sshd.home / ".cache/trainload/ship"
+        ship(store, sshd, edited)  # what it has stays
+        passed = lost = 0
+        for _ in range(20):
+            limit = chance.choice([chance.randrange(1, 30_000), chance.randrange(30_000, 9_000_000)])
+            with Cutter(sshd.port, limit) as line, pytest.raises(HostError) as caught:
+                ship(store, sshd, large, port=line.port)
+            assert caught.value.retryable, str(caught.value)
+            assert docker_id(docker) == str(edited.manifest.config.digest)
+            passed += limit
+            lost += min(limit, IN_FLIGHT)
+        sent = ship(store, sshd, large).sent
+        assert passed + sent < blobs_of(large) + lost + IN_FLIGHT
+        assert lost < passed / 2, "what is kept shows"
+        assert docker_id(docker) == str(large.manifest.config.digest)
+        assert [path for path in cache.rglob("*") if path.parent.name in ("sha256", "incoming", "leases")] == []
+
+
+def test_where_nothing_can_be_kept_docker_pulls_through_the_tunnel(
+    tmp_path: Path, store: Store, image: Image, docker: str
+) -> None:
+    with Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": docker}) as sshd:
+        (sshd.home / ".cache").write_text("no folder")
+        said = Told()
+        assert ship(store, sshd, image, reporter=said).way is Choice.DOCKER
+        assert any("nothing can be kept" in line for line in said.lines), said.lines
+        assert docker_id(docker) == str(image.manifest.config.digest)
+
+
 FORBIDS = ["AllowTcpForwarding no"]
 
 
@@ -435,15 +469,16 @@ def test_a_server_without_internet_pulls_through_the_connection(
         assert violations(home_there(sshd), clean=True) == []
 
 
+@pytest.mark.parametrize("programs", [["docker"], ["docker", PYTHON]])
 def test_a_docker_there_that_runs_in_another_network_gets_an_archive(
-    tmp_path: Path, store: Store, image: Image, edited: Image
+    tmp_path: Path, store: Store, image: Image, edited: Image, programs: list[str]
 ) -> None:
     """As Docker without root does: its daemon has a loopback of its own."""
     with ExitStack() as stack:
         short = stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-"))
         network = stack.enter_context(OtherNetwork())
         host = stack.enter_context(docker_daemon(Path(short), network))
-        sshd = stack.enter_context(Sshd(tmp_path / "s", ["docker"], {"DOCKER_HOST": host}))
+        sshd = stack.enter_context(Sshd(tmp_path / "s", programs, {"DOCKER_HOST": host}))
         said = Told()
         assert ship(store, sshd, image, reporter=said).way is Choice.DOCKER
         assert any("runs in another network" in line for line in said.lines)

@@ -107,6 +107,19 @@ class Home:
         """Let gc leave the blob alone; call it inside the shared gc lock."""
         os.write(self._lease, (digest + "\n").encode())
 
+    def is_alone(self) -> bool:
+        """Whether no other lease lives; call it inside the gc lock."""
+        for name in os.listdir(self.path / "leases"):
+            if name == self._name:
+                continue
+            fd = os.open(str(self.path / "leases" / name), os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if not try_lock(fd):
+                    return False
+            finally:
+                os.close(fd)
+        return True
+
     def temporary(self) -> Path:
         """A new name that is removed with our lease."""
         self._numbers += 1

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from trainload.runner import names, wire
 from trainload.runner.blobs import Blobs
+from trainload.runner.engine import Engine
 from trainload.runner.home import Home, folder_for
 from trainload.runner.trouble import Trouble, trouble_of
 
@@ -29,6 +30,7 @@ class Server:
         self._output = output
         self._home: Home | None = None
         self._blobs: Blobs | None = None
+        self._engine: Engine | None = None
 
     def serve(self) -> None:
         """Until the end, or the first trouble: what follows it was sent before it was known."""
@@ -61,6 +63,16 @@ class Server:
             self._say({"done": "blob", "digest": digest})
         elif do == "commit":
             self._commit(request)
+        elif do == "empty":
+            assert self._blobs is not None
+            self._blobs.empty()
+            self._say({"done": "empty"})
+        elif self._engine is not None and do == "serve":
+            self._say({"done": "serve", "port": self._engine.serve(request["name"], request["types"])})
+        elif self._engine is not None and do == "call":
+            self._engine.call(
+                request["script"], lambda code, said: self._say({"done": "call", "code": code, "text": said})
+            )
         else:
             raise Trouble("version", said=str(wire.VERSION))
 
@@ -74,6 +86,7 @@ class Server:
             self._home = home
             home.write()
         self._blobs = Blobs(home, writing=writing)
+        self._engine = Engine(home.blobs)
         self._say({"done": "open", "folder": str(home.path), "there": there})
 
     def _commit(self, request: dict[str, Any]) -> None:
@@ -108,6 +121,8 @@ class Server:
             return
 
     def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
         if self._blobs is not None:
             self._blobs.close()
         if self._home is not None:

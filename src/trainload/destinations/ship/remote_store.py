@@ -7,15 +7,17 @@ and 64 KiB of a blob are in memory at a time.
 from __future__ import annotations
 
 import hashlib
+import io
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
-from trainload.destinations.cargo import Cargo, Part
-from trainload.destinations.ship.there import There
+from trainload.address import Address
+from trainload.destinations.cargo import Cargo, Document, Part
+from trainload.destinations.ship.there import Answered, There
 from trainload.destinations.ship.troubles import told
 from trainload.digest import Digest
 from trainload.errors import HostError, Place, Text
@@ -99,8 +101,9 @@ class RemoteStore:
         parsed = {Digest.parse(one): what for one, what in partial.items()}
         return Found(frozenset(Digest.parse(one) for one in have), parsed, free)
 
-    def send(self, cargo: Cargo, parts: Sequence[Part], found: Found) -> None:
+    def send(self, cargo: Cargo, found: Found) -> None:
         """Send what is missing. Raises :class:`HostError`; what came stays there for the next try."""
+        parts = cargo.parts
         need = found.to_send(parts)
         if need > found.free:
             raise self._told({"trouble": "full", "said": f"{found.free:,} bytes free"}, need)
@@ -122,6 +125,26 @@ class RemoteStore:
         answer = self._answer("commit")
         if answer["image"] != str(image.digest) or answer["blobs"] != sizes or not set(names) <= {*answer["names"]}:
             raise self._lies()
+
+    def serve(self, name: str, documents: Sequence[Document]) -> int:
+        """Let the far side show what came as the repository ``name``; the port of its loopback."""
+        self._ask(do="serve", name=name, types={str(one.digest): one.media_type for one in documents})
+        return int(self._answer("serve")["port"])
+
+    def ask(self, script: str, timeout: float | None = None) -> Answered:
+        """As :meth:`There.ask`; what runs there ends with the connection."""
+        self._ask(do="call", script=script)
+        answer = self._answer("call")
+        return Answered(int(answer["code"]), str(answer["text"]))
+
+    def empty(self) -> None:
+        """Remove all blobs there, also those of others that nobody is at."""
+        self._ask(do="empty")
+        self._answer("empty")
+
+    @property
+    def address(self) -> Address:
+        return self._there.address
 
     def _send(self, cargo: Cargo, part: Part, came: tuple[int, str] | None) -> None:
         blob = part.blob
@@ -204,6 +227,17 @@ class RemoteStore:
 
     def _told(self, value: dict[str, Any], need: int | None) -> HostError:
         return told(value, self._where, self._there.address, need)
+
+
+def whole(cargo: Cargo, parts: Sequence[Part]) -> Cargo:
+    """The cargo with ``parts`` of it, its documents among them: here all are blobs."""
+    documents = {one.digest: one.data for one in cargo.documents}
+    named = [Part(one.descriptor, f"manifest {one.digest.short}") for one in cargo.documents]
+
+    def opened(blob: Descriptor) -> BinaryIO:
+        return io.BytesIO(documents[blob.digest]) if blob.digest in documents else cargo.open(blob)
+
+    return replace(cargo, parts=(*parts, *named), open=opened)
 
 
 def _hash(read: Any, size: int) -> str:  # noqa: ANN401 - a file's method

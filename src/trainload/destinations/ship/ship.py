@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from dataclasses import dataclass
 
 from trainload.address import Address
 from trainload.destinations.cargo import Cargo, Part
 from trainload.destinations.naming import tagged
 from trainload.destinations.ship.engines import Choice, Engine, find, missing_there
 from trainload.destinations.ship.offer import Offer, offered
-from trainload.destinations.ship.remote_store import RemoteStore
-from trainload.destinations.ship.taking import FullError, Taking
+from trainload.destinations.ship.remote_store import RemoteStore, whole
 from trainload.destinations.ship.there import There
+from trainload.destinations.ship.ways import Ways
 from trainload.digest import Digest
-from trainload.errors import HostError, ImageError, Text
+from trainload.errors import ImageError, Text
 from trainload.events import SILENT, Level, Reporter, Said
 from trainload.image.model import Descriptor
 from trainload.reference import Reference
@@ -68,12 +66,14 @@ class Shipment:
             port = None if self.target.choice is Choice.STORE else stack.enter_context(offered(offer))
             there = stack.enter_context(There(self.target.address, port, self.environ))
             engine = None if port is None else self._engine(there)
-            if engine is None:
+            if engine is None or port is None:
                 return self._into_store(stack.enter_context(RemoteStore(there, self.reporter)))
             if self.dry_run:
                 missing = missing_there(there, engine, self.cargo)
                 return self._would(engine.choice, engine.version, missing)
-            return self._into_engine(there, engine, offer)
+            where, environ = self.target.address, self.environ
+            ways = Ways(where, engine, self._engine_name(), offer, port, self.reporter, environ)
+            return self._into_engine(there, ways)
 
     def _engine(self, there: There) -> Engine | None:
         """The engine that takes it; None: a folder does, and it is said why."""
@@ -87,52 +87,22 @@ class Shipment:
             return None
         return engine
 
-    def _into_engine(self, there: There, engine: Engine, offer: Offer) -> Shipped:
-        """By a pull; from an archive where there is no tunnel, or the engine is not where the tunnel ends."""
-        taking = Taking(there, engine, self._engine_name(), self.cargo)
-        port = there.session.forwarded()
-        if port is None:
-            self._say(
-                Text("the ssh server of {host} forbids forwarding: {engine} gets an archive of what it lacks",
-                     host=self.target.address, engine=engine.choice),
-            )  # fmt: skip
-            return self._loaded(taking)
-        try:
-            taking.pull(f"127.0.0.1:{port}/{offer.name}@{self.cargo.root.digest}")
-        except HostError as error:
-            if error.retryable or isinstance(error, FullError):
-                raise
-            self._say(_why(error, engine, self.target.address, reached=offer.asked), Level.WARNING)
-            return self._loaded(taking)
-        offer.finish()
-        return self._shipped(taking.name, engine, offer.sent)
-
-    def _loaded(self, taking: Taking) -> Shipped:
-        """What it has may lie there in another form than an archive can leave out; then it gets all of it."""
-        omit = taking.already_there()
-        try:
-            sent = taking.load(self.reporter, omit)
-        except HostError as error:
-            if not omit or error.retryable or isinstance(error, FullError):
-                raise
-            self._say(Text("{engine} needs the whole image", engine=taking.engine.choice))
-            with There(self.target.address, None, self.environ) as there:
-                sent = replace(taking, there=there).load(self.reporter, ())
-        return self._shipped(taking.name, taking.engine, sent)
+    def _into_engine(self, there: There, ways: Ways) -> Shipped:
+        sent = ways.take(there)
+        digest, size = self.cargo.root.digest, self.cargo.size
+        return Shipped(digest, str(ways.name), ways.engine.choice, ways.engine.version, size, sent)
 
     def _into_store(self, store: RemoteStore) -> Shipped:
-        cargo = self.cargo
-        documents = {one.digest: one.data for one in cargo.documents}
-        whole = Cargo(cargo.documents, (*cargo.parts, *_as_parts(cargo)), _opening(cargo, documents))
+        cargo = whole(self.cargo, self.cargo.parts)
         store.open(self.target.folder, writing=not self.dry_run)
-        found = store.look(whole.parts)
+        found = store.look(cargo.parts)
         if self.dry_run:
-            missing = tuple(part.blob for part in found.missing(whole.parts))
-            return self._would(Choice.STORE, store.folder, missing, found.to_send(whole.parts))
-        store.send(whole, whole.parts, found)
+            missing = tuple(part.blob for part in found.missing(cargo.parts))
+            return self._would(Choice.STORE, store.folder, missing, found.to_send(cargo.parts))
+        store.send(cargo, found)
         names = [self.name] if self.name is not None else []
-        store.commit(cargo.root.descriptor, names, [part.blob for part in whole.parts])
-        return Shipped(cargo.root.digest, self.name, Choice.STORE, store.folder, cargo.size, store.sent)
+        store.commit(cargo.root.descriptor, names, [part.blob for part in cargo.parts])
+        return Shipped(cargo.root.digest, self.name, Choice.STORE, store.folder, self.cargo.size, store.sent)
 
     def _engine_name(self) -> Reference:
         """Raises :class:`ImageError` for an image that has none: an engine would call it by nothing."""
@@ -149,10 +119,6 @@ class Shipment:
             )
         return name
 
-    def _shipped(self, name: Reference, engine: Engine, sent: int) -> Shipped:
-        digest, size = self.cargo.root.digest, self.cargo.size
-        return Shipped(digest, str(name), engine.choice, engine.version, size, sent)
-
     def _would(self, way: Choice, where: str, missing: tuple[Descriptor, ...], sent: int | None = None) -> Shipped:
         """What a dry run found."""
         digests = {one.digest for one in missing}
@@ -162,29 +128,3 @@ class Shipment:
 
     def _say(self, text: Text, level: Level = Level.INFO) -> None:
         self.reporter.report(Said(text, level))
-
-
-def _why(error: HostError, engine: Engine, host: Address, *, reached: bool) -> Text:
-    """Why a pull did not work, and what follows."""
-    if not reached:
-        return Text(
-            "{engine} on {host} runs in another network and cannot pull: it gets an archive of what it lacks",
-            engine=engine.choice, host=host,
-        )  # fmt: skip
-    return Text(
-        "{engine} on {host} could not pull ({reason}): it gets an archive of what it lacks",
-        engine=engine.choice, host=host, reason=error.said[-1] if error.said else error.text,
-    )  # fmt: skip
-
-
-def _as_parts(cargo: Cargo) -> tuple[Part, ...]:
-    return tuple(Part(one.descriptor, f"manifest {one.digest.short}") for one in cargo.documents)
-
-
-def _opening(cargo: Cargo, documents: Mapping[Digest, bytes]) -> Callable[[Descriptor], BinaryIO]:
-    """Opens a document or a blob."""
-
-    def opened(blob: Descriptor) -> BinaryIO:
-        return io.BytesIO(documents[blob.digest]) if blob.digest in documents else cargo.open(blob)
-
-    return opened

@@ -9,11 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from trainload.address import Address
 from trainload.destinations import save
 from trainload.destinations.cargo import Cargo, Part
 from trainload.destinations.departure import Leaving
-from trainload.destinations.ship.engines import Choice, Engine, missing_there, quoting
+from trainload.destinations.ship.engines import Choice, Engine, quoting
 from trainload.destinations.ship.there import Answered, There
 from trainload.digest import Digest
 from trainload.errors import HostError, Place, Text
@@ -27,6 +29,16 @@ _STEP = 1 * MiB
 """Bytes between two reports, and of a blob in memory."""
 
 
+class Shell(Protocol):
+    """Runs scripts there."""
+
+    @property
+    def address(self) -> Address: ...
+
+    def ask(self, script: str, timeout: float | None = ...) -> Answered:
+        """``timeout``: seconds without a word; None: as long as it takes."""
+
+
 class FullError(HostError):
     """The engine's disk is full."""
 
@@ -35,30 +47,29 @@ class FullError(HostError):
 class Taking:
     """An engine there that takes an image, under ``name`` from then on."""
 
-    there: There
     engine: Engine
     name: Reference
     cargo: Cargo
 
-    def pull(self, source: str) -> Digest:
+    def pull(self, there: Shell, source: str) -> Digest:
         """Its id there; ``source``: ``127.0.0.1:PORT/REPOSITORY@DIGEST``.
 
         Raises :class:`HostError` when the pull fails, or another image arrives (THREATS S05).
         """
         program, quoted, name = self.engine.program, shlex.quote(source), shlex.quote(str(self.name))
         plain = " --tls-verify=false" if self.engine.choice is Choice.PODMAN else ""
-        pulled = self.there.ask(f"{program} pull -q{plain} {quoted}", timeout=None)
+        pulled = there.ask(f"{program} pull -q{plain} {quoted}", timeout=None)
         if pulled.code != 0:
-            raise self._failed(pulled, source)
-        named = self.there.ask(
+            raise self._failed(there, pulled, source)
+        named = there.ask(
             f"{program} tag {quoted} {name} && {program} image inspect -f '{{{{.Id}}}}' {name}; code=$?; "
             f"{program} rmi {quoted} >/dev/null 2>&1; test $code = 0"
         )
         if named.code != 0:
-            raise self._failed(named, source)
-        return self._verified(named)
+            raise self._failed(there, named, source)
+        return self._verified(there, named)
 
-    def load(self, reporter: Reporter, omit: Collection[Digest]) -> int:
+    def load(self, there: There, reporter: Reporter, omit: Collection[Digest]) -> int:
         """From an archive without the blobs ``omit``; bytes of blobs that went out. Nothing can be asked after it.
 
         Raises :class:`HostError` as :meth:`pull`.
@@ -67,21 +78,16 @@ class Taking:
         ids = " ".join(sorted(one.hex if self.engine.choice is Choice.PODMAN else str(one) for one in self._ids()))
         archive = save.pack([Leaving(self.cargo, None)], omit)  # it is named once it is known to be the right one
         blobs = _Blobs(self.cargo, reporter)
-        answered = self.there.feed(
+        answered = there.feed(
             f"{program} load -q && for id in {ids}; do {program} image inspect -f '{{{{.Id}}}}' $id 2>/dev/null && "
             f"{program} tag $id {name} && break; done",
             lambda session: save.write_from(blobs.read, archive, session),
         )
         if answered.code != 0:
-            raise self._failed(answered)
-        self._verified(answered)
+            raise self._failed(there, answered)
+        self._verified(there, answered)
         blobs.finish(omit)
         return blobs.sent
-
-    def already_there(self) -> frozenset[Digest]:
-        """Layers an archive may leave out: the engine has them below the same ones."""
-        missing = {one.digest for one in missing_there(self.there, self.engine, self.cargo)}
-        return frozenset(layer for layer in _layers(self.cargo) if layer not in missing)
 
     def _ids(self) -> frozenset[Digest]:
         """What the image may be called there: by its config, or its manifest (containerd's image store)."""
@@ -93,17 +99,17 @@ class Taking:
                 found.add(parsed.config.digest)
         return frozenset(found)
 
-    def _verified(self, answered: Answered) -> Digest:
+    def _verified(self, there: Shell, answered: Answered) -> Digest:
         got = answered.line if ":" in answered.line else f"sha256:{answered.line}"
         if got not in {str(one) for one in self._ids()}:
             raise HostError(
-                Text("another image arrived on {host} than was sent", host=self.there.address),
+                Text("another image arrived on {host} than was sent", host=there.address),
                 place=Place(str(self.name)), got=got, want=", ".join(sorted(map(str, self._ids()))),
             )  # fmt: skip
         return Digest.parse(got)
 
-    def _failed(self, answered: Answered, source: str = "") -> HostError:
-        host, said = self.there.address, answered.text
+    def _failed(self, there: Shell, answered: Answered, source: str = "") -> HostError:
+        host, said = there.address, answered.text
         if source:
             said = said.replace(source, str(self.name))
         if "no space left" in said:
@@ -114,7 +120,7 @@ class Taking:
         return quoting(HostError(text, hints=[hint]), said)
 
 
-def _layers(cargo: Cargo) -> Iterator[Digest]:
+def layers_of(cargo: Cargo) -> Iterator[Digest]:
     for document in cargo.documents:
         parsed = parse_manifest(document.data, str(document.digest), media_type=document.media_type)
         if isinstance(parsed, Manifest):
