@@ -45,9 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 ONLY_AT_THE_EDGE = {
     "socket": {"system", "destinations", "testing"},
-    "http": {"system", "registry", "destinations", "testing"},
+    "http": {"runner", "system", "registry", "destinations", "testing"},
     "urllib3": {"system", "registry", "destinations"},
-    "subprocess": {"system", "run"},
+    "subprocess": {"runner", "system", "run"},
     "tempfile": {"system", "store"},
     "time": {
         "system",
