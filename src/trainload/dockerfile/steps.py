@@ -1,0 +1,217 @@
+"""What lines of a Dockerfile do, as values: each step has one known result, whatever program would have done it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateDistribution:
+    """``apt-get update``: what is installed later comes from the archives as they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddArchive:
+    """``add-apt-repository``."""
+
+    archive: str
+    """``ppa:deadsnakes/ppa``."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallDistribution:
+    """``apt-get install``."""
+
+    packages: tuple[str, ...]
+    """``ffmpeg``, ``git=1:2.39.5-0+deb12u2``."""
+    recommends: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """``rm -rf`` of folders that only keep what can be had again."""
+
+    contents: tuple[str, ...] = ()
+    """Absolute folders: what ``*`` means in them goes, which is all but names with a first dot."""
+    folders: tuple[str, ...] = ()
+    """Absolute folders that go themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPython:
+    """``pip install``, ``python -m pip install``, ``uv pip install``."""
+
+    tool: tuple[str, ...]
+    """What is called: ``("pip",)``, ``("python3.11", "-m", "pip")``, ``("uv", "pip")``."""
+    requirements: tuple[str, ...] = ()
+    """Requirement specifiers as written."""
+    files: tuple[str, ...] = ()
+    """Of ``-r``, absolute."""
+    constraints: tuple[str, ...] = ()
+    """Of ``-c``, absolute."""
+    index: str | None = None
+    extra_indexes: tuple[str, ...] = ()
+    prereleases: bool = False
+    user: bool = False
+    upgrade: bool = False
+    reinstall: bool = False
+    dependencies: bool = True
+    prefix: str | None = None
+    """Absolute."""
+    system: bool = False
+    """``--break-system-packages``, or uv's ``--system``."""
+    cache_kept: bool = False
+    """Neither an option nor a variable keeps pip from leaving its cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallConda:
+    """``conda install``, ``mamba install``."""
+
+    tool: str
+    specs: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+    environment: str | None = None
+    """A name or, with a slash, a prefix; None: base."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCondaEnvironment:
+    """``conda env create -f``, ``conda env update -f``."""
+
+    tool: str
+    file: str
+    """Absolute."""
+    environment: str | None = None
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddUser:
+    """``useradd``; ``adduser`` with ``debian``."""
+
+    name: str
+    uid: int | None = None
+    group: str | None = None
+    """Name or number of the primary group; None: one of the user's own name, or Debian's rule."""
+    groups: tuple[str, ...] = ()
+    own_group: bool | None = None
+    """``-U`` or ``-N``; None: the default."""
+    home: str | None = None
+    """None: ``/home/NAME``."""
+    makes_home: bool | None = None
+    """None: the default of the program."""
+    shell: str | None = None
+    comment: str = ""
+    system: bool = False
+    locked: bool = True
+    """Nobody can log in with a password; always so for ``useradd`` without ``-p``."""
+    debian: bool = False
+    """``adduser``: Debian's rules, not shadow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddGroup:
+    """``groupadd``; ``addgroup`` with ``debian``."""
+
+    name: str
+    gid: int | None = None
+    system: bool = False
+    debian: bool = False
+    force: bool = False
+    """A group that is there is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeUser:
+    """``usermod -aG``."""
+
+    name: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """``ln -s``."""
+
+    target: str
+    """What it points at, as written."""
+    path: str
+    """Absolute; a folder means a link of the target's name in it."""
+    force: bool = False
+    not_into: bool = False
+    """``-n``: a link to a folder is replaced, not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    """``mkdir``."""
+
+    path: str
+    """Absolute."""
+    parents: bool = False
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMode:
+    """``chmod``."""
+
+    mode: str
+    """As written: ``755``, ``+x``."""
+    paths: tuple[str, ...]
+    """Absolute."""
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOwner:
+    """``chown``."""
+
+    owner: str
+    """``user``, ``user:group``, ``:group``; names or numbers."""
+    paths: tuple[str, ...]
+    """Absolute."""
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """``echo … > file``."""
+
+    path: str
+    """Absolute."""
+    content: str
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FetchWeights:
+    """``python -c "…from_pretrained('x')"``, ``huggingface-cli download``."""
+
+    repository: str
+    tool: tuple[str, ...] = ()
+    """The interpreter or program that would be called."""
+    loaders: tuple[str, ...] = ()
+    """Classes whose ``from_pretrained`` is called: ``AutoModel``; empty: the whole repository."""
+    revision: str | None = None
+    files: tuple[str, ...] = ()
+    """Empty: all of them, or those the loaders take."""
+    folder: str | None = None
+    """``--local-dir``; None: the hub's cache."""
+    kind: str = "model"
+    """``model`` or ``dataset``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Changes nothing that stays."""
+
+    command: str
+
+
+PlacedStep = (
+    UpdateDistribution | AddArchive | InstallDistribution | Clear | InstallPython | InstallConda
+    | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
+    | WriteFile | FetchWeights | Nothing
+)  # fmt: skip

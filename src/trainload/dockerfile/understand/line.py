@@ -1,0 +1,202 @@
+"""A RUN line as steps, all of it or nothing; and what only several lines together tell.
+
+What is promised: the steps have the result that running the line would have, apart from logs, caches and dates.
+A line of which any part is not in the tables is opaque, with that part as its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trainload.dockerfile.steps import (
+    Clear,
+    FetchWeights,
+    InstallDistribution,
+    InstallPython,
+    Nothing,
+    PlacedStep,
+    UpdateDistribution,
+)
+from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
+from trainload.dockerfile.understand.words import Beyond, Command, Word, commands
+from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
+from trainload.errors import Text
+
+LISTS = "/var/lib/apt/lists"
+_ROOT = frozenset({"", "root", "0", "root:root", "0:0", "root:0", "0:root"})
+_APT = re.compile(r"\b(?:apt|apt-get|apt-cache|aptitude)\b")
+_UPDATES = re.compile(r"\bapt(?:-get)?\b[^&;|\n]*\bupdate\b")
+_SHELLS = re.compile(r"(?:(?:/usr)?/bin/)?(?:ba|da)?sh")
+_SHELL_OPTIONS = re.compile(r"(?:-[eux]+ |-[eux]*o pipefail )*-[eux]*c")
+_SET = re.compile(r"-[eux]+o?")
+_CHANGES_THE_SHELL = frozenset(
+    {"IFS", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "GLOBIGNORE", "APT_CONFIG", "LD_PRELOAD"}
+)
+_OPTION_VARIABLES = apt.VARIABLES | pip.HARMLESS | pip.UV_HARMLESS
+_BRACKETS = re.compile(r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*")
+
+
+def understand(line: RunLine) -> Understanding:
+    """What ``line`` does, by itself."""
+    try:
+        return _understood(line)
+    except Beyond as beyond:
+        return Opaque(beyond.reason)
+
+
+def understand_all(lines: Sequence[RunLine]) -> tuple[Understanding, ...]:
+    """The RUNs of one stage in order, after those of the stages it is made from.
+
+    apt's lists are not placed. So a line that leaves them is run, if a later line that is run may read them.
+    """
+    found = [understand(line) for line in lines]
+    needed = False
+    for number in reversed(range(len(found))):
+        each = found[number]
+        if isinstance(each, Understood):
+            if any(isinstance(step, UpdateDistribution) for step in each.steps):
+                if needed and _leaves_lists(each):
+                    found[number] = Opaque(Text("a later line that is run needs the lists this one leaves"))
+                needed = False
+        elif _speaks_of_apt(lines[number]):
+            needed = not _UPDATES.search(_said(lines[number]))
+    return tuple(found)
+
+
+def _leaves_lists(understood: Understood) -> bool:
+    return not any(
+        isinstance(step, Clear) and LISTS in (*step.contents, *step.folders) for step in understood.steps
+    )
+
+
+def _speaks_of_apt(line: RunLine) -> bool:
+    """A script of the context may do so too, but it is told to update by whoever wrote it."""
+    return _APT.search(_said(line)) is not None
+
+
+def _said(line: RunLine) -> str:
+    """The line's text, here-documents and all."""
+    text = line.script if line.script is not None else " ".join(line.argv)
+    return "\n".join([text, *(heredoc.content for heredoc in line.heredocs)])
+
+
+def _understood(line: RunLine) -> Understood:
+    if line.heredocs:
+        raise Beyond(Text("a here-document"))
+    for mount in line.mounts:
+        if mount.kind not in ("cache", "tmpfs"):
+            raise Beyond(Text("a mount of type {kind}", kind=mount.kind))
+    if line.network == "none":
+        raise Beyond(Text("a network of its own"))
+    for name in sorted(_CHANGES_THE_SHELL & set(line.env)):
+        raise Beyond(Text("the variable {name}, which changes what programs do", name=name))
+    parsed = _parsed(line)
+    steps: list[PlacedStep] = []
+    literal: list[str] = []
+    exported: dict[str, str] = {}
+    for command in parsed:
+        if command.name == "export":
+            exported |= _exported(command)
+        else:
+            steps += _steps(command, line, exported, literal)
+    for name in exported:
+        if re.search(rf"\$\{{?{name}\b", line.script or ""):
+            raise Beyond(Text("the variable {name}, set for later commands", name=name))
+    _check_user(line, steps)
+    _check_lists(steps)
+    return Understood(tuple(steps), tuple(literal))
+
+
+def _parsed(line: RunLine) -> tuple[Command, ...]:
+    if line.script is not None:
+        _check_shell(line.shell)
+        return commands(line.script, line.env)
+    if line.argv[:1] in (("export",), ("set",), (":",)):
+        raise Beyond(Text("{command}, which is no program", command=line.argv[0]))
+    return (Command(tuple(Word(word) for word in line.argv)),)
+
+
+def _check_user(line: RunLine, steps: Sequence[PlacedStep]) -> None:
+    """What only root can do; as another user it fails, or makes files of that user's."""
+    if line.user in _ROOT:
+        return
+    for step in steps:
+        if not isinstance(step, InstallPython | FetchWeights | Nothing):
+            raise Beyond(Text("the user {user}, who is not root", user=line.user))
+
+
+def _check_lists(steps: Sequence[PlacedStep]) -> None:
+    """What is installed comes from the archives as they are when the line is locked, not from older lists."""
+    updated = False
+    for step in steps:
+        updated = updated or isinstance(step, UpdateDistribution)
+        if isinstance(step, InstallDistribution) and not updated:
+            raise Beyond(Text("an apt-get install that no apt-get update stands before in the same line"))
+        if isinstance(step, Clear) and LISTS in (*step.contents, *step.folders):
+            updated = False
+
+
+def _check_shell(shell: Sequence[str]) -> None:
+    if not shell or not _SHELLS.fullmatch(shell[0]) or not _SHELL_OPTIONS.fullmatch(" ".join(shell[1:])):
+        raise Beyond(Text("the shell {shell}", shell=" ".join(shell)))
+
+
+def _exported(command: Command) -> dict[str, str]:
+    """Variables that are set for the rest of the line; only those that change no result."""
+    found = {}
+    for word in command.words[1:]:
+        name, equals, value = word.text.partition("=")
+        if not equals or name not in _OPTION_VARIABLES or word.is_pattern or command.output or command.assignments:
+            raise Beyond(Text("the variable {name}, set for later commands", name=name))
+        found[name] = value
+    return found
+
+
+def _steps(command: Command, line: RunLine, exported: dict[str, str], literal: list[str]) -> tuple[PlacedStep, ...]:
+    name = command.name
+    for variable, _ in command.assignments:
+        if variable not in _OPTION_VARIABLES:
+            raise Beyond(Text("the variable {name}, set for one command", name=variable))
+    env = {**line.env, **exported, **dict(command.assignments)}
+    if name in files.PROGRAMS:
+        return files.read_files(command, line.workdir)
+    words = _words(command, literal)
+    if command.output is not None:
+        raise Beyond(Text("output that goes elsewhere"))
+    if name in ("true", ":") or (name == "set" and _is_set(words)):
+        return (Nothing(name),)
+    if name in apt.PROGRAMS:
+        return apt.read_apt(words)
+    if name == "add-apt-repository":
+        return apt.read_archive(words)
+    if name in accounts.PROGRAMS:
+        return accounts.read_accounts(words)
+    if name in conda.PROGRAMS:
+        return conda.read_conda(words, line.workdir)
+    if pip.is_pip(words):
+        return pip.read_pip(words, env, line.workdir)
+    if hub.is_download(words):
+        return hub.read_download(words, line.workdir)
+    raise Beyond(Text("{command}", command=name or "?"))
+
+
+def _words(command: Command, literal: list[str]) -> tuple[str, ...]:
+    """``uvicorn[standard]`` outside of quotes is itself as long as no file is called like that."""
+    for word in command.words:
+        if word.is_pattern:
+            if not _BRACKETS.fullmatch(word.text) or word is command.words[0]:
+                raise Beyond(Text("the pattern {pattern}", pattern=word.text))
+            literal.append(word.text)
+    return tuple(word.text for word in command.words)
+
+
+def _is_set(words: Sequence[str]) -> bool:
+    rest = list(words[1:])
+    while rest:
+        word = rest.pop(0)
+        if not _SET.fullmatch(word) and word != "-o":
+            return False
+        if word.endswith("o") and (not rest or rest.pop(0) not in ("pipefail", "errexit", "nounset", "xtrace")):
+            return False
+    return True

@@ -1,0 +1,342 @@
+"""RUN lines as tutorials write them, and what they are taken for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainload.dockerfile.model import Heredoc, RunMount
+from trainload.dockerfile.steps import (
+    AddArchive,
+    AddGroup,
+    AddUser,
+    ChangeMode,
+    ChangeOwner,
+    ChangeUser,
+    Clear,
+    CreateCondaEnvironment,
+    FetchWeights,
+    InstallConda,
+    InstallDistribution,
+    InstallPython,
+    Link,
+    MakeFolder,
+    Nothing,
+    PlacedStep,
+    UpdateDistribution,
+    WriteFile,
+)
+from trainload.dockerfile.understand.line import understand, understand_all
+from trainload.dockerfile.understood import Opaque, RunLine, Understood
+
+SHELL = ("/bin/sh", "-c")
+UPDATE = UpdateDistribution()
+LISTS = Clear(("/var/lib/apt/lists",))
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "VERSION": "1.2", "LIST": "git curl", "TORCH": "torch==2.1"}
+
+
+def line(text: str | None, env: dict[str, str] | None = None, user: str = "", **more: object) -> RunLine:
+    values: dict[str, object] = {
+        "line": 1, "script": text, "argv": (*SHELL, text), "shell": SHELL, "env": ENV if env is None else env,
+        "user": user, "workdir": "/app",
+    }  # fmt: skip
+    return RunLine(**{**values, **more})  # type: ignore[arg-type]
+
+
+def apt(*packages: str, recommends: bool = False) -> InstallDistribution:
+    return InstallDistribution(packages, recommends)
+
+
+def pip(*requirements: str, tool: tuple[str, ...] = ("pip",), **more: Any) -> InstallPython:  # noqa: ANN401
+    return InstallPython(tool, requirements, **more)
+
+
+KEPT: dict[str, Any] = {"cache_kept": True}
+FILE = ("/app/requirements.txt",)
+
+UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
+    # apt
+    (
+        "apt-get update && apt-get install -y --no-install-recommends ffmpeg libgl1 && rm -rf /var/lib/apt/lists/*",
+        (UPDATE, apt("ffmpeg", "libgl1"), LISTS),
+    ),
+    ("apt-get update && apt-get install -y git", (UPDATE, apt("git", recommends=True))),
+    ("apt update && apt install -y git", (UPDATE, apt("git", recommends=True))),
+    ("apt-get update -y && apt-get -y install git", (UPDATE, apt("git", recommends=True))),
+    ("apt-get update -qq && apt-get install -qq g++", (UPDATE, apt("g++", recommends=True))),
+    ("apt-get -q update; apt-get -qy install make", (UPDATE, apt("make", recommends=True))),
+    (
+        "apt-get update \\\n    && apt-get install -y --no-install-recommends \\\n      curl \\\n      wget",
+        (UPDATE, apt("curl", "wget")),
+    ),
+    (
+        "set -eux; apt-get update; apt-get install -y --no-install-recommends git=1:2.39.5-0+deb12u2;"
+        " apt-get clean; rm -rf /var/lib/apt/lists/* /tmp/* /var/tmp/*",
+        (
+            Nothing("set"),
+            UPDATE,
+            apt("git=1:2.39.5-0+deb12u2"),
+            Nothing("apt-get clean"),
+            Clear(("/var/lib/apt/lists", "/tmp", "/var/tmp")),
+        ),
+    ),
+    (
+        "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y tzdata && rm -rf /var/lib/apt/lists",
+        (UPDATE, apt("tzdata", recommends=True), Clear((), ("/var/lib/apt/lists",))),
+    ),
+    (
+        "export DEBIAN_FRONTEND=noninteractive && apt-get update && apt-get install --yes tzdata",
+        (UPDATE, apt("tzdata", recommends=True)),
+    ),
+    ("apt-get update && apt-get install -y $LIST", (UPDATE, apt("git", "curl", recommends=True))),
+    (
+        "apt-get update && apt-get -o Acquire::Retries=3 -o APT::Install-Recommends=false install -y jq",
+        (UPDATE, apt("jq")),
+    ),
+    ("apt-get update > /dev/null 2>&1 && apt-get install -y jq >/dev/null", (UPDATE, apt("jq", recommends=True))),
+    (
+        "add-apt-repository -y ppa:deadsnakes/ppa && apt-get update && apt-get install -y python3.10",
+        (AddArchive("ppa:deadsnakes/ppa"), UPDATE, UPDATE, apt("python3.10", recommends=True)),
+    ),
+    ("apt-get update", (UPDATE,)),
+    ("apt-get clean && rm -rf /var/lib/apt/lists/*", (Nothing("apt-get clean"), LISTS)),
+    # pip
+    ("pip install --no-cache-dir -r requirements.txt", (pip(files=FILE),)),
+    ("pip3 install -r ./requirements.txt", (pip(tool=("pip3",), files=FILE, **KEPT),)),
+    ("python -m pip install flask", (pip("flask", tool=("python", "-m", "pip"), **KEPT),)),
+    ("python3.10 -m pip install -q numpy", (pip("numpy", tool=("python3.10", "-m", "pip"), **KEPT),)),
+    ("/opt/venv/bin/pip install flask", (pip("flask", tool=("/opt/venv/bin/pip",), **KEPT),)),
+    (
+        "pip install \"uvicorn[standard]==0.30.*\" 'gunicorn>=20,<23'",
+        (pip("uvicorn[standard]==0.30.*", "gunicorn>=20,<23", **KEPT),),
+    ),
+    ("pip install --no-cache-dir fastapi==0.110.0 uvicorn", (pip("fastapi==0.110.0", "uvicorn"),)),
+    (
+        "pip install --upgrade pip && pip install --no-cache-dir --user -r requirements.txt",
+        (pip("pip", upgrade=True, **KEPT), pip(files=FILE, user=True)),
+    ),
+    (
+        "pip install --no-cache-dir torch==2.3.0 --index-url https://wheels.example/whl/cpu",
+        (pip("torch==2.3.0", index="https://wheels.example/whl/cpu"),),
+    ),
+    (
+        "pip install $TORCH torchvision --extra-index-url=https://wheels.example/whl/cu121",
+        (pip("torch==2.1", "torchvision", extra_indexes=("https://wheels.example/whl/cu121",), **KEPT),),
+    ),
+    (
+        "pip install --pre --no-deps -c constraints.txt foo==${VERSION}",
+        (pip("foo==1.2", constraints=("/app/constraints.txt",), prereleases=True, dependencies=False, **KEPT),),
+    ),
+    ("pip install --force-reinstall --disable-pip-version-check foo", (pip("foo", reinstall=True, **KEPT),)),
+    ("pip install --prefix=/install -r requirements.txt", (pip(files=FILE, prefix="/install", **KEPT),)),
+    ("pip install --break-system-packages rich", (pip("rich", system=True, **KEPT),)),
+    ("PIP_NO_CACHE_DIR=1 pip install rich", (pip("rich"),)),
+    ("uv pip install --system --no-cache -r requirements.txt", (pip(tool=("uv", "pip"), files=FILE, system=True),)),
+    ("pip install rich && pip cache purge", (pip("rich", **KEPT), Nothing("pip cache purge"))),
+    # conda
+    ("conda env create -f environment.yml", (CreateCondaEnvironment("conda", "/app/environment.yml"),)),
+    (
+        "mamba env update -n base --file environment.yml && mamba clean -afy",
+        (CreateCondaEnvironment("mamba", "/app/environment.yml", "base", update=True), Nothing("mamba clean")),
+    ),
+    (
+        "conda install -y -c conda-forge numpy=1.26 pip",
+        (InstallConda("conda", ("numpy=1.26", "pip"), ("conda-forge",)),),
+    ),
+    # accounts
+    ("useradd -m app", (AddUser("app", makes_home=True),)),
+    ("useradd -ms /bin/bash -u 1000 app", (AddUser("app", 1000, makes_home=True, shell="/bin/bash"),)),
+    (
+        'groupadd -r web && useradd --no-log-init -r -g web -G audio,video -d /srv/web -c "Web server" web',
+        (
+            AddGroup("web", system=True),
+            AddUser(
+                "web", group="web", groups=("audio", "video"), home="/srv/web", comment="Web server", system=True
+            ),
+        ),
+    ),
+    (
+        "groupadd --gid 1000 app && useradd --uid 1000 --gid app --create-home app",
+        (AddGroup("app", 1000), AddUser("app", 1000, "app", makes_home=True)),
+    ),
+    ('adduser --disabled-password --gecos "" app', (AddUser("app", debian=True),)),
+    ("adduser --system --group app", (AddUser("app", own_group=True, system=True, debian=True),)),
+    ("addgroup --system app", (AddGroup("app", system=True, debian=True),)),
+    ("usermod -aG video,audio app", (ChangeUser("app", ("video", "audio")),)),
+    # files
+    ("mkdir -p /app/data logs", (MakeFolder("/app/data", parents=True), MakeFolder("/app/logs", parents=True))),
+    ("ln -sf /usr/bin/python3.10 /usr/bin/python", (Link("/usr/bin/python3.10", "/usr/bin/python", force=True),)),
+    ("ln -s ../lib/x y", (Link("../lib/x", "/app/y"),)),
+    ("chmod +x /entrypoint.sh", (ChangeMode("+x", ("/entrypoint.sh",)),)),
+    ("chmod -R 755 /app", (ChangeMode("755", ("/app",), recursive=True),)),
+    ("chown -R app:app /app", (ChangeOwner("app:app", ("/app",), recursive=True),)),
+    (
+        "useradd -m app && mkdir /data && chown app: /data",
+        (AddUser("app", makes_home=True), MakeFolder("/data"), ChangeOwner("app:", ("/data",))),
+    ),
+    ('echo "backend: Agg" > matplotlibrc', (WriteFile("/app/matplotlibrc", "backend: Agg\n"),)),
+    ("echo 'alias ll=ls' >> /root/.bashrc", (WriteFile("/root/.bashrc", "alias ll=ls\n", append=True),)),
+    ("echo done", (Nothing("echo"),)),
+    # weights
+    (
+        "python -c \"from transformers import pipeline, AutoModel; AutoModel.from_pretrained('org/model')\"",
+        (FetchWeights("org/model", ("python",), ("AutoModel",)),),
+    ),
+    (
+        "huggingface-cli download org/model --revision main config.json --local-dir weights",
+        (FetchWeights("org/model", ("huggingface-cli",), (), "main", ("config.json",), "/app/weights"),),
+    ),
+    (
+        "python3 -c \"from sentence_transformers import SentenceTransformer; SentenceTransformer('org/mini')\"",
+        (FetchWeights("org/mini", ("python3",), ("SentenceTransformer",)),),
+    ),
+]
+
+RUN = [
+    "curl -sSL https://install.example | bash",
+    "apt-get install -y git",
+    "apt-get install -y git && apt-get update",
+    "apt-get update && apt-get install git",
+    "apt-get update && apt-get upgrade -y",
+    "apt-get update && apt-get install -y python3-*",
+    "apt-get update && apt-get install -y ./local.deb",
+    "apt-get update && apt-get install -y libc6:i386",
+    "apt-get update && apt-get install -y -t bookworm-backports git",
+    "apt-get update || true",
+    "apt-get update && apt-get install -y git && apt-get purge -y --auto-remove git",
+    "apt-get update & apt-get install -y git",
+    "(apt-get update && apt-get install -y git)",
+    "apt-get update && apt-get install -y $(cat packages.txt)",
+    "xargs apt-get install -y < packages.txt",
+    "cd /app && pip install -r requirements.txt",
+    "pip install torch>=2.0",
+    "pip install .",
+    "pip install -e .",
+    "pip install git+https://git.example/x",
+    "pip install ./wheels/x-1.0-py3-none-any.whl",
+    "pip install https://files.example/x-1.0-py3-none-any.whl",
+    "pip install --target /x foo",
+    "pip install $UNKNOWN",
+    "pip install foo # && pip install bar\npip install -e .",
+    "pip download foo",
+    "pip uninstall -y foo",
+    "pip install *.whl",
+    "pip install --index-url https://user:word@wheels.example/simple foo",
+    "HOME=/x pip install foo",
+    "X=1 && pip install foo==$X",
+    "export PIP_INDEX_URL=https://a.example && pip install -i $PIP_INDEX_URL foo",
+    "echo 'a\\tb' > x",
+    "echo -e 'a' > x",
+    "echo x > /etc/apt/sources.list",
+    "echo $VERSION | tee x",
+    "rm -rf /app/*",
+    "rm -rf /",
+    "rm /var/lib/apt/lists/*",
+    "ln /a /b",
+    "ln -s /a /b /c/",
+    "mkdir -p /app/{a,b}",
+    "mkdir ../x",
+    "chmod u+s /bin/x",
+    "chown -R app /app/*",
+    "useradd -p secret app",
+    "useradd -m App",
+    "adduser app",
+    "usermod -u 5 app",
+    "python -c \"import nltk; nltk.download('punkt')\"",
+    "python -c \"from transformers import AutoModel; AutoModel.from_pretrained('x', trust_remote_code=True)\"",
+    "python -c \"from transformers import AutoModel; AutoModel.from_pretrained(open('x').read())\"",
+    "python setup.py install",
+    "make -j",
+    "git clone https://git.example/x",
+    "bash -c 'apt-get update'",
+    "cat <<EOF > x\nEOF",
+    "! true",
+    "if true; then apt-get update; fi",
+    "for x in a; do mkdir $x; done",
+]
+
+
+@pytest.mark.parametrize(("script", "steps"), UNDERSTOOD, ids=[script[:60] for script, _ in UNDERSTOOD])
+def test_lines_of_tutorials_are_taken_apart(script: str, steps: tuple[PlacedStep, ...]) -> None:
+    assert understand(line(script)) == Understood(steps)
+
+
+@pytest.mark.parametrize("script", RUN)
+def test_what_is_not_known_for_certain_is_run(script: str) -> None:
+    found = understand(line(script))
+    assert isinstance(found, Opaque)
+    assert str(found.reason)
+
+
+def test_an_extra_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
+    found = understand(line("pip install --no-cache-dir uvicorn[standard]"))
+    assert found == Understood((pip("uvicorn[standard]"),), ("uvicorn[standard]",))
+
+
+def test_variables_of_pip_count_as_its_options() -> None:
+    env = {"PIP_INDEX_URL": "https://wheels.example/simple", "PIP_NO_CACHE_DIR": "1"}
+    found = understand(line("pip install foo", env))
+    assert found == Understood((pip("foo", index="https://wheels.example/simple"),))
+    assert isinstance(understand(line("pip install foo", {"PIP_CONSTRAINT": "/x"})), Opaque)
+    assert isinstance(understand(line("pip install foo", {"PYTHONPATH": "/x"})), Opaque)
+
+
+def test_an_exported_option_holds_for_the_rest_of_the_line() -> None:
+    found = understand(line("export PIP_NO_CACHE_DIR=1 && pip install foo"))
+    assert found == Understood((pip("foo"),))
+
+
+def test_another_user_than_root_may_only_install_for_itself() -> None:
+    assert isinstance(understand(line("mkdir x", user="app")), Opaque)
+    assert isinstance(understand(line("pip install --user foo", user="app")), Understood)
+    assert isinstance(understand(line("mkdir x", user="0:0")), Understood)
+
+
+def test_mounts_other_than_caches_are_seen_only_by_running() -> None:
+    cached = line("pip install foo", mounts=(RunMount("cache", "/root/.cache/pip"),))
+    assert isinstance(understand(cached), Understood)
+    assert isinstance(understand(line("pip install foo", mounts=(RunMount("secret", id="x"),))), Opaque)
+    assert isinstance(understand(line("pip install foo", mounts=(RunMount("bind", "/x"),))), Opaque)
+    assert isinstance(understand(line("pip install foo", network="none")), Opaque)
+    assert isinstance(understand(line("cat <<E", heredocs=(Heredoc("E", "pip install x", expand=True),))), Opaque)
+
+
+@pytest.mark.parametrize(
+    ("shell", "known"),
+    [
+        (("/bin/bash", "-c"), True),
+        (("/bin/bash", "-o", "pipefail", "-c"), True),
+        (("/bin/bash", "-euxo", "pipefail", "-c"), True),
+        (("/bin/bash", "-ec"), True),
+        (("/bin/bash", "--login", "-c"), False),
+        (("/bin/bash", "-l", "-c"), False),
+        (("/bin/zsh", "-c"), False),
+        (("powershell", "-command"), False),
+        (("conda", "run", "-n", "env", "/bin/bash", "-c"), False),
+    ],
+)
+def test_shells_that_read_lines_alike(shell: tuple[str, ...], known: bool) -> None:
+    assert isinstance(understand(line("pip install foo", shell=shell)), Understood) is known
+
+
+def test_the_exec_form_has_no_shell() -> None:
+    words = ("pip", "install", "--no-cache-dir", "$X", "a;b")
+    assert isinstance(understand(line(None, argv=words)), Opaque)
+    found = understand(line(None, argv=("pip", "install", "--no-cache-dir", "foo")))
+    assert found == Understood((pip("foo"),))
+    assert isinstance(understand(line(None, argv=("set", "-e"))), Opaque)
+
+
+def test_lists_that_a_later_line_reads_are_made_by_running() -> None:
+    leaves = line("apt-get update && apt-get install -y git")
+    clears = line("apt-get update && apt-get install -y git && rm -rf /var/lib/apt/lists/*")
+    reads, renews = line("apt-get install -y make || true"), line("apt-get update; apt-get install -y make || true")
+    kinds = [[type(each) for each in understand_all(lines)] for lines in ([leaves, reads], [leaves, renews])]
+    assert kinds == [[Opaque, Opaque], [Understood, Opaque]]
+    assert [type(each) for each in understand_all([clears, reads])] == [Understood, Opaque]
+    assert [type(each) for each in understand_all([line("apt-get update"), line("apt-get install -y make")])] == [
+        Opaque,
+        Opaque,
+    ]
+    assert [type(each) for each in understand_all([leaves, renews, leaves])] == [Understood, Opaque, Understood]
