@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trainload.builder.caching import Caching, Sharing, reading, with_shared, writing
 from trainload.builder.makers import Code, Sandbox
+from trainload.builder.places import local_files, places
 from trainload.builder.sources import Ask, Builder, Desk, with_built
 from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
 from trainload.digest import Digest
@@ -21,7 +22,7 @@ from trainload.events import Reporter, Said
 from trainload.image.assemble import assemble, created_at
 from trainload.image.model import Image
 from trainload.layers.code import code_content
-from trainload.lock.model import ArchivePath, ImageBase, Lock, ReleaseFile
+from trainload.lock.model import ImageBase, Lock, ReleaseFile
 from trainload.lock.select import select
 from trainload.lock.toml import dumps, loads
 from trainload.plan.build import CodeFacts, make_plan
@@ -33,7 +34,7 @@ from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
 from trainload.project.model import BuildFrom, CodeListing, Project
 from trainload.reference import Reference
-from trainload.resolve.fetch import Fetcher, Places, credentials, link_folders
+from trainload.resolve.fetch import Fetcher
 from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.git import above
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from trainload.builder.rebuild import Remade
     from trainload.destinations.share import Written
     from trainload.registry.client import Client
-    from trainload.resolve.archives import Archives
+    from trainload.resolve.local import LocalFiles
     from trainload.resolve.lock import Services
     from trainload.resolve.upgrade import Upgrade
+    from trainload.resolve.weights import Shelf
 
 
 _LAST_SECOND = 253_402_300_799
@@ -253,7 +255,8 @@ def lock(site: Site, wishes: Wishes) -> Locked:
     Raises :class:`LockError` where a new one is needed and ``wishes.frozen``.
     """
     project = read_project(site.tree, flags=wishes.flags, environ=site.environ)
-    inputs = inputs_digest(site.tree, project, environ=site.environ)
+    local = _local_weights(site, project)
+    inputs = inputs_digest(site.tree, project, environ=site.environ, local=local)
     old = read_lock(site)
     if old is not None and old.inputs == inputs and wishes.upgrade is None:
         return Locked(project, old, None, is_new=False)
@@ -268,6 +271,23 @@ def lock(site: Site, wishes: Wishes) -> Locked:
     new = _make_lock(site, project, inputs, old, wishes)
     replace(site.root / LOCK, dumps(new))
     return Locked(project, new, old, is_new=True)
+
+
+def _local(site: Site, project: Project) -> LocalFiles | None:
+    from trainload.resolve.cache import FolderCache
+
+    memory = FolderCache(site.store.home / "cache" / "weights")
+    return local_files(project.settings, site.tree, site.root, memory)
+
+
+def _local_weights(site: Site, project: Project) -> Mapping[str, str]:
+    """The sha256 of the project's files that are weights."""
+    files = _local(site, project)
+    if files is None:
+        return {}
+    from trainload.resolve.local import digests
+
+    return digests(files, project.settings.weights.value)
 
 
 def read_lock(site: Site) -> Lock | None:
@@ -315,7 +335,20 @@ def _services(site: Site, project: Project, wishes: Wishes) -> Services:
         wishes.unhashed,
         lambda ground: Desk(builder, ground),
         _bases(site, wishes),
+        partial(_shelf, site, project, http),
     )
+
+
+def _shelf(site: Site, project: Project, http: Http) -> Shelf:
+    """Where weights are found, while they are locked."""
+    from trainload.resolve.cache import FolderCache
+    from trainload.resolve.hub import Hub, find_endpoints
+    from trainload.resolve.local import LocalFiles
+    from trainload.resolve.weights import Shelf
+
+    local = LocalFiles(site.tree, site.root, FolderCache(site.store.home / "cache" / "weights"))
+    hub = Hub(http, lambda: find_endpoints(project.settings.mirrors.value.hub, site.environ))
+    return Shelf(hub, http, site.store.files, local, site.reporter)
 
 
 def _bases(site: Site, wishes: Wishes) -> Bases:
@@ -357,41 +390,18 @@ def _base_layers(site: Site, project: Project, wishes: Wishes) -> BaseLayers | N
 
 
 def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
-    """Archives are looked for only when a distribution file is to be fetched."""
     settings = project.settings
     limits = settings.limits.value.limits(unrecorded=wishes.unrecorded, portable=wishes.portable)
     fetcher = Fetcher(
         site.store.files,
         site.http,
-        Places(
-            folders=link_folders(site.root, settings.find_links.value),
-            mirrors=settings.mirrors.value.pypi,
-            interpreters=settings.mirrors.value.python,
-            credentials=credentials(settings.indexes.value),
-            archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
-        ),
+        places(settings, site.root, site.environ, _local(site, project)),
         offline=wishes.offline,
         reporter=site.reporter,
         limits=limits,
     )
     base = _base_layers(site, project, wishes)
     return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, base, limits)
-
-
-class _ArchiveUrls:
-    """Addresses of distribution files; the machine's configuration is read when the first one is asked for."""
-
-    def __init__(self, mirrors: Sequence[str]) -> None:
-        self._mirrors = mirrors
-
-    @cached_property
-    def _archives(self) -> Archives:
-        from trainload.resolve.archives import find_archives
-
-        return find_archives(self._mirrors)
-
-    def __call__(self, location: ArchivePath) -> Sequence[str]:
-        return self._archives.urls(location)
 
 
 def _created(environ: Mapping[str, str]) -> str | None:

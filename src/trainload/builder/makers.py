@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from trainload.digest import Digest
 from trainload.events import Reporter
@@ -26,12 +26,16 @@ from trainload.plan.model import (
     SystemRecipe,
     UnbuiltRecipe,
     UserRecipe,
+    WeightsRecipe,
     WheelsRecipe,
 )
 from trainload.project.model import CodeListing
 
 LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
 """What is made after the layers below it, because it looks into them."""
+
+POURED = 16_000_000
+"""Bytes of a file of weights from which it goes straight into its layer: no second copy of gigabytes is kept."""
 
 Sandbox = Callable[[BytecodeRecipe | ConfiguredRecipe, Sequence[Layer], ByteSink, Limits], Written]
 """Writes what a program of the layers below makes: needs an engine, so it is given."""
@@ -45,11 +49,18 @@ class Code:
     open: Callable[[str], BinaryIO]
 
 
+class Supplies(Sources, Protocol):
+    """Locked files, to be opened or to be taken as they come."""
+
+    def pour(self, file: File, write: Callable[[bytes], object], /) -> object:
+        """As :class:`trainload.layers.weights.Pours` has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Makers:
     """Writes layers of one plan."""
 
-    sources: Sources
+    sources: Supplies
     code: Code
     sandbox: Sandbox | None
     open_blob: Callable[[Digest], BinaryIO]
@@ -106,6 +117,10 @@ class Makers:
                 from trainload.layers.code import write_code
 
                 return write_code(recipe, self.code.listing, self.code.open, sink)
+            case WeightsRecipe():
+                from trainload.layers.weights import write_weights
+
+                return write_weights(recipe, self.sources, sink)
             case SourceRecipe():
                 from trainload.layers.sdist import write_source
 
@@ -129,6 +144,8 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
             return (recipe.archive,)
         case SourceRecipe():
             return (recipe.sdist,)
+        case WeightsRecipe():
+            return tuple(one.file for one in recipe.files if (one.file.size or 0) < POURED)
         case UserRecipe(base=BaseRecipe() as base):
             return input_files(base)
         case _:

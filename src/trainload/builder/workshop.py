@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from trainload.builder.makers import LATE, Code, Makers, Sandbox, input_files
+from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
 from trainload.builder.owners import check_owners, statement, wheel_recipes, wheels_of
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
-from trainload.layers.model import ByteSink, Sources, Written
+from trainload.layers.model import ByteSink, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.model import (
@@ -36,6 +36,8 @@ from trainload.plan.model import (
 )
 from trainload.platform import Platform
 from trainload.reference import Reference
+from trainload.resolve.failures import WrongBytesError
+from trainload.store.content import Ingest
 from trainload.store.store import Store
 
 
@@ -106,7 +108,7 @@ class Workshop:
     """Where layers are made."""
 
     store: Store
-    sources: Sources
+    sources: Supplies
     prefetch: Callable[[Sequence[File]], object]
     """Fetches files that will be needed, several at once."""
     reporter: Reporter
@@ -264,7 +266,7 @@ class Workshop:
             started = time.monotonic()
             try:
                 with self.store.ingest() as ingest:
-                    written = write(ingest)
+                    written = _written(write, ingest)
                     digest, size = ingest.commit()
             except BaseException:
                 self.reporter.report(Ended(str(key), planned.title, How.FAILED))
@@ -330,6 +332,17 @@ class Workshop:
         # an image that has all these layers shows that they get along, but not on every file system
         layers = [] if self.limits.portable else [recipe_key(recipe) for recipe in recipes]
         return self.shared().get_along(claim, layers)
+
+
+def _written(write: Callable[[ByteSink], Written], ingest: Ingest) -> Written:
+    """What ``write`` made; from the start again where an input turned out to be wrong and may be had elsewhere."""
+    while True:
+        try:
+            return write(ingest)
+        except WrongBytesError as error:
+            if not error.others:
+                raise
+            ingest.restart()
 
 
 def _is_whole(recipe: Recipe) -> bool:

@@ -79,10 +79,14 @@ def _plain(value: object) -> object:
     """A setting's value as JSON holds it."""
     from dataclasses import asdict, is_dataclass
 
+    from trainload.project.weights import Wanted
+
+    if isinstance(value, Wanted):
+        return {**asdict(value), "source": str(value)}
     if is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__, **asdict(value)}
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(one) for one in value]
     return value
 
 

@@ -17,7 +17,7 @@ from trainload.project.model import CodeFile, CodeListing
 OUTPUTS = "outputs"
 """The folder below the workdir that a run writes to; it must belong to the user."""
 
-_ATTRIBUTES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
+ATTRIBUTES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
 _LINKS = frozenset({"bin", "sbin", "lib", "lib64", "var/run", "var/lock"})
 """Links in a base with merged /usr: a directory entry would replace them."""
 _TOP = frozenset("boot dev etc home media mnt opt proc root run srv sys tmp usr var".split())  # noqa: SIM905 - words
@@ -55,9 +55,9 @@ def write_code(recipe: CodeRecipe, listing: CodeListing, open_file: OpenFile, si
     owner = Owner(recipe.owner, recipe.owner)
     total = hashlib.sha256()
     with LayerWriter(sink) as out:
-        for path in _above(workdir):
+        for path in above(workdir):
             mine = (path == workdir and path not in _TOP) or (path.startswith("home/") and path.count("/") == 1)
-            out.directory(path, mode=_ATTRIBUTES.get(path, 0o755), owner=owner if mine else Owner())
+            out.directory(path, mode=ATTRIBUTES.get(path, 0o755), owner=owner if mine else Owner())
         for path, file in _entries(workdir, listing):
             if file is None:
                 out.directory(path, owner=owner)
@@ -79,7 +79,7 @@ def write_code(recipe: CodeRecipe, listing: CodeListing, open_file: OpenFile, si
     return written
 
 
-def _above(workdir: str) -> list[str]:
+def above(workdir: str) -> list[str]:
     """The workdir and the folders above it, from the top, with the attributes they have in a base.
 
     They are named because Docker 20.10 makes a folder that a layer does not name one that ordinary users cannot

@@ -26,6 +26,9 @@ MEMBER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952 § 2.3: deflate, no flags, no time, no extra flags, unknown system."""
 
 _TRAILER = struct.Struct("<II")
+_STORED = struct.Struct("<?HH")
+_BLOCK = 0xFFFF
+"""Most bytes of a stored block."""
 _EIGHT_BITS = 144  # RFC 1951 § 3.2.6: literals below have 8-bit codes, 0x30 + value, most significant bit first
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 _LITERALS = bytes(_REVERSED[(0x30 + value) & 0xFF] for value in range(256))
@@ -51,6 +54,17 @@ def wrap(deflated: bytes, crc: int, size: int) -> bytes:
 def compress(plain: bytes) -> bytes:
     """``plain`` as a gzip member made by libdeflate."""
     return wrap(bytes(deflate_compress(plain, LEVEL)), crc32(plain), len(plain))
+
+
+def stored(plain: bytes) -> bytes:
+    """``plain`` as a gzip member of stored blocks (RFC 1951 § 3.2.4): for what does not compress."""
+    parts = [MEMBER]
+    for start in range(0, max(len(plain), 1), _BLOCK):
+        block = plain[start : start + _BLOCK]
+        parts.append(_STORED.pack(start + _BLOCK >= len(plain), len(block), len(block) ^ 0xFFFF))
+        parts.append(block)
+    parts.append(trailer(crc32(plain), len(plain)))
+    return b"".join(parts)
 
 
 def fixed(plain: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -55,9 +55,10 @@ class LayerWriter:
     error ends its threads; what the sink got is then to be thrown away.
     """
 
-    def __init__(self, sink: ByteSink, *, mtime: int = 0) -> None:
-        """``mtime``: seconds, SOURCE_DATE_EPOCH or 0, of every entry."""
+    def __init__(self, sink: ByteSink, *, mtime: int = 0, stored: bool = False) -> None:
+        """``mtime``: seconds, SOURCE_DATE_EPOCH or 0, of every entry. ``stored``: compress nothing."""
         self._sink = sink
+        self._stored = stored
         self._mtime = mtime
         self._names: dict[str, bool] = {"": True}
         self._entries = 0
@@ -94,6 +95,26 @@ class LayerWriter:
             if done > size:
                 break
             self._plain(chunk, content=True)
+        if done != size:
+            raise LayerError(
+                Text("the file changed while it was read: {got} bytes, listed with {want}", got=done, want=size),
+                place=Place(path),
+                retryable=True,
+            )
+        self._plain(bytes(padding(size)))
+
+    def poured(self, path: str, size: int, pour: Callable[[Callable[[bytes], None]], object]) -> None:
+        """As :meth:`file`, of content that comes by itself: ``pour`` gives just ``size`` bytes to its argument."""
+        self._header(path, Type.FILE, 0o644, ROOT, size=size)
+        done = 0
+
+        def take(data: bytes) -> None:
+            nonlocal done
+            done += len(data)
+            if done <= size:
+                self._plain(data, content=True)
+
+        pour(take)
         if done != size:
             raise LayerError(
                 Text("the file changed while it was read: {got} bytes, listed with {want}", got=done, want=size),
@@ -195,6 +216,9 @@ class LayerWriter:
 
     def _compress(self, plain: bytes) -> None:
         self._tar.plain(plain)
+        if self._stored:
+            self._append(deflate.stored(plain))
+            return
         if len(plain) < CHUNK and not self._compressing:
             self._append(deflate.compress(plain))
             return

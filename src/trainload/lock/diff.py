@@ -20,6 +20,7 @@ class Part(StrEnum):
     INTERPRETER = "interpreter"
     INSTALLED = "installed"
     """Python packages that the base image has, which are not placed."""
+    WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,6 +118,12 @@ def packages(lock: Lock) -> Mapping[tuple[Part, str], Package]:
         found[Part.INTERPRETER, "cpython"] = Package(
             Part.INTERPRETER, "cpython", lock.interpreter.version, files[0].size if files else None, hashes
         )
+    for weights in lock.weights:
+        files = tuple(one.file for one in weights.files)
+        whole = sum(file.size or 0 for file in files)
+        version = weights.commit[:12] or f"{len(files)} files"
+        told = Package(Part.WEIGHTS, weights.source, version, whole, tuple(file.sha256 for file in files))
+        found[Part.WEIGHTS, weights.source] = told
     for group in groups.values():
         merged = _merged(group)
         found[merged.part, merged.name] = merged
@@ -190,12 +197,14 @@ _NEW = {
     Part.BASE: "{count} base packages new: {names}, {size}",
     Part.INTERPRETER: "{count} interpreter new: {names}, {size}",
     Part.INSTALLED: "the base has {count} Python packages: {names}",
+    Part.WEIGHTS: "{count} weights new: {names}, {size}",
 }
 _GONE = {
     Part.PYTHON: "{count} Python packages gone: {names}, {size}",
     Part.BASE: "{count} base packages gone: {names}, {size}",
     Part.INTERPRETER: "{count} interpreter gone: {names}, {size}",
     Part.INSTALLED: "the base has {count} Python packages no more: {names}",
+    Part.WEIGHTS: "{count} weights gone: {names}, {size}",
 }
 
 

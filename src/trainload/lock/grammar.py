@@ -19,3 +19,6 @@ LINE = re.compile(r"[^\x00-\x1f\x7f]{0,4096}")
 DEBIAN_NAME = re.compile("[a-z0-9][a-z0-9+.-]+")  # Debian Policy 5.6.1
 DEBIAN_VERSION = re.compile("[A-Za-z0-9.+~:-]+")  # Debian Policy 5.6.12
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+COMMIT = re.compile("[0-9a-f]{40}")
+INSIDE = re.compile(r"(?!/)(?!.*(?:^|/)(?:\.{0,2})(?:/|$))[^\x00-\x1f\x7f\\]{1,1024}")
+"""A path below some folder: no empty part, no dots."""

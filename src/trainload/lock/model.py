@@ -43,7 +43,28 @@ class Made:
     name: str
 
 
-Location = Url | ArchivePath | Found | Made
+@dataclass(frozen=True, slots=True, order=True)
+class HubPath:
+    """A file in a repository of a hub; any mirror of the hub may serve it."""
+
+    kind: str
+    """``models`` or ``datasets``."""
+    repository: str
+    """``org/name``, or ``name``."""
+    commit: str
+    """40 lower-case hexadecimal digits."""
+    path: str
+    """Inside the repository."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InProject:
+    """A file of the project by its path."""
+
+    path: str
+
+
+Location = Url | ArchivePath | Found | Made | HubPath | InProject
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -240,6 +261,32 @@ class StandalonePython:
     archives: Mapping[str, File]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class WeightFile:
+    """One file of ``weights``."""
+
+    path: str
+    """Inside its repository; of local files inside the project."""
+    file: File
+    blob: str = ""
+    """git's name of it (sha1), for files that a hub keeps in git itself; the others are known by their sha256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One entry of the project's ``weights``, exactly."""
+
+    source: str
+    """As the project names it, in its one spelling: ``hf://org/model@main``."""
+    files: tuple[WeightFile, ...]
+    """Sorted by path."""
+    commit: str = ""
+    """What the revision of a hub's repository meant when it was locked."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """Which files of it were asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Everything that goes in, for every target platform at once."""
@@ -260,3 +307,5 @@ class Lock:
     """For every sdist among ``packages``; sorted by name, then version."""
     build_base: DistributionBase | None = None
     """Where packages are built, if that takes more than the base has (``build.packages``)."""
+    weights: tuple[Weights, ...] = ()
+    """In the order in which the project names them."""

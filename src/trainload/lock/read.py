@@ -23,6 +23,7 @@ from trainload.lock.model import (
     Url,
 )
 from trainload.lock.readbase import read_base
+from trainload.lock.readweights import read_weights
 from trainload.platform import Platform
 
 VERSION = 1
@@ -35,7 +36,7 @@ _PACKAGE_KEYS = (
 )  # fmt: skip
 _OWN_KEYS = (
     "version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter", "builds",
-    "build-base",
+    "build-base", "weights",
 )  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -62,6 +63,7 @@ def loads(data: bytes, file: str) -> Lock:
         unhashed=tuple(sorted(own.texts("unhashed"))),
         builds=_builds(own),
         build_base=_build_base(own),
+        weights=read_weights(own),
     )
     top.problems.check()
     return lock

@@ -14,13 +14,16 @@ from trainload.lock.model import (
     DistributionPackage,
     File,
     Found,
+    HubPath,
     ImageBase,
+    InProject,
     Lock,
     Made,
     PythonPackage,
     ReleaseFile,
     StandalonePython,
     Url,
+    Weights,
 )
 from trainload.lock.read import VERSION
 
@@ -57,6 +60,8 @@ def dumps(lock: Lock) -> bytes:
         lines.extend(_build(build))
     if lock.interpreter is not None:
         lines.extend(_interpreter(lock.interpreter))
+    for weights in lock.weights:
+        lines.extend(_weights(weights))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -86,7 +91,7 @@ def _file(file: File) -> str:
             pairs["url"] = url
         case Found(name):
             pairs["path"] = name
-        case ArchivePath() | Made():
+        case ArchivePath() | Made() | HubPath() | InProject():
             raise AssertionError("a Python file of a lock comes from an index or a find-links folder")
     if file.size is not None:
         pairs["size"] = file.size
@@ -184,6 +189,26 @@ def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
     yield from ("", "[tool.trainload.interpreter.archives]")
     for architecture, archive in sorted(interpreter.archives.items()):
         yield f"{architecture} = {_file(archive)}"
+
+
+def _weights(weights: Weights) -> Iterator[str]:
+    """Files by their paths; where they lie follows from the source and the commit."""
+    yield from ("", "[[tool.trainload.weights]]", f"source = {_text(weights.source)}")
+    if weights.commit:
+        yield f"commit = {_text(weights.commit)}"
+    for key, patterns in (("include", weights.include), ("exclude", weights.exclude)):
+        if patterns:
+            yield from _list(key, map(_text, patterns))
+    rows = (
+        {
+            "path": one.path,
+            **({"size": one.file.size} if one.file.size is not None else {}),
+            "sha256": one.file.sha256,
+            **({"blob": one.blob} if one.blob else {}),
+        }
+        for one in sorted(weights.files)
+    )
+    yield from _list("files", map(_inline, rows))
 
 
 def _list(key: str, values: Iterable[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from trainload.plan.model import (
 from trainload.plan.order import LAYERS, MOST_LAYERS, OWN_LAYER, Grouping, group
 from trainload.plan.runtime import runtime
 from trainload.plan.sources import build_recipe
+from trainload.plan.weights import weight_layers
 from trainload.platform import Platform
 from trainload.project.model import Project
 
@@ -63,6 +64,7 @@ def make_plan(
     above = (
         *_bytecode_layer(project, lock),
         *(() if configures(project) else user_layer(project, lock, platform)),
+        *weight_layers(project, lock),
         _code_layer(project, code),
     )
     room = MOST_LAYERS - len(below) - len(above)

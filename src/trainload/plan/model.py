@@ -201,9 +201,34 @@ class CodeRecipe:
     version: int = 1
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PlacedFile:
+    """A file of the outside world at its place in the image."""
+
+    path: str
+    """Without the first slash."""
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecipe:
+    """Files of models as they are, root's and nobody's to change."""
+
+    files: tuple[PlacedFile, ...]
+    """Sorted by path."""
+    links: tuple[tuple[str, str], ...] = ()
+    """(path, target) of symbolic links, sorted."""
+    texts: tuple[tuple[str, str], ...] = ()
+    """(path, content) of small files, sorted."""
+    shared: tuple[str, ...] = ()
+    """Folders that programs may put more into, as into /tmp."""
+    version: int = 1
+
+
 Recipe = (
     BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
     | WheelsRecipe | UnbuiltRecipe | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
+    | WeightsRecipe
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from trainload.errors import Text
 from trainload.lock.model import DistributionBase, ImageBase, Lock
 from trainload.plan.base import INTERPRETER
 from trainload.plan.model import VENV, RuntimeConfig
+from trainload.plan.weights import weight_environment
 from trainload.platform import Platform
 from trainload.project.model import Project
 
@@ -28,7 +29,7 @@ def runtime(project: Project, lock: Lock, platform: Platform, base: RuntimeConfi
         workdir=settings.workdir.value,
         command=settings.command.value,
         entrypoint=chosen if chosen is not None else below.entrypoint or _init(lock, platform),
-        env=environment(lock, settings.env.value, below.env),
+        env=environment(lock, {**weight_environment(project), **settings.env.value}, below.env),
         onbuild=(),  # for Dockerfiles that are built on it
         # no label of ours, not the name: it may be the folder's, and another checkout is the same image
     )

@@ -15,6 +15,7 @@ from trainload.plan.model import (
     PlannedLayer,
     SystemRecipe,
     UnbuiltRecipe,
+    WeightsRecipe,
     WheelsRecipe,
     recipe_key,
 )
@@ -74,6 +75,8 @@ def inputs(layer: PlannedLayer) -> list[dict[str, Any]]:
             files = (*recipe.wheels, *(build.source.sdist for build in recipe.builds))
         case InterpreterRecipe():
             files = (recipe.archive,)
+        case WeightsRecipe():
+            files = tuple(one.file for one in recipe.files)
         case _:
             files = ()
     return [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in files]

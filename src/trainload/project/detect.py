@@ -79,6 +79,8 @@ def read_project(
         build=_building(sources),
         entrypoint=sources.choose(keys.ENTRYPOINT, default=Text("the base's, or an init")),
         cache=_cache(sources),
+        weights=sources.choose(keys.WEIGHTS),
+        weights_pickles=sources.choose(keys.WEIGHTS_PICKLES),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
@@ -159,7 +161,7 @@ def _base_warnings(base: str) -> tuple[Text, ...]:
 def _mirrors(sources: Sources) -> Chosen[Mirrors]:
     pypi, apt = sources.choose(keys.MIRRORS_PYPI), sources.choose(keys.MIRRORS_APT)
     python, registry = sources.choose(keys.MIRRORS_PYTHON), sources.choose(keys.MIRRORS_REGISTRY)
-    value = Mirrors(pypi.value, apt.value, python.value, registry.value)
+    value = Mirrors(pypi.value, apt.value, python.value, registry.value, sources.choose(keys.MIRRORS_HUB).value)
     return _together(sources, value, "mirrors.")
 
 

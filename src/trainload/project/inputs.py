@@ -9,7 +9,7 @@ that a lock holds on the next machine; names of folders that the project itself 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from trainload.digest import canonical_json
@@ -31,6 +31,7 @@ from trainload.project.model import (
     UvLock,
 )
 from trainload.project.requirements import read_requirements
+from trainload.project.weights import UrlSource, Wanted
 from trainload.tree import Tree
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
@@ -38,8 +39,16 @@ VERSION = 1
 """Raised when the same project must be locked anew although nothing of it changed."""
 
 
-def inputs(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENVIRONMENT) -> dict[str, object]:
+def inputs(
+    tree: Tree,
+    project: Project,
+    *,
+    environ: Mapping[str, str] = _NO_ENVIRONMENT,
+    local: Mapping[str, str] = _NO_ENVIRONMENT,
+) -> dict[str, object]:
     """Everything that decides the lock, as plain data. ``environ``: what requirements files refer to.
+
+    ``local``: the sha256 of the project's files that are weights, by path; what they are asks for a new lock.
 
     Raises :class:`ConfigError` when a dependency file cannot be read.
     """
@@ -49,6 +58,7 @@ def inputs(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENV
     return {
         **scripts,
         **_building(settings.build.value),
+        **_weights(settings.weights.value, local),
         "version": VERSION,
         "python": settings.python.value,
         "base": settings.base.value,
@@ -73,9 +83,30 @@ def _building(value: Building) -> dict[str, object]:
     return {"build": found} if found else {}
 
 
-def inputs_digest(tree: Tree, project: Project, *, environ: Mapping[str, str] = _NO_ENVIRONMENT) -> str:
+def _weights(wanted: Sequence[Wanted], local: Mapping[str, str]) -> dict[str, object]:
+    """Where they go, and whether they are mounted, does not decide what is locked."""
+    asked = [
+        {
+            "source": str(one.source),
+            "sha256": one.source.sha256 if isinstance(one.source, UrlSource) else "",
+            "include": list(one.include),
+            "exclude": list(one.exclude),
+        }
+        for one in wanted
+    ]
+    there = {"local-weights": dict(local)} if local else {}
+    return {"weights": asked, **there} if asked else {}
+
+
+def inputs_digest(
+    tree: Tree,
+    project: Project,
+    *,
+    environ: Mapping[str, str] = _NO_ENVIRONMENT,
+    local: Mapping[str, str] = _NO_ENVIRONMENT,
+) -> str:
     """64 hexadecimal digits: sha256 of :func:`inputs` as canonical JSON."""
-    return hashlib.sha256(canonical_json(inputs(tree, project, environ=environ))).hexdigest()
+    return hashlib.sha256(canonical_json(inputs(tree, project, environ=environ, local=local))).hexdigest()
 
 
 def _dependencies(tree: Tree, value: Dependencies, environ: Mapping[str, str]) -> dict[str, object]:

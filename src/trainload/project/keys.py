@@ -6,7 +6,6 @@ from it; nothing is written twice.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +33,9 @@ from trainload.project.kinds import (
     wrong,
 )
 from trainload.project.model import BuildFrom, Building, Profile
+from trainload.project.places import image_folder, inside
+from trainload.project.weights import KIND as WEIGHTS_KIND
+from trainload.project.weights import Pickles, Wanted
 
 T = TypeVar("T")
 
@@ -108,24 +110,8 @@ def _repository(value: str) -> str | None:
 _REPOSITORY = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?/[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*", re.ASCII)
 
 
-def _inside(value: str) -> str | None:
-    """A path that stays inside the project, in its one spelling."""
-    path = posixpath.normpath(value.replace("\\", "/"))
-    return None if not value or path.startswith(("/", "..")) or re.match(r"[A-Za-z]:", path) else path
-
-
 def _pattern(value: str) -> str | None:
     return value if value and "\n" not in value and len(value) <= 4096 else None
-
-
-_SYSTEM_FOLDERS = ("/proc", "/sys", "/dev", "/opt/venv", "/usr", "/etc", "/bin", "/lib", "/sbin", "/boot")
-
-
-def _workdir(value: str) -> str | None:
-    bad = not value.startswith("/") or "//" in value or re.search(r"[\x00-\x1f\x7f:]", value)
-    path = posixpath.normpath(value)
-    inside = any(path == folder or path.startswith(folder + "/") for folder in _SYSTEM_FOLDERS)
-    return None if bad or path == "/" or ".." in value.split("/") or inside else path
 
 
 def _url(value: str) -> str | None:
@@ -146,7 +132,7 @@ _PORT = r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}:)?\d{1,5}:)?\d{1,5}(?:/(?:tcp|udp))?"
 
 _URL = checked(_url, "a URL such as https://mirror.example/simple")
 _URLS = many(_URL, "an array of URLs")
-_INSIDE = checked(_inside, "a path inside the project")
+_INSIDE = checked(inside, "a path inside the project")
 _PATTERNS = many(checked(_pattern, "a pattern as .gitignore writes them"), "an array of patterns")
 _NAME_WANT = "lower-case letters and digits with single - _ . between them"
 _ALLOWED = Allowed()
@@ -220,7 +206,7 @@ ENTRYPOINT: Key[tuple[str, ...] | None] = Key(
 )  # fmt: skip
 USER = Key("user", integer(0, 2**32 - 2), "The numeric user everything runs as; 0 is root.", 1000)
 WORKDIR = Key(
-    "workdir", checked(_workdir, "an absolute path that belongs to no system folder, such as /app"),
+    "workdir", checked(image_folder, "an absolute path that belongs to no system folder, such as /app"),
     "Where the project's files lie in the image.", "/app",
 )  # fmt: skip
 ENV: Key[Mapping[str, str]] = Key(
@@ -250,6 +236,16 @@ MIRRORS_PYTHON: Key[tuple[str, ...]] = Key(
 MIRRORS_REGISTRY: Key[Mapping[str, tuple[str, ...]]] = Key(
     "mirrors.registry", table(_URLS, "a table from registry to an array of URLs", r"[A-Za-z0-9.-]+(?::\d+)?"),
     "Mirrors of image registries.", {},
+)  # fmt: skip
+MIRRORS_HUB: Key[tuple[str, ...]] = Key(
+    "mirrors.hub", _URLS, "Mirrors of the hub that hf:// means, asked before HF_ENDPOINT.", ()
+)
+WEIGHTS: Key[tuple[Wanted, ...]] = Key(
+    "weights", WEIGHTS_KIND, "Weights of models that go in: of a hub, by address, or of the project.", ()
+)
+WEIGHTS_PICKLES = Key(
+    "weights-pickles", choice(Pickles), "Weights that are pickles, which can run code: warn or refuse.",
+    Pickles.WARN,
 )  # fmt: skip
 ENGINE: Key[str | None] = Key(
     "run.engine", _optional(text("auto, embedded, docker or podman", r"[a-z]+")),
@@ -336,7 +332,8 @@ HOSTS: Key[Mapping[str, Mapping[str, str]]] = Key(
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
     ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
-    EXCLUDE, SECRETS, PLATFORMS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON, MIRRORS_REGISTRY, CACHE_REGISTRY,
+    EXCLUDE, SECRETS, PLATFORMS, WEIGHTS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON,
+    MIRRORS_REGISTRY, MIRRORS_HUB, CACHE_REGISTRY,
     CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
     LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
     HOSTS,
@@ -353,7 +350,11 @@ EXAMPLES: Mapping[str, object] = {
     "exclude": ["data/**"], "secrets": ["certs/ca.pem"], "platforms": ["linux/amd64", "linux/arm64"],
     "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
     "mirrors.python": ["https://mirror.example/python/{name}"],
-    "mirrors.registry": {"docker.io": ["https://mirror.example"]},
+    "mirrors.registry": {"docker.io": ["https://mirror.example"]}, "mirrors.hub": ["https://hub.example"],
+    "weights": [
+        "hf://org/model@v1.0", {"source": "hf://org/other", "include": ["*.safetensors", "*.json"]},
+        {"source": "./checkpoints/best", "target": "/models/best"},
+    ],
     "cache.registry": "registry.example/team/cache",
     "run.engine": "docker", "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4,
     "run.pids": 4096, "run.shm": "2g",

@@ -20,6 +20,7 @@ from trainload.project.ignore import Rule, Rules, parse
 from trainload.project.links import check_link
 from trainload.project.model import CodeFile, CodeListing, Left, Project, Settings
 from trainload.project.secrets import HARMLESS, NAMES
+from trainload.project.weights import LocalSource
 from trainload.tree import Above, Entry, EntryKind, IgnoreFile, Tree
 
 LOCK = "pylock.trainload.toml"
@@ -81,6 +82,8 @@ class _Listing:
     secret_folders: dict[str, str] = field(default_factory=dict)
     """Looked into only because ``secrets`` names something in them."""
     entered: dict[str, _Out | None] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+    """Files and folders that go in as weights."""
     files: list[CodeFile] = field(default_factory=list)
     out: list[tuple[str, Left, str]] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
@@ -145,6 +148,9 @@ def _prepare(tree: Tree, settings: Settings, above: Above) -> _Listing:
         ignore for file, ignore in zip(above.ignores, outside, strict=False) if file.everywhere
     )
     listing.tracked = above.tracked
+    listing.weights = tuple(
+        one.source.path for one in settings.weights.value if isinstance(one.source, LocalSource)
+    )
     listing.on_the_way = frozenset(
         path[:at] for path in above.tracked for at, char in enumerate(path) if char == "/"
     )
@@ -218,6 +224,9 @@ def _all_of(listing: _Listing, parts: Sequence[str]) -> _Out | None:
 
 def _hard(listing: _Listing, parts: Sequence[str], *, folder: bool) -> _Out | None:
     """Reasons no ignore file can take back."""
+    for path in listing.weights:
+        if parts[: path.count("/") + 1] == path.split("/"):
+            return Left.WEIGHTS, path
     rule = listing.generated.find(parts, folder=folder)
     if rule is not None:
         return Left.GENERATED, rule.text.strip("/")

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from trainload.errors import Text
 from trainload.limits import Allowed
+from trainload.project.weights import Pickles, Wanted
 
 T = TypeVar("T")
 
@@ -106,6 +107,7 @@ class Mirrors:
     python: tuple[str, ...] = ()
     """URL patterns of python-build-standalone archives."""
     registry: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hub: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class Building:
 _USUAL_BUILDING: Chosen[Building] = Chosen(Building(), Origin.DEFAULT, Text("the default"))
 _NO_ENTRYPOINT: Chosen[tuple[str, ...] | None] = Chosen(None, Origin.DEFAULT, Text("the base's, or an init"))
 _NO_CACHE: Chosen[Cache] = Chosen(Cache(), Origin.DEFAULT, Text("the default"))
+_NO_WEIGHTS: Chosen[tuple[Wanted, ...]] = Chosen((), Origin.DEFAULT, Text("the default"))
+_PICKLES: Chosen[Pickles] = Chosen(Pickles.WARN, Origin.DEFAULT, Text("the default"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -202,6 +206,8 @@ class Settings:
     entrypoint: Chosen[tuple[str, ...] | None] = _NO_ENTRYPOINT
     """What runs the command; None: what the base image says, else an init."""
     cache: Chosen[Cache] = _NO_CACHE
+    weights: Chosen[tuple[Wanted, ...]] = _NO_WEIGHTS
+    weights_pickles: Chosen[Pickles] = _PICKLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +227,8 @@ class Left(StrEnum):
     IGNORED = "ignored"
     EXCLUDED = "excluded"
     GENERATED = "generated"
+    WEIGHTS = "weights"
+    """It goes in, in layers of its own."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,19 +13,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from trainload.digest import Digest
 from trainload.errors import FetchError, Problems, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT, Limits
-from trainload.lock.model import ArchivePath, File, Found, Made, Url
+from trainload.lock.model import ArchivePath, File, Found, HubPath, InProject, Made, Url
 from trainload.resolve import interpreter
+from trainload.resolve.failures import WrongBytesError, worst
 from trainload.store.content import Ingest
 from trainload.store.files import FileCache
 from trainload.store.trouble import DamagedError
-from trainload.system.http import Http, Retry, StatusError, origin, shown
+from trainload.system.http import CHUNK, Http, Retry, origin
+
+if TYPE_CHECKING:
+    from trainload.resolve.pour import Pouring
 
 _AT_ONCE = 4  # small against what a mirror allows per client; more does not fill a link any further
 _QUICK = Retry(tries=2, first=0.2)
@@ -44,8 +48,14 @@ class Places:
     """URL patterns of mirrors of python-build-standalone; asked before the file's own address."""
     archive_urls: Callable[[ArchivePath], Sequence[str]] = lambda location: ()
     """Addresses of a distribution's file, the best first."""
+    hub_urls: Callable[[HubPath], Sequence[str]] = lambda location: ()
+    """Addresses of a hub's file, the best first."""
+    local: Callable[[str], tuple[BinaryIO, str] | None] = lambda path: None
+    """A file of the project by its path, and its sha256."""
     credentials: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """Origin → the ``Authorization`` header it gets (THREATS D8)."""
+    headers: Callable[[str], Mapping[str, str]] = lambda url: {}
+    """What a request to an address carries besides."""
 
 
 class Fetcher:
@@ -75,6 +85,8 @@ class Fetcher:
         """Set when the work was given up: downloads under way end at their next bytes."""
         self._dead: set[tuple[str, str, int]] = set()
         """Origins that did not answer; asked last from then on."""
+        self._wrong: set[tuple[str, str]] = set()
+        """(address, sha256) of files that turned out to be others there."""
 
     def open(self, file: File, /) -> BinaryIO:
         """``file`` as a seekable file on disk whose size and sha256 were verified; the caller closes it.
@@ -83,6 +95,8 @@ class Fetcher:
         """
         if isinstance(file.location, Found):
             return self._find(file).open("rb")
+        if isinstance(file.location, InProject):
+            return self._of_project(file, file.location)
         with self._lock(file.sha256):
             cached = self._cache.open(file.sha256, file.size)
             if cached is None:
@@ -99,7 +113,7 @@ class Fetcher:
         return tuple(
             file
             for file in files
-            if not isinstance(file.location, Found) and self._cache.find(file.sha256, file.size) is None
+            if not isinstance(file.location, Found | InProject) and self._cache.find(file.sha256, file.size) is None
         )
 
     def prefetch(self, files: Sequence[File]) -> None:
@@ -120,8 +134,50 @@ class Fetcher:
                 raise
         problems.check()
 
+    def pour(self, file: File, write: Callable[[bytes], object]) -> None:
+        """Give the bytes of ``file`` to ``write`` in order, without keeping a copy; verified once the last came.
+
+        A cut is gone on from, also at another address. Raises :class:`FetchError`; after :class:`WrongBytesError`
+        what was written is worth nothing, and if it says so another call asks other addresses.
+        """
+        if isinstance(file.location, Found | InProject) or self._cache.find(file.sha256, file.size) is not None:
+            with self.open(file) as stream:
+                while data := stream.read(CHUNK):
+                    write(data)
+            return
+        from trainload.resolve.pour import Pouring
+
+        addresses = [url for url in self._reachable(file) if (url, file.sha256) not in self._wrong]
+        self._reporter.report(Began(file.sha256, file.name, file.size))
+        pouring = Pouring(file, write, self._reporter, self._stopped, self._limits.unpacked)
+        failures: list[FetchError] = []
+        for index, url in enumerate(addresses):
+            last = index + 1 == len(addresses)
+            http = self._http if last else replace(self._http, retry=_QUICK, connect_timeout=5.0)
+            try:
+                pouring.go_on(http, url, self._headers(url))
+            except FetchError as error:
+                failures.append(error)
+            else:
+                self._end_of(file, url, pouring, others=not last)
+                return
+        self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
+        raise worst(file, failures)
+
+    def _end_of(self, file: File, url: str, pouring: Pouring, *, others: bool) -> None:
+        """Whether what came is the file."""
+        if pouring.sha256 == file.sha256:
+            self._reporter.report(Ended(file.sha256, file.name, How.FETCHED, pouring.done))
+            return
+        self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
+        self._wrong.add((url, file.sha256))
+        raise WrongBytesError(file, url, f"sha256:{pouring.sha256}", others=others)
+
     def _try(self, file: File) -> TrainloadError | None:
         try:
+            if isinstance(file.location, InProject):
+                self._of_project(file, file.location).close()
+                return None
             if isinstance(file.location, Found):
                 path = self._find(file)
                 self._reporter.report(Ended(file.sha256, file.name, How.PRESENT, path.stat().st_size))
@@ -162,6 +218,19 @@ class Fetcher:
             hints=hints,
         )
 
+    def _of_project(self, file: File, location: InProject) -> BinaryIO:
+        found = self._places.local(location.path)
+        if found is not None and found[1] == file.sha256:
+            return found[0]
+        if found is not None:
+            found[0].close()
+        raise FetchError(
+            Text("{path} is not the file that was locked", path=location.path),
+            got=f"sha256:{found[1]}" if found is not None else "no such file",
+            want=f"sha256:{file.sha256}",
+            hints=[Text("lock again: trainload lock")],
+        )
+
     def _sha256(self, path: Path) -> str:
         try:
             with path.open("rb") as opened:
@@ -175,18 +244,7 @@ class Fetcher:
 
     def _fetch(self, file: File) -> None:
         """``file`` into the cache, from the first address that has its bytes."""
-        if isinstance(file.location, Made):
-            raise FetchError(
-                Text("{file}, built from source, vanished from the store while it was used", file=file.name),
-                hints=[Text("build again: it is made anew")],
-                retryable=True,
-            )
-        if self._offline:
-            raise FetchError(
-                Text("{file} is not here, and nothing is fetched offline", file=file.name),
-                hints=[Text("run once with a network: trainload build fetches all that is locked")],
-            )
-        addresses = self._addresses(file)
+        addresses = self._reachable(file)
         self._reporter.report(Began(file.sha256, file.name, file.size))
         failures: list[FetchError] = []
         for index, url in enumerate(addresses):
@@ -202,7 +260,26 @@ class Fetcher:
                 self._reporter.report(Ended(file.sha256, file.name, How.FETCHED, size))
                 return
         self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
-        raise _worst(file, failures)
+        raise worst(file, failures)
+
+    def _reachable(self, file: File) -> list[str]:
+        """Its addresses. Raises :class:`FetchError` when it is not to be had from anywhere."""
+        if isinstance(file.location, Made):
+            raise FetchError(
+                Text("{file}, built from source, vanished from the store while it was used", file=file.name),
+                hints=[Text("build again: it is made anew")],
+                retryable=True,
+            )
+        if self._offline:
+            raise FetchError(
+                Text("{file} is not here, and nothing is fetched offline", file=file.name),
+                hints=[Text("run once with a network: trainload build fetches all that is locked")],
+            )
+        return self._addresses(file)
+
+    def _headers(self, url: str) -> dict[str, str]:
+        secret = self._places.credentials.get(origin(url))
+        return {**self._places.headers(url), **({"Authorization": secret} if secret is not None else {})}
 
     def _addresses(self, file: File) -> list[str]:
         """Where the bytes may be had: mirrors first, silent hosts last."""
@@ -215,14 +292,14 @@ class Fetcher:
                 ]
             case ArchivePath():
                 found = list(self._places.archive_urls(file.location))
-            case Found() | Made():
+            case HubPath():
+                found = list(self._places.hub_urls(file.location))
+            case Found() | Made() | InProject():
                 found = []
         addresses = list(dict.fromkeys(address for address in found if address is not None))
         return sorted(addresses, key=lambda address: origin(address) in self._dead)
 
     def _download(self, file: File, url: str, http: Http) -> int:
-        secret = self._places.credentials.get(origin(url))
-        headers = {"Authorization": secret} if secret is not None else {}
         with self._cache.ingest(file.size) as ingest:
             progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
             http.download(
@@ -230,28 +307,13 @@ class Fetcher:
                 progress.write,
                 limit=self._limits.unpacked,
                 restart=progress.restart,
-                headers=headers,
+                headers=self._headers(url),
                 size=file.size,
             )
             try:
                 return ingest.commit(Digest("sha256", file.sha256), file.size)[1]
             except DamagedError as error:
                 raise WrongBytesError(file, url, str(error.got)) from error
-
-
-class WrongBytesError(FetchError):
-    """The bytes are not the ones that were locked; they were not kept (THREATS W32, D13)."""
-
-    def __init__(self, file: File, url: str, got: str) -> None:
-        super().__init__(
-            Text("{file} is not the file that was locked; it was not kept", file=file.name),
-            got=f"{got} from {shown(url)}",
-            want=f"sha256:{file.sha256}",
-            hints=[
-                Text("somebody changed the file, or a mirror or proxy is broken: try another network or mirror"),
-                Text("only if you trust the new file, lock it: trainload lock"),
-            ],
-        )
 
 
 class _Progress:
@@ -304,26 +366,3 @@ def _credentials(indexes: Sequence[str]) -> Iterator[tuple[tuple[str, str, int],
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             yield origin(index), f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-
-def _worst(file: File, failures: Sequence[FetchError]) -> FetchError:
-    """What to tell of several failures: wrong bytes first, then what the file's own address said."""
-    if not failures:
-        return FetchError(
-            Text("no address of {file} is known", file=file.name),
-            hints=[Text("set a mirror in [tool.trainload.mirrors]")],
-        )
-    for error in failures:
-        if isinstance(error, WrongBytesError):
-            return error
-    last = failures[-1]
-    if isinstance(last, StatusError) and last.status in (404, 410):
-        return FetchError(
-            Text("{file} is no longer where it was locked; its project may have withdrawn it", file=file.name),
-            got=f"{last.text}: {last.got}",
-            hints=[
-                Text("take another version of it: trainload lock --upgrade NAME"),
-                Text("or put the locked file into a find-links folder, if you still have it"),
-            ],
-        )
-    return last

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, LockError, Place, Problems, Text
 from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
@@ -19,6 +20,7 @@ from trainload.lock.model import (
     PythonPackage,
     ReleaseFile,
     StandalonePython,
+    Weights,
     glibc_of,
     packages_of,
 )
@@ -38,9 +40,12 @@ from trainload.resolve.request import PythonRequest
 from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Backends, Examiner
 from trainload.resolve.unhashed import Trust, pinned
-from trainload.resolve.upgrade import Upgrade, check_upgrade
+from trainload.resolve.upgrade import Upgrade, check_upgrade, split
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
+
+if TYPE_CHECKING:
+    from trainload.resolve.weights import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Services:
     """Given what lies below the packages: reads sdists and asks their build backends."""
     images: Images | None = None
     """Base images; None where none is asked for."""
+    shelf: Callable[[], Shelf] | None = None
+    """Weights; None where none are asked for."""
 
 
 def make_lock(
@@ -76,7 +83,7 @@ def make_lock(
     is not there.
     """
     settings = project.settings
-    upgrade = upgrade or Upgrade()
+    named, upgrade = split(upgrade or Upgrade(), settings.weights.value)
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
     kept = previous if not upgrade.everything else None
     base, provided, lacking = _base(project, platforms, kept, services)
@@ -100,7 +107,8 @@ def make_lock(
     )
     minor = ".".join(python.split(".")[:2])
     ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
-    ground = replace(ground, build_base=_build_base(settings, base, kept, services))
+    weights = _weights(settings, previous, named, services)
+    ground = replace(ground, build_base=_build_base(settings, base, kept, services), weights=weights)
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         lock, adopted = _with_python(settings, request, ground, services)
@@ -110,6 +118,19 @@ def make_lock(
     services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
     _check_misfits(adopted, platforms, settings, services.reporter)
     return lock
+
+
+def _weights(
+    settings: Settings, previous: Lock | None, named: frozenset[str], services: Services
+) -> tuple[Weights, ...]:
+    """``named``: what is to be asked for anew."""
+    wanted = settings.weights.value
+    if not wanted:
+        return ()
+    from trainload.resolve.weights import lock_weights
+
+    assert services.shelf is not None, "weights are locked where they can be had"
+    return lock_weights(wanted, previous, lambda one: str(one) in named, services.shelf())
 
 
 def with_base(project: Project, lock: Lock, services: Services) -> Lock:

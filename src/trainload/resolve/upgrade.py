@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
 
 from trainload.errors import Text, UsageError
 from trainload.lock.model import Base, DistributionBase, PythonPackage, packages_of
+from trainload.project.weights import HubSource, Wanted
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -22,6 +23,19 @@ class Upgrade:
     everything: bool = False
     packages: tuple[str, ...] = ()
     """Names, with uv's version specifiers behind them if the user wrote some."""
+
+
+def split(upgrade: Upgrade, weights: Sequence[Wanted]) -> tuple[frozenset[str], Upgrade]:
+    """Which weights are to be asked for anew, as the project names them, and what remains for packages.
+
+    ``org/model``, or the whole ``hf://org/model@main``, is no name that a package could have.
+    """
+    if upgrade.everything:
+        return frozenset(map(str, weights)), upgrade
+    names = {str(one): str(one) for one in weights}
+    names |= {one.source.repository: str(one) for one in weights if isinstance(one.source, HubSource)}
+    named = frozenset(names[word] for word in upgrade.packages if word in names)
+    return named, replace(upgrade, packages=tuple(word for word in upgrade.packages if word not in names))
 
 
 def check_upgrade(upgrade: Upgrade, packages: Sequence[PythonPackage], base: Base) -> None:

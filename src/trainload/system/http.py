@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NEXT = re.compile(r"<([^<>\s]{1,4096})>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
+
 _SMALL_CHUNK = 1 << 16
 """After a cut: urllib3 hands out whole chunks only, so a link that dies often gets further with small ones."""
 
@@ -52,6 +55,9 @@ _PATIENCE = 10
 
 class StatusError(FetchError):
     """The server answered, but not with the file."""
+
+    code = ""
+    """What hubs name their refusals by (``X-Error-Code``)."""
 
     def __init__(self, url: str, status: int, said: str, hints: Sequence[Text] = ()) -> None:
         super().__init__(
@@ -88,6 +94,23 @@ class Http:
         self.download(url, parts.append, limit=limit, headers=headers, restart=parts.clear)
         return b"".join(parts)
 
+    def page(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> tuple[bytes, str]:
+        """As :meth:`get`, and where the next part of a list is, as the answer says it (RFC 8288), or nothing."""
+        parts: list[bytes] = []
+        said: list[str] = []
+
+        def ask(rest: Mapping[str, str]) -> BaseHTTPResponse:
+            response = self._open(url, {**(headers or {}), **rest})
+            said[:] = [response.headers.get("Link", "")]
+            return response
+
+        try:
+            self.receive(Transfer(url, parts.append, parts.clear, limit, None), ask)
+        except Cut as cut:
+            raise cut.error(url) from cut
+        following = _NEXT.search(said[0])
+        return b"".join(parts), following[1] if following else ""
+
     def size(self, url: str, headers: Mapping[str, str] | None = None) -> int | None:
         """Bytes of the file at ``url`` as its server says (HEAD); None when it does not say. Asks once only.
 
@@ -120,11 +143,14 @@ class Http:
         expected number of bytes, ``limit`` the largest accepted. Raises :class:`FetchError`; what ``write``
         raises is passed on.
         """
-        transfer = Transfer(url, write, restart, limit, size)
+        return self.bring(Transfer(url, write, restart, limit, size), headers)
+
+    def bring(self, transfer: Transfer, headers: Mapping[str, str] | None = None) -> int:
+        """As :meth:`download`, of a transfer that may have begun elsewhere; it stands where it came to."""
         try:
-            return self.receive(transfer, lambda rest: self._open(url, {**(headers or {}), **rest}))
+            return self.receive(transfer, lambda rest: self._open(transfer.url, {**(headers or {}), **rest}))
         except Cut as cut:
-            raise cut.error(url) from cut
+            raise cut.error(transfer.url) from cut
 
     def receive(self, transfer: Transfer, ask: Callable[[Mapping[str, str]], BaseHTTPResponse]) -> int:
         """Bring ``transfer`` to its end; returns its bytes. ``ask`` sends the request with the headers it is given.
@@ -248,7 +274,9 @@ def _check(response: BaseHTTPResponse, transfer: Transfer) -> None:
         raise transfer.refuse_part()
     if status not in (200, 206):
         reason = f"{printable(response.reason or '')} {said(response)}"
-        raise StatusError(transfer.url, status, reason, _hints(status))
+        refused = StatusError(transfer.url, status, reason, _hints(status))
+        refused.code = printable(response.headers.get("X-Error-Code", ""))[:100]
+        raise refused
     transfer.accept(response)
 
 

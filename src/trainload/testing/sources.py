@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
 from trainload.events import SILENT, Reporter
@@ -26,6 +26,10 @@ class MemorySources:
     def open(self, file: File, /) -> BinaryIO:
         self.opened += 1
         return io.BytesIO(self._files[file.name])
+
+    def pour(self, file: File, write: Callable[[bytes], object], /) -> None:
+        self.opened += 1
+        write(self._files[file.name])
 
 
 def locked(name: str, data: bytes) -> File:

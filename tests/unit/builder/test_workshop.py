@@ -14,11 +14,10 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from trainload.builder.makers import Code, Sandbox
+from trainload.builder.makers import Code, Sandbox, Supplies
 from trainload.builder.workshop import Workshop
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import SILENT
-from trainload.layers.model import Sources
 from trainload.limits import DEFAULT
 from trainload.plan.model import (
     BaseRecipe,
@@ -76,7 +75,7 @@ def test_fault_12_an_interrupt_ends_the_layers_under_way_and_begins_no_other(tmp
     )
     config = RuntimeConfig("1000", "/app", (), (), {}, {})
     listing = CodeListing((CodeFile("big", size),), (), ())
-    shop = Workshop(store, cast("Sources", None), lambda files: None, SILENT, workers=1)
+    shop = Workshop(store, cast("Supplies", None), lambda files: None, SILENT, workers=1)
     started = time.monotonic()
     with pytest.raises(_Interrupt), store.writing():
         shop.make(
@@ -138,7 +137,7 @@ def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp
     layer = PlannedLayer(Kind.CONFIGURED, "scripts", recipe, None, Text("a test"))
     fetched: list[object] = []
     shop = Workshop(
-        store, cast("Sources", None), fetched.append, SILENT, workers=1, sandbox=cast("Sandbox", lambda *_: None)
+        store, cast("Supplies", None), fetched.append, SILENT, workers=1, sandbox=cast("Sandbox", lambda *_: None)
     )
     plan = Plan("x", other, (layer,), RuntimeConfig("1000", "/app", (), (), {}, {}))
     with pytest.raises(PlanError, match="scripts of packages need a sandbox") as caught, store.writing():

@@ -1,0 +1,84 @@
+"""Where a project's locked files may be had: as it configures, as this machine has it, as the environment says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainload.lock.model import ArchivePath, HubPath
+from trainload.project.model import Settings
+from trainload.project.weights import HubSource, LocalSource
+from trainload.resolve.fetch import Places, credentials, link_folders
+from trainload.tree import Tree
+
+if TYPE_CHECKING:
+    from trainload.resolve.archives import Archives
+    from trainload.resolve.cache import FolderCache
+    from trainload.resolve.hub import Endpoints
+    from trainload.resolve.local import LocalFiles
+
+
+def places(settings: Settings, root: Path, environ: Mapping[str, str], local: LocalFiles | None) -> Places:
+    """``local``: the project's own files, where some of them are weights."""
+    usual = Places(
+        folders=link_folders(root, settings.find_links.value),
+        mirrors=settings.mirrors.value.pypi,
+        interpreters=settings.mirrors.value.python,
+        credentials=credentials(settings.indexes.value),
+        archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
+    )
+    if not settings.weights.value:
+        return usual
+    from dataclasses import replace
+
+    if any(isinstance(one.source, HubSource) for one in settings.weights.value):
+        hub = _HubUrls(settings.mirrors.value.hub, environ)
+        usual = replace(usual, hub_urls=hub, headers=hub.headers)
+    return replace(usual, local=local.open) if local is not None else usual
+
+
+def local_files(settings: Settings, tree: Tree, root: Path, memory: FolderCache) -> LocalFiles | None:
+    """The project's own files, if some of them are weights."""
+    if not any(isinstance(one.source, LocalSource) for one in settings.weights.value):
+        return None
+    from trainload.resolve.local import LocalFiles
+
+    return LocalFiles(tree, root, memory)
+
+
+class _ArchiveUrls:
+    """Addresses of distribution files; the machine's configuration is read when the first one is asked for."""
+
+    def __init__(self, mirrors: Sequence[str]) -> None:
+        self._mirrors = mirrors
+
+    @cached_property
+    def _archives(self) -> Archives:
+        from trainload.resolve.archives import find_archives
+
+        return find_archives(self._mirrors)
+
+    def __call__(self, location: ArchivePath) -> Sequence[str]:
+        return self._archives.urls(location)
+
+
+class _HubUrls:
+    """Addresses of a hub's files; token and client are looked for when the first one is asked for."""
+
+    def __init__(self, mirrors: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._mirrors = mirrors
+        self._environ = environ
+
+    @cached_property
+    def _endpoints(self) -> Endpoints:
+        from trainload.resolve.hub import find_endpoints
+
+        return find_endpoints(self._mirrors, self._environ)
+
+    def __call__(self, location: HubPath) -> Sequence[str]:
+        return self._endpoints.files(location)
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        return self._endpoints.headers(url)

@@ -1,0 +1,120 @@
+"""Weights of a hub in an image: its real client finds them offline, and an ordinary user cannot change them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainload.testing.hub import MemoryHub
+from trainload.testing.verifier import violations
+
+TRAINLOAD = Path(sys.executable).with_name("trainload")
+BIG = random.Random(2).randbytes(17_000_000)
+FILES = {"config.json": b'{"model_type": "tiny"}', "model.safetensors": BIG, "sub/vocab.txt": b"a\n"}
+SCRIPT = """
+import json, os, sys
+from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
+top = snapshot_download("org/tiny")
+found = {
+    "config": open(hf_hub_download("org/tiny", "config.json")).read(),
+    "size": os.path.getsize(hf_hub_download("org/tiny", "model.safetensors", revision="main")),
+    "files": sorted(os.listdir(top)),
+    "sub": open(top + "/sub/vocab.txt").read(),
+    "repositories": [one.repo_id for one in scan_cache_dir().repos],
+    "user": os.getuid(),
+}
+try:
+    open(top + "/config.json", "a")
+    found["written"] = True
+except PermissionError:
+    found["written"] = False
+os.mkdir(os.environ["HF_HOME"] + "/modules")
+json.dump(found, sys.stdout)
+"""
+
+
+@dataclass
+class Here:
+    """A project, a hub, and a store."""
+
+    area: Path
+    hub: MemoryHub
+
+    def run(self, *words: str, network: bool = True) -> subprocess.CompletedProcess[str]:
+        endpoint = self.hub.url if network else "http://127.0.0.1:9"
+        env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_hush", "TRAINLOAD_HOME": f"{self.area}/home"}
+        return subprocess.run(
+            [TRAINLOAD, *words], cwd=self.area / "project", capture_output=True, text=True, check=False, env=env
+        )
+
+    def json(self, *words: str, network: bool = True) -> dict[str, Any]:
+        done = self.run(*words, "--json", network=network)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    area = tmp_path_factory.mktemp("weights")
+    (area / "project").mkdir()
+    (area / "project" / "requirements.txt").write_text("huggingface-hub\n")
+    (area / "project" / "train.py").write_text(SCRIPT)
+    (area / "project" / "trainload.toml").write_text('weights = ["hf://org/tiny"]\n')
+    with MemoryHub(token="hf_hush") as hub:
+        hub.push("org/tiny", FILES, gated=True)
+        yield Here(area, hub)
+
+
+def test_the_hubs_own_client_finds_them_offline(here: Here) -> None:
+    done = here.run("run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "config": FILES["config.json"].decode(), "size": len(BIG),
+        "files": ["config.json", "model.safetensors", "sub"],
+        "sub": "a\n", "repositories": ["org/tiny"], "user": 1000, "written": False,
+    }  # fmt: skip
+    assert violations(here.area / "home") == []
+
+
+def test_nothing_is_asked_again_and_a_branch_that_moved_changes_nothing(here: Here) -> None:
+    before = here.json("build")
+    here.hub.push("org/tiny", {**FILES, "config.json": b"{}"}, gated=True)
+    asked = len(here.hub.server.requests)
+    again = here.json("build", "--frozen", network=False)
+    assert again["digest"] == before["digest"] and {layer["how"] for layer in again["layers"]} == {"already there"}
+    assert len(here.hub.server.requests) == asked
+    changed = here.json("lock", "--upgrade", "org/tiny")
+    assert [(one["part"], one["name"]) for one in changed["changes"]["packages"]] == [
+        ("weights", "hf://org/tiny@main")
+    ]
+    after = here.json("build")
+    moved = [layer["title"] for layer in after["layers"] if layer["how"] != "already there"]
+    assert moved == ["org/tiny: 2 files"]
+
+
+def test_no_token_and_no_host_of_the_hub_is_kept(here: Here) -> None:
+    here.json("build")
+    lock = (here.area / "project" / "pylock.trainload.toml").read_text()
+    assert "hf_hush" not in lock and here.hub.url not in lock
+    image = here.run("inspect", "project").stdout
+    assert "hf_hush" not in image and here.hub.url not in image
+    assert not [one for one in here.hub.cdn.requests if "authorization" in one.headers]
+
+
+def test_plan_and_size_show_them(here: Here) -> None:
+    planned = here.json("plan")
+    weights = [layer for layer in planned["layers"] if layer["kind"] == "weights"]
+    assert [layer["title"] for layer in weights] == ["org/tiny: model.safetensors", "org/tiny: 2 files"]
+    assert weights[0]["size"] == len(BIG) and weights[0]["inputs"][0]["name"] == "model.safetensors"
+    here.json("build")
+    assert here.json("size", "project")["kinds"]["weights"]["unpacked"] == len(BIG)
