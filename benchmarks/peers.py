@@ -38,18 +38,28 @@ def started(argv: list[str], log: Path) -> Iterator[None]:
         child.wait(30)
 
 
-@contextmanager
-def registry(scratch: Path) -> Iterator[int]:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_for(port: int) -> None:
+    """Until somebody listens there."""
+    wait(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+
+
+@contextmanager
+def registry(scratch: Path) -> Iterator[int]:
+    port = free_port()
     config = scratch / "registry.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {scratch}/registry}}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
     )
     with started(["docker-registry", "serve", str(config)], scratch / "registry.log"):
-        wait(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+        wait_for(port)
         yield port
 
 

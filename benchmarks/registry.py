@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.measure import Figure, timed, touch_memory
-from bench.peers import docker, missing, registry, run
-from bench.project import Bench
+from benchmarks.measure import Figure, timed, touch_memory
+from benchmarks.peers import docker, missing, registry, run
+from benchmarks.project import Bench
 
 _TIMES = 3
 _SMALL, _SMALL_WHEEL = "tabulate", 40

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.measure import Figure, best, timed, touch_memory
-from bench.peers import docker, missing, registry, run
-from bench.project import TRAINLOAD, Bench
+from benchmarks.measure import Figure, best, timed, touch_memory
+from benchmarks.peers import docker, missing, registry, run
+from benchmarks.project import TRAINLOAD, Bench
 
 PROGRAMS = ("dockerd", "docker", "docker-registry", "skopeo")
 _TIMES = 3

@@ -13,8 +13,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from bench.measure import Ended, Figure, process, timed, touch_memory
-from bench.project import TRAINLOAD
+from benchmarks.measure import Ended, Figure, process, timed, touch_memory
+from benchmarks.project import TRAINLOAD
 from trainload.digest import Digest, canonical_json
 from trainload.image.model import CONFIG, LAYER, MANIFEST
 from trainload.image.parse import make_image

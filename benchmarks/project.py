@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import Figure, best, process
+from benchmarks.measure import Figure, best, process
 
 _MARK = 'print("started", flush=True)  # '
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-from bench.measure import Figure, best, process, timed
+from benchmarks.measure import Figure, best, process, timed
 from trainload.layers.wheels import write_wheels
 from trainload.lock.model import File, Found
 from trainload.plan.model import WheelsRecipe

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python bench` puts only this folder on the path
 
-from bench import project, registry, splice, throughput, unpacking
-from bench.measure import Figure
+from benchmarks import project, registry, splice, throughput, unpacking
+from benchmarks.measure import Figure
 
 PARTS = ("help", "splice", "digits", "tiny-gpt", "registry", "throughput")
 

@@ -1,0 +1,198 @@
+"""What builds, pushes and runs the project; each has a state of its own that can be emptied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.measure import process
+from benchmarks.peers import PATH
+from benchmarks.project import TRAINLOAD
+from benchmarks.side.dockerfiles import Recipe
+from benchmarks.side.materials import Materials
+
+
+class Builder(Protocol):
+    """A tool as it is used for one project."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def keeps_packages(self) -> bool:
+        """It has a cache of packages besides its cache of steps."""
+    def prepare(self, folder: Path) -> None:
+        """Write what it reads besides the project."""
+    def forget(self) -> None:
+        """As on a machine that has never built anything."""
+    def build(self, folder: Path, target: str) -> None: ...
+    def push(self, folder: Path, target: str) -> None: ...
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        """Build what the registry knows as ``target`` on a machine that has nothing, and push it."""
+    def run(self, folder: Path, target: str) -> float | None:
+        """Seconds until the first line of the program; None: it cannot run it."""
+
+
+def call(argv: Sequence[str], cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Raises CalledProcessError with what the tool said."""
+    done = subprocess.run(
+        argv, cwd=cwd, env={**(environ or os.environ), "PATH": PATH}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Trainload:
+    made: Materials
+    home: Path
+    name: str = "trainload"
+    keeps_packages: bool = True
+
+    @property
+    def version(self) -> str:
+        return call([TRAINLOAD, "--version"]).split()[-1]
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {**self.made.environ, "TRAINLOAD_HOME": str(self.home)}
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing: it reads the project."""
+
+    def forget(self) -> None:
+        _aside(self.home)
+
+    def build(self, folder: Path, target: str) -> None:
+        call([TRAINLOAD, "-q", "build", "-t", target], folder, self.environ)
+
+    def push(self, folder: Path, target: str) -> None:
+        call([TRAINLOAD, "-q", "push", target], folder, self.environ)
+
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        call([TRAINLOAD, "-q", "build", "--push", target], folder, self.environ)
+
+    def run(self, folder: Path, target: str) -> float | None:
+        return process([TRAINLOAD, "-q", "run"], cwd=folder, environ=self.environ).first_output
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """Docker with its classic builder, or with BuildKit."""
+
+    made: Materials
+    recipe: Recipe
+    title: str
+    client: tuple[str, ...]
+    """The client and the engine it talks to."""
+    buildkit: bool
+    keeps_packages: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keeps_packages", self.recipe.mounts)
+
+    @property
+    def name(self) -> str:
+        return f"{self.title} + {self.recipe.label}"
+
+    @property
+    def version(self) -> str:
+        return call([*self.client, "version", "--format", "{{.Server.Version}}"]).strip()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {**os.environ, "DOCKER_BUILDKIT": str(int(self.buildkit))}
+
+    def prepare(self, folder: Path) -> None:
+        (folder / "Dockerfile").write_text(self.recipe.dockerfile(self.made))
+
+    def forget(self) -> None:
+        call([*self.client, "system", "prune", "-af", "--volumes"])
+        if self.buildkit:
+            call([*self.client, "builder", "prune", "-af"])
+
+    def build(self, folder: Path, target: str) -> None:
+        self._build(folder, target)
+
+    def _build(self, folder: Path, target: str, *options: str) -> None:
+        words = ["build", "-q", "--network", "host", *options, "-t", target, str(folder)]
+        inline = ["--build-arg", "BUILDKIT_INLINE_CACHE=1"] if self.buildkit else []
+        call([*self.client, *words[:2], *inline, *words[2:]], folder, self.environ)
+
+    def push(self, folder: Path, target: str) -> None:
+        call([*self.client, "push", "-q", target])
+
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        if not self.buildkit:  # its --cache-from looks at images that are here
+            call([*self.client, "pull", "-q", target])
+        self._build(folder, target, "--cache-from", target)
+        self.push(folder, target)
+
+    def run(self, folder: Path, target: str) -> float | None:
+        argv = [*self.client, "run", "--rm", "--network", "host", target]
+        return process(argv, cwd=folder, environ={**os.environ, "PATH": PATH}).first_output
+
+
+@dataclass(frozen=True, slots=True)
+class Buildah:
+    made: Materials
+    recipe: Recipe
+    root: Path
+    """Its storage."""
+    keeps_packages: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keeps_packages", self.recipe.mounts)
+
+    @property
+    def name(self) -> str:
+        return f"buildah + {self.recipe.label}"
+
+    @property
+    def version(self) -> str:
+        return call(["buildah", "--version"]).split()[2]
+
+    @property
+    def _storage(self) -> list[str]:
+        return ["--root", str(self.root / "root"), "--runroot", str(self.root / "run"), "--storage-driver", "overlay"]
+
+    def prepare(self, folder: Path) -> None:
+        (folder / "Dockerfile").write_text(self.recipe.dockerfile(self.made))
+
+    def forget(self) -> None:
+        if self.root.exists():
+            call(["buildah", *self._storage, "rmi", "-a", "-f"])
+        shutil.rmtree("/var/tmp/buildah-cache-0", ignore_errors=True)  # noqa: S108 - where it keeps cache mounts
+        shutil.rmtree("/var/tmp/buildah-cache", ignore_errors=True)  # noqa: S108
+
+    def build(self, folder: Path, target: str) -> None:
+        self._build(folder, target)
+
+    def _build(self, folder: Path, target: str, *options: str) -> None:
+        words = ["--layers", "--isolation", "chroot", "--network", "host", "--tls-verify=false", "-q", *options]
+        call(["buildah", *self._storage, "build", *words, "-t", target, str(folder)], folder)
+
+    def push(self, folder: Path, target: str) -> None:
+        call(["buildah", *self._storage, "push", "-q", "--tls-verify=false", target])
+
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        call(["buildah", *self._storage, "pull", "-q", "--tls-verify=false", target])
+        self._build(folder, target)
+        self.push(folder, target)
+
+    def run(self, folder: Path, target: str) -> float | None:
+        return None
+
+
+def _aside(folder: Path) -> None:
+    """Out of the way. Removing a large tree makes ext4 slow for minutes, for whoever comes next."""
+    if folder.exists():
+        number = sum(1 for _ in folder.parent.glob(f"{folder.name}-*"))
+        folder.rename(folder.with_name(f"{folder.name}-{number}"))

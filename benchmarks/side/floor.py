@@ -1,0 +1,86 @@
+"""What a scenario costs at least, whatever tool does it: measured here, in the same run."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.measure import best, timed
+from benchmarks.side.materials import Materials, Sort
+from benchmarks.splice import floor_on_two_threads
+
+_TIMES = 3
+_PIECE = 1 << 20
+
+
+def floors(made: Materials, sort: Sort) -> Mapping[str, float]:
+    """Scenario → seconds.
+
+    From nothing: the wheels are inflated and both streams hashed, and their bytes sent; the longer of the two,
+    since they can go on side by side. After an edit: a Python starts, and some kilobytes are sent.
+    """
+    wheels = chosen(made, sort)
+    inflated = best(_TIMES, lambda: timed(lambda: [floor_on_two_threads(wheel) for wheel in wheels]))
+    sent = best(_TIMES, lambda: timed(lambda: [_send(made, wheel.open("rb").read) for wheel in wheels]))
+    started = best(_TIMES, lambda: timed(lambda: subprocess.run([sys.executable, "-I", "-c", ""], check=True)))
+    small = best(_TIMES, lambda: timed(lambda: _send(made, _once(os.urandom(4000)))))
+    bumped = [wheel for wheel in wheels if sort.bumps and wheel.name.startswith(sort.bumps[0][0].split("==")[0] + "-")]
+    again = best(_TIMES, lambda: timed(lambda: [floor_on_two_threads(wheel) for wheel in bumped]))
+    moved = best(_TIMES, lambda: timed(lambda: [_send(made, wheel.open("rb").read) for wheel in bumped]))
+    return {
+        "cold build": inflated,
+        "cold build, pushed": max(inflated, sent),
+        "nothing changed": started,
+        "one line of code edited, pushed": started + small,
+        "one line of code edited, running": 2 * started,
+        "one small package added, pushed": started + small,
+        "one large package in another version, pushed": started + max(again, moved),
+        "second machine: nothing here, all in the registry, pushed": started + small,
+    }
+
+
+def chosen(made: Materials, sort: Sort) -> list[Path]:
+    """The wheels that go in, as pip would choose them."""
+    asked = made.folder / f"{sort.name}.txt"
+    asked.write_text(sort.requirements)
+    uv = str(Path(sys.executable).with_name("uv"))
+    argv = [uv, "pip", "compile", "-q", "--no-index", "--find-links", str(made.wheels), "--no-header", "--no-annotate",
+            "--python-version", "3.11", str(asked)]  # fmt: skip
+    lines = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    found = []
+    for line in lines:
+        name, _, version = line.partition("==")
+        found += list(made.wheels.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
+    return found
+
+
+def _once(data: bytes) -> Callable[[int], bytes]:
+    pieces = iter([data])
+    return lambda size: next(pieces, b"")
+
+
+def _send(made: Materials, read: Callable[[int], bytes]) -> None:
+    """One blob into the registry as plainly as it goes: a session, and its bytes in one request."""
+    import hashlib
+
+    sha256, pieces = hashlib.sha256(), []
+    while piece := read(_PIECE):
+        sha256.update(piece)
+        pieces.append(piece)
+    connection = http.client.HTTPConnection(made.host, timeout=60)
+    connection.request("POST", "/v2/floor/blobs/uploads/")
+    answer = connection.getresponse()
+    answer.read()
+    location = answer.headers["Location"].split(made.host, 1)[-1]
+    joint = "&" if "?" in location else "?"
+    size = str(sum(map(len, pieces)))
+    connection.request(
+        "PUT", f"{location}{joint}digest=sha256:{sha256.hexdigest()}", iter(pieces), {"Content-Length": size}
+    )
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 201, answer.status

@@ -1,0 +1,201 @@
+"""What all tools are given: one folder of wheels, one base image and one uv image in a registry, two projects."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.peers import free_port, registry, run, started, wait_for
+from benchmarks.project import TRAINLOAD
+from benchmarks.registry import Counted, counted
+
+_SMALL = "scikit-learn\npandas\n"
+_LARGE = "torch==2.13.*\nnumpy\npandas\npillow\nsafetensors\ntqdm\npyyaml\n"
+ADDED = ("tabulate", "attrs", "idna", "certifi", "click")
+"""Small packages that nothing here needs; one more each round."""
+_BUMPS = 3
+_TRAIN = 'print("started", flush=True)\n{imports}\nprint("ended")\n'
+_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One of the projects."""
+
+    name: str
+    requirements: str
+    bumps: tuple[tuple[str, str], ...]
+    """One package's line in the requirements, and what it becomes, round by round: of the large project torch."""
+    imports: str
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    folder: Path
+    wheels: Path
+    links: str
+    """Address of a page with links to the wheels."""
+    host: str
+    """``127.0.0.1:PORT`` of the registry."""
+    way: Counted
+    sorts: tuple[Sort, ...]
+
+    @property
+    def base(self) -> str:
+        return f"{self.host}/base:1"
+
+    @property
+    def uv(self) -> str:
+        return f"{self.host}/uv:1"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Of programs that read no other index than the folder."""
+        return {**os.environ, "TRAINLOAD_FIND_LINKS": str(self.wheels), "UV_NO_INDEX": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def materials(folder: Path, *, large: bool) -> Iterator[Materials]:
+    """Made anew in ``folder``; downloads wheels and distribution packages."""
+    wheels = folder / "wheels"
+    wheels.mkdir(parents=True)
+    sorts = tuple(_sorts(wheels, large=large))
+    with ExitStack() as stack:
+        port = stack.enter_context(registry(folder))
+        way = stack.enter_context(counted(port))
+        links = free_port()
+        server = [sys.executable, "-m", "http.server", "-b", "127.0.0.1", "-d", str(wheels), str(links)]
+        stack.enter_context(started(server, folder / "links.log"))
+        wait_for(links)
+        made = Materials(folder, wheels, f"http://127.0.0.1:{links}/", f"127.0.0.1:{way.port}", way, sorts)
+        _base_image(made)
+        _uv_image(made)
+        yield made
+
+
+def _sorts(wheels: Path, *, large: bool) -> Iterator[Sort]:
+    _download(wheels, _SMALL + "\n".join(ADDED))
+    versions = [_newest(wheels, "pandas")]
+    for _ in range(_BUMPS):
+        _download(wheels, f"pandas<{versions[-1]}")
+        versions.append(_oldest(wheels, "pandas"))
+    lines = [f"pandas=={version}" for version in versions]
+    yield Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), "import sklearn.linear_model, pandas")
+    if large:
+        _download(wheels, _LARGE)
+        held = f"torch=={_newest(wheels, 'torch')}"
+        other = f"torch=={_another_torch(next(wheels.glob('torch-*.whl')))}"
+        yield Sort("large", _LARGE.replace("torch==2.13.*", held), ((held, other),), "import torch, pandas")
+
+
+def _download(wheels: Path, requirements: str) -> None:
+    """Wheels for CPython 3.11 on x86-64 Linux and all they need; pip also looks where PIP_FIND_LINKS says."""
+    asked = wheels.parent / "asked.txt"
+    asked.write_text(requirements)
+    platforms = [word for one in _PLATFORMS for word in ("--platform", one)]
+    target = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary", ":all:"]
+    links = ["--find-links", str(wheels)]
+    run(*command, *platforms, "--platform", "linux_x86_64", *target, *links, "-d", str(wheels), "-r", str(asked))
+
+
+def _versions(wheels: Path, name: str) -> list[str]:
+    from packaging.utils import parse_wheel_filename
+
+    return [str(one) for one in sorted(parse_wheel_filename(path.name)[1] for path in wheels.glob(f"{name}-*.whl"))]
+
+
+def _newest(wheels: Path, name: str) -> str:
+    return _versions(wheels, name)[-1]
+
+
+def _oldest(wheels: Path, name: str) -> str:
+    return _versions(wheels, name)[0]
+
+
+def _another_torch(wheel: Path) -> str:
+    """The same wheel as its next patch release, every file of it other bytes; returns the version.
+
+    One build of torch can be had here. What an update costs depends on the bytes being others, so a byte is put
+    before the end of each compressed member: a comment's worth for text, padding for libraries.
+    """
+    name, old, rest = wheel.name.split("-", 2)
+    number, _, local = old.partition("+")
+    new = f"{number.rpartition('.')[0]}.{int(number.rpartition('.')[2]) + 1}" + (f"+{local}" if local else "")
+    target = wheel.with_name(f"{name}-{new}-{rest}")
+    before, after = f"{name}-{old}.dist-info/", f"{name}-{new}.dist-info/"
+    record = []
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
+        for member in source.infolist():
+            if member.is_dir() or member.filename == f"{before}RECORD":
+                continue
+            data = source.read(member)
+            path = member.filename.replace(before, after)
+            if path == f"{after}METADATA":
+                data = data.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {new}\n".encode())
+            elif path.endswith((".py", ".h", ".so", ".a")) or ".so." in path:
+                data += b"\n"
+            entry = zipfile.ZipInfo(path)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, member.external_attr
+            made.writestr(entry, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record.append(f'"{path}",sha256={digest},{len(data)}\n')
+        made.writestr(f"{after}RECORD", "".join(record) + f"{after}RECORD,,\n")
+    return new
+
+
+def project(made: Materials, sort: Sort, place: Path) -> Path:
+    """A fresh copy of a project."""
+    folder = place / sort.name
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / "requirements.txt").write_text(sort.requirements)
+    (folder / "train.py").write_text(_TRAIN.format(imports=sort.imports))
+    (folder / "trainload.toml").write_text(f'name = "{sort.name}"\nbase = "{made.base}"\nuser = 0\n')
+    (folder / ".dockerignore").write_text("Dockerfile\n.dockerignore\ntrainload.toml\npylock.trainload.toml\n")
+    return folder
+
+
+def edit(folder: Path) -> None:
+    """One line of train.py is another."""
+    script = folder / "train.py"
+    kept = [line for line in script.read_text().splitlines() if not line.startswith("# edit")]
+    script.write_text("\n".join([*kept, f"# edit {os.urandom(6).hex()}"]) + "\n")
+
+
+def _base_image(made: Materials) -> None:
+    """Debian with Python, pip and a virtual environment: what a ``python:3.11-slim`` is for."""
+    folder = made.folder / "base"
+    folder.mkdir()
+    _download(made.wheels, "pip\nsetuptools\nwheel\n")
+    (folder / "requirements.txt").write_text("pip\nsetuptools\nwheel\n")
+    (folder / "trainload.toml").write_text('name = "base"\nbase = "apt:bookworm"\nuser = 0\ncommand = ["python"]\n')
+    environ = {**made.environ, "TRAINLOAD_HOME": str(made.folder / "store")}
+    for words in (["build", "-t", "base"], ["push", "base", made.base]):
+        subprocess.run([TRAINLOAD, "-q", *words], cwd=folder, env=environ, check=True, capture_output=True)
+
+
+def _uv_image(made: Materials) -> None:
+    """uv alone, to be copied from, as its documentation has it."""
+    from uv import find_uv_bin
+
+    folder = made.folder / "uv"
+    folder.mkdir()
+    shutil.copy(find_uv_bin(), folder / "uv")
+    (folder / "trainload.toml").write_text(
+        'name = "uv"\nbase = "apt:bookworm"\nprofile = "distroless"\nuser = 0\nworkdir = "/bin-of-uv"\ncommand = ["uv"]\n'
+    )
+    environ = {**made.environ, "TRAINLOAD_HOME": str(made.folder / "store")}
+    for words in (["build", "-t", "uv"], ["push", "uv", made.uv]):
+        subprocess.run([TRAINLOAD, "-q", *words], cwd=folder, env=environ, check=True, capture_output=True)

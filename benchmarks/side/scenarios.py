@@ -1,0 +1,198 @@
+"""The scenarios of building: what is timed, what is undone before, and which bytes count."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchmarks.measure import touch_memory
+from benchmarks.side.builders import Builder
+from benchmarks.side.materials import ADDED, Materials, Sort, edit, project
+from benchmarks.side.sample import Sample, measured
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tool in one scenario."""
+
+    sort: str
+    scenario: str
+    tool: str
+    samples: tuple[Sample, ...]
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Work:
+    """One tool with its own copy of the project."""
+
+    made: Materials
+    sort: Sort
+    builder: Builder
+    folder: Path
+    attempts: int = 0
+    rounds: int = 0
+    bumps: int = 0
+    tag: str = "cold"
+    built: list[float] = field(default_factory=list)
+    """Seconds of the builds that were pushed then."""
+
+    def __post_init__(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        """The project as it was at first."""
+        project(self.made, self.sort, self.folder.parent)
+        self.builder.prepare(self.folder)
+
+    @property
+    def target(self) -> str:
+        """Another repository for each attempt from nothing: what an earlier one pushed does not help."""
+        return self.named(self.tag)
+
+    def named(self, tag: str) -> str:
+        return f"{self.made.host}/{self.folder.parent.name}/{self.sort.name}-{self.attempts}:{tag}"
+
+    def require(self, requirements: str) -> None:
+        (self.folder / "requirements.txt").write_text(requirements)
+
+    def build(self) -> None:
+        self.builder.build(self.folder, self.target)
+
+    def push(self) -> None:
+        self.builder.push(self.folder, self.target)
+
+    def build_and_push(self) -> None:
+        began = time.perf_counter()
+        self.build()
+        self.built.append(time.perf_counter() - began)
+        self.push()
+
+    def start_over(self) -> None:
+        self.builder.forget()
+        self.attempts += 1
+        self.fresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str
+    before: Callable[[Work], None]
+    """Not timed."""
+    work: Callable[[Work], float | None]
+    useful: Callable[[Builder], bool] = lambda builder: True
+    most: Callable[[Sort], int] = lambda sort: ROUNDS
+    """Rounds that make sense."""
+
+
+def _nothing(work: Work) -> None:
+    """Each round goes on from the one before."""
+
+
+def _edited(work: Work) -> None:
+    edit(work.folder)
+    work.tag = "edited"
+
+
+def _cold(work: Work) -> None:
+    work.start_over()
+    work.tag = "cold"
+    touch_memory(1 << 30)
+
+
+def _added(work: Work) -> None:
+    """One package more than the round before."""
+    packages = ADDED[: len(ADDED) if work.rounds >= len(ADDED) else work.rounds + 1]
+    work.require(work.sort.requirements + "".join(f"{name}\n" for name in packages))
+    work.rounds += 1
+    work.tag = "added"
+
+
+def _bumped(work: Work) -> None:
+    """The package in the next version of its row; the ones added before stay."""
+    old, new = work.sort.bumps[work.bumps]
+    asked = (work.folder / "requirements.txt").read_text()
+    work.require(asked.replace(f"{old}\n", f"{new}\n"))
+    work.bumps += 1
+    work.tag = "bumped"
+
+
+def _elsewhere(work: Work) -> None:
+    """Its state is gone; the registry has the image, and one line of code is another."""
+    work.builder.forget()
+    edit(work.folder)
+
+
+def _run(work: Work) -> float | None:
+    began = time.perf_counter()
+    work.build()
+    built = time.perf_counter() - began
+    first = work.builder.run(work.folder, work.target)
+    return None if first is None else built + first
+
+
+def _runs(builder: Builder) -> bool:
+    """buildah makes images; it has no engine to start them with."""
+    return not builder.name.startswith("buildah")
+
+
+PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push)
+UNCHANGED = Scenario("nothing changed", _nothing, Work.build)
+EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.build_and_push)
+EDIT_RUNNING = Scenario(
+    "one line of code edited, running", _edited, _run, useful=_runs
+)
+ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.build_and_push)
+BUMP_PUSHED = Scenario(
+    "one large package in another version, pushed", _bumped, Work.build_and_push, most=lambda sort: len(sort.bumps)
+)
+ELSEWHERE = Scenario(
+    "second machine: nothing here, all in the registry, pushed",
+    _elsewhere, lambda work: work.builder.again_elsewhere(work.folder, work.target),
+)
+ALL = (PUSHED, UNCHANGED, EDIT_PUSHED, EDIT_RUNNING, ADDED_PUSHED, BUMP_PUSHED, ELSEWHERE)
+
+
+def rows(
+    scenario: Scenario, works: Sequence[Work], rounds: int, budget: float, tell: Callable[[str], None]
+) -> Iterator[Row]:
+    """Every tool once per round, so that what disturbs the machine disturbs all; no round begins after ``budget``."""
+    taking = [work for work in works if scenario.useful(work.builder)]
+    samples: dict[str, list[Sample]] = {work.builder.name: [] for work in taking}
+    until = time.monotonic() + budget
+    rounds = min(rounds, scenario.most(works[0].sort))
+    for number in range(rounds):
+        for work in taking:
+            scenario.before(work)
+            counter = lambda work=work: work.made.way.sent  # noqa: E731
+            one = measured(lambda work=work: scenario.work(work), counter)
+            samples[work.builder.name].append(one)
+            tell(f"{work.sort.name}: {scenario.name}: {work.builder.name}: {one.seconds:.2f} s")
+        if time.monotonic() > until and number + 1 < rounds:
+            break
+    for work in taking:
+        found = tuple(samples[work.builder.name])
+        if scenario is PUSHED:
+            times = work.built[-len(found) :]
+            built = tuple(replace(one, seconds=seconds, sent=None) for one, seconds in zip(found, times, strict=True))
+            yield Row(work.sort.name, "cold build", work.builder.name, built, "CPU and memory with the push")
+        yield Row(work.sort.name, scenario.name, work.builder.name, found)
+
+
+def works(made: Materials, sort: Sort, builders: Sequence[Builder], place: Path) -> list[Work]:
+    found = []
+    for number, builder in enumerate(builders):
+        folder = place / f"tool{number}" / sort.name
+        found.append(Work(made, sort, builder, folder))
+    return found
+
+
+def forget_all(works: Sequence[Work]) -> None:
+    for work in works:
+        work.builder.forget()
+        shutil.rmtree(work.folder.parent, ignore_errors=True)
