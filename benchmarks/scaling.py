@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import timed, touch_memory
@@ -65,13 +66,17 @@ def curves(folder: Path, *, quick: bool) -> Iterator[Curve]:
         yield site.processors()
 
 
+Wheels = Callable[[float, Path], list[str]]
+"""Writes wheels for an amount into a folder; returns what to require."""
+
+
 class Site:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
         self._constant: float | None = None
 
-    def curve(self, what: str, unit: str, amounts: Sequence[float], wheels: Callable[[float, Path], list[str]]) -> Curve:
+    def curve(self, what: str, unit: str, amounts: Sequence[float], wheels: Wheels) -> Curve:
         constant = self._nothing()
         points = tuple((float(amount), max(self._build(wheels, amount) - constant, 0.0)) for amount in amounts)
         return Curve(what, unit, points, constant)
@@ -87,7 +92,7 @@ class Site:
     def _environ(self) -> Mapping[str, str]:
         return {**os.environ, "UV_NO_INDEX": "1", "TRAINLOAD_HOME": str(self._folder / "store")}
 
-    def _project(self, wheels: Callable[[float, Path], list[str]], amount: float) -> Path:
+    def _project(self, wheels: Wheels, amount: float) -> Path:
         self._number += 1
         place = self._folder / f"p{self._number}"
         (place / "wheels").mkdir(parents=True)
@@ -96,7 +101,7 @@ class Site:
         (place / "train.py").write_text('print("trained")\n')
         (place / "trainload.toml").write_text(
             f'name = "p{self._number}"\nbase = "apt:bookworm"\nfind-links = ["wheels"]\nexclude = ["wheels/**"]\n'
-            "[limits]\nmax-members = 2000000\nmax-unpacked = \"20g\"\n"
+            '[limits]\nmax-members = 2000000\nmax-unpacked = "20g"\n'
         )
         self._call(place, "lock")
         return place
@@ -104,13 +109,14 @@ class Site:
     def _call(self, place: Path, *words: str) -> None:
         subprocess.run([TRAINLOAD, "-q", *words], cwd=place, env=self._environ, check=True, capture_output=True)
 
-    def _build(self, wheels: Callable[[float, Path], list[str]], amount: float) -> float:
+    def _build(self, wheels: Wheels, amount: float) -> float:
         place = self._project(wheels, amount)
         touch_memory(2 << 30)
         return timed(lambda: self._call(place, "build"))
 
     def many(self, amount: float, place: Path) -> list[str]:
-        return [_wheel(place, f"p{self._number}-n{number}", [_noise(number, _PACKAGE)]) for number in range(int(amount))]
+        names = (f"p{self._number}-n{number}" for number in range(int(amount)))
+        return [_wheel(place, name, [_noise(number, _PACKAGE)]) for number, name in enumerate(names)]
 
     def filed(self, amount: float, place: Path) -> list[str]:
         texts = (f"value = {number}\n".ljust(_FILE).encode() for number in range(int(amount)))
@@ -127,7 +133,7 @@ class Site:
         points = []
         for count in AT_ONCE:
             places = [self._project(self.many, 30) for _ in range(count)]
-            points.append((float(count), timed(lambda places=places: self._together(places))))
+            points.append((float(count), timed(partial(self._together, places))))
         return Curve("builds at once", "", tuple(points), 0.0)
 
     def _together(self, places: Sequence[Path]) -> None:
@@ -155,7 +161,8 @@ def _wheel(place: Path, name: str, contents: Iterator[bytes] | Sequence[bytes]) 
     """Writes a wheel of one module per content; its name."""
     module = name.replace("-", "_")
     info, record = f"{module}-1.dist-info", []
-    with zipfile.ZipFile(place / f"{module}-1-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    path = place / f"{module}-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
 
         def put(path: str, data: bytes) -> None:
             entry = zipfile.ZipInfo(path)
@@ -179,7 +186,8 @@ def _noise(seed: int, size: int) -> bytes:
 
 def _half_noise(seed: int, size: int) -> bytes:
     block = _noise(seed, _BLOCK // 2)
-    return b"".join((block[n % 997 :] + block[: n % 997] + bytes(_BLOCK // 2)) for n in range(size // _BLOCK + 1))[:size]
+    turned = (block[n % 997 :] + block[: n % 997] for n in range(size // _BLOCK + 1))
+    return b"".join(one + bytes(_BLOCK // 2) for one in turned)[:size]
 
 
 def report(found: Sequence[Curve]) -> str:

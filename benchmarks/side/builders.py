@@ -27,23 +27,28 @@ class Builder(Protocol):
     @property
     def keeps_packages(self) -> bool:
         """It has a cache of packages besides its cache of steps."""
+
     def prepare(self, folder: Path) -> None:
         """Write what it reads besides the project."""
+
     def forget(self) -> None:
         """As on a machine that has never built anything."""
+
     def build(self, folder: Path, target: str) -> None: ...
     def push(self, folder: Path, target: str) -> None: ...
     def again_elsewhere(self, folder: Path, target: str) -> None:
         """Build what the registry knows as ``target`` on a machine that has nothing, and push it."""
+
     def run(self, folder: Path, target: str) -> float | None:
         """Seconds until the first line of the program; None: it cannot run it."""
 
 
-def call(argv: Sequence[str], cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> str:
+def call(
+    argv: Sequence[str], cwd: Path | None = None, environ: Mapping[str, str] | None = None, path: str = PATH
+) -> str:
     """Raises CalledProcessError with what the tool said."""
-    done = subprocess.run(
-        argv, cwd=cwd, env={**(environ or os.environ), "PATH": PATH}, capture_output=True, text=True, check=False
-    )
+    words = {**(environ or os.environ), "PATH": path}
+    done = subprocess.run(argv, cwd=cwd, env=words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
     return done.stdout
@@ -161,7 +166,8 @@ class Buildah:
 
     @property
     def _storage(self) -> list[str]:
-        return ["--root", str(self.root / "root"), "--runroot", str(self.root / "run"), "--storage-driver", "overlay"]
+        root, runs = str(self.root / "root"), str(self.root / "run")
+        return ["--root", root, "--runroot", runs, "--storage-driver", "overlay"]
 
     def prepare(self, folder: Path) -> None:
         (folder / "Dockerfile").write_text(self.recipe.dockerfile(self.made))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import best, timed
@@ -24,13 +25,19 @@ def floors(made: Materials, sort: Sort) -> Mapping[str, float]:
     since they can go on side by side. After an edit: a Python starts, and some kilobytes are sent.
     """
     wheels = chosen(made, sort)
-    inflated = best(_TIMES, lambda: timed(lambda: [floor_on_two_threads(wheel) for wheel in wheels]))
-    sent = best(_TIMES, lambda: timed(lambda: [_send(made, wheel.open("rb").read) for wheel in wheels]))
+
+    def send(wheel: Path) -> None:
+        with wheel.open("rb") as file:
+            _send(made, file.read)
+
+    inflated = best(_TIMES, lambda: timed(lambda: _each(floor_on_two_threads, wheels)))
+    sent = best(_TIMES, lambda: timed(lambda: _each(send, wheels)))
     started = best(_TIMES, lambda: timed(lambda: subprocess.run([sys.executable, "-I", "-c", ""], check=True)))
     small = best(_TIMES, lambda: timed(lambda: _send(made, _once(os.urandom(4000)))))
-    bumped = [wheel for wheel in wheels if sort.bumps and wheel.name.startswith(sort.bumps[0][0].split("==")[0] + "-")]
-    again = best(_TIMES, lambda: timed(lambda: [floor_on_two_threads(wheel) for wheel in bumped]))
-    moved = best(_TIMES, lambda: timed(lambda: [_send(made, wheel.open("rb").read) for wheel in bumped]))
+    large = sort.bumps[0][0].partition("==")[0]
+    bumped = [wheel for wheel in wheels if wheel.name.startswith(f"{large}-")]
+    again = best(_TIMES, lambda: timed(lambda: _each(floor_on_two_threads, bumped)))
+    moved = best(_TIMES, lambda: timed(lambda: _each(send, bumped)))
     return {
         "cold build": inflated,
         "cold build, pushed": max(inflated, sent),
@@ -43,13 +50,18 @@ def floors(made: Materials, sort: Sort) -> Mapping[str, float]:
     }
 
 
+def _each(work: Callable[[Path], None], wheels: Sequence[Path]) -> None:
+    for wheel in wheels:
+        work(wheel)
+
+
 def chosen(made: Materials, sort: Sort) -> list[Path]:
     """The wheels that go in, as pip would choose them."""
     asked = made.folder / f"{sort.name}.txt"
     asked.write_text(sort.requirements)
     uv = str(Path(sys.executable).with_name("uv"))
-    argv = [uv, "pip", "compile", "-q", "--no-index", "--find-links", str(made.wheels), "--no-header", "--no-annotate",
-            "--python-version", "3.11", str(asked)]  # fmt: skip
+    words = ["-q", "--no-header", "--no-annotate", "--python-version", "3.11"]
+    argv = [uv, "pip", "compile", *words, "--no-index", "--find-links", str(made.wheels), str(asked)]
     lines = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
     found = []
     for line in lines:
@@ -65,8 +77,6 @@ def _once(data: bytes) -> Callable[[int], bytes]:
 
 def _send(made: Materials, read: Callable[[int], bytes]) -> None:
     """One blob into the registry as plainly as it goes: a session, and its bytes in one request."""
-    import hashlib
-
     sha256, pieces = hashlib.sha256(), []
     while piece := read(_PIECE):
         sha256.update(piece)

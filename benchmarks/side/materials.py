@@ -90,7 +90,8 @@ def _sorts(wheels: Path, *, large: bool) -> Iterator[Sort]:
         _download(wheels, f"pandas<{versions[-1]}")
         versions.append(_oldest(wheels, "pandas"))
     lines = [f"pandas=={version}" for version in versions]
-    yield Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), "import sklearn.linear_model, pandas")
+    imports = "import sklearn.linear_model, pandas"
+    yield Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), imports)
     if large:
         _download(wheels, _LARGE)
         held = f"torch=={_newest(wheels, 'torch')}"
@@ -103,8 +104,9 @@ def _download(wheels: Path, requirements: str) -> None:
     asked = wheels.parent / "asked.txt"
     asked.write_text(requirements)
     platforms = [word for one in _PLATFORMS for word in ("--platform", one)]
-    target = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"]
-    command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary", ":all:"]
+    abis = [word for one in ("cp311", "abi3", "none") for word in ("--abi", one)]
+    target = ["--python-version", "3.11", "--implementation", "cp", *abis, "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
     links = ["--find-links", str(wheels)]
     run(*command, *platforms, "--platform", "linux_x86_64", *target, *links, "-d", str(wheels), "-r", str(asked))
 
@@ -135,7 +137,8 @@ def _another_torch(wheel: Path) -> str:
     target = wheel.with_name(f"{name}-{new}-{rest}")
     before, after = f"{name}-{old}.dist-info/", f"{name}-{new}.dist-info/"
     record = []
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
+    deflated = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", deflated, compresslevel=1) as made:
         for member in source.infolist():
             if member.is_dir() or member.filename == f"{before}RECORD":
                 continue
@@ -194,7 +197,8 @@ def _uv_image(made: Materials) -> None:
     folder.mkdir()
     shutil.copy(find_uv_bin(), folder / "uv")
     (folder / "trainload.toml").write_text(
-        'name = "uv"\nbase = "apt:bookworm"\nprofile = "distroless"\nuser = 0\nworkdir = "/bin-of-uv"\ncommand = ["uv"]\n'
+        'name = "uv"\nbase = "apt:bookworm"\nprofile = "distroless"\nuser = 0\nworkdir = "/bin-of-uv"\n'
+        'command = ["uv"]\n'
     )
     environ = {**made.environ, "TRAINLOAD_HOME": str(made.folder / "store")}
     for words in (["build", "-t", "uv"], ["push", "uv", made.uv]):

@@ -44,7 +44,8 @@ def newer_docker(shared: Path) -> Iterator[tuple[str, ...]]:
     host = f"unix://{state}/docker.sock"
     engine = ["dockerd", "-H", host, "--bridge=none", "--iptables=false", "--data-root", str(state / "data"),
               "--exec-root", str(state / "exec"), "--pidfile", str(state / "pid")]  # fmt: skip
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh", str(root), str(shared), *engine]
+    alone = ["unshare", "--mount", "--propagation", "private"]
+    argv = [*alone, "sh", "-c", _ENTER, "sh", str(root), str(shared), *engine]
     with started(argv, state / "log"):
         wait((state / "pid").read_text)
         inside = (state / "pid").read_text().strip()

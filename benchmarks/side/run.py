@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.peers import docker, missing
 from benchmarks.results import Results
-from benchmarks.side.builders import Builder, Buildah, Docker, Trainload
+from benchmarks.side.builders import Buildah, Builder, Docker, Trainload
 from benchmarks.side.dockerfiles import Installer, Recipe
+from benchmarks.side.floor import floors
 from benchmarks.side.materials import Materials, materials
 from benchmarks.side.newer import newer_docker
 from benchmarks.side.newer import reason as no_newer
-from benchmarks.side.scenarios import ALL, ROUNDS, rows, works
+from benchmarks.side.scenarios import ALL, ROUNDS, Work, rows, works
+from benchmarks.side.transfers import imports, pulls, ship, sizes
 
 _PLAIN = (Recipe(Installer.PIP), Recipe(Installer.UV))
 _MOUNTED = (Recipe(Installer.PIP, mounts=True), Recipe(Installer.UV, mounts=True))
@@ -22,8 +24,9 @@ BUDGET = 45.0
 """Seconds after which a scenario begins no further round."""
 
 
-def side_by_side(folder: Path, results: Results, *, quick: bool) -> None:
-    """Adds rows to ``results``; in ``folder``, which should be short: sockets lie in it."""
+def side_by_side(folder: Path, results: Results, *, quick: bool) -> dict[str, dict[str, float]]:
+    """Adds rows to ``results``; returns project → scenario → the least it costs. Sockets lie in ``folder``."""
+    found: dict[str, dict[str, float]] = {}
     shared = folder / "s"
     shared.mkdir(parents=True)
     with ExitStack() as stack:
@@ -34,8 +37,26 @@ def side_by_side(folder: Path, results: Results, *, quick: bool) -> None:
                 results.versions[builder.name] = builder.version
             ready = works(made, sort, builders, shared / sort.name)
             for scenario in ALL:
-                found = rows(scenario, ready, 2 if quick else ROUNDS, 10 if quick else BUDGET, _tell)
-                results.rows.extend(found)
+                taken = rows(scenario, ready, 2 if quick else ROUNDS, 10 if quick else BUDGET, _tell)
+                results.rows.extend(taken)
+            found[sort.name] = dict(floors(made, sort))
+            if not quick:
+                _transfers(ready, results, shared / f"ship-{sort.name}")
+    return found
+
+
+def _transfers(ready: Sequence[Work], results: Results, folder: Path) -> None:
+    """Pulls, imports and ships, of ours and of one image of each kind beside it."""
+    engine = _engines.get("classic")
+    if engine is None:
+        return
+    folder.mkdir()
+    named = {work.builder.name: work for work in ready}
+    shown = [named[name] for name in ("trainload", "Docker classic + pip", "BuildKit + uv") if name in named]
+    results.rows.extend(pulls(shown, engine, 3))
+    results.rows.extend(imports(shown, engine, 3))
+    results.rows.extend(ship(shown[0], shown[1], folder, 3))
+    results.parts.setdefault("sizes", []).extend(sizes(shown))
 
 
 def _tell(line: str) -> None:

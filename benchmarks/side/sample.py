@@ -16,7 +16,7 @@ _EVERY = 0.05  # seconds between looks at the memory
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """CPU and memory are the whole machine's: work that a daemon does for a client counts, and nothing else runs."""
+    """CPU and memory are the whole machine's: a daemon's work for a client counts, and nothing else runs."""
 
     seconds: float
     cpu: float

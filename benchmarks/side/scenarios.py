@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import touch_memory
@@ -144,16 +145,15 @@ def _runs(builder: Builder) -> bool:
 PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push)
 UNCHANGED = Scenario("nothing changed", _nothing, Work.build)
 EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.build_and_push)
-EDIT_RUNNING = Scenario(
-    "one line of code edited, running", _edited, _run, useful=_runs
-)
+EDIT_RUNNING = Scenario("one line of code edited, running", _edited, _run, useful=_runs)
 ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.build_and_push)
 BUMP_PUSHED = Scenario(
     "one large package in another version, pushed", _bumped, Work.build_and_push, most=lambda sort: len(sort.bumps)
 )
 ELSEWHERE = Scenario(
     "second machine: nothing here, all in the registry, pushed",
-    _elsewhere, lambda work: work.builder.again_elsewhere(work.folder, work.target),
+    _elsewhere,
+    lambda work: work.builder.again_elsewhere(work.folder, work.target),
 )
 ALL = (PUSHED, UNCHANGED, EDIT_PUSHED, EDIT_RUNNING, ADDED_PUSHED, BUMP_PUSHED, ELSEWHERE)
 
@@ -161,7 +161,7 @@ ALL = (PUSHED, UNCHANGED, EDIT_PUSHED, EDIT_RUNNING, ADDED_PUSHED, BUMP_PUSHED, 
 def rows(
     scenario: Scenario, works: Sequence[Work], rounds: int, budget: float, tell: Callable[[str], None]
 ) -> Iterator[Row]:
-    """Every tool once per round, so that what disturbs the machine disturbs all; no round begins after ``budget``."""
+    """Every tool once per round: what disturbs the machine disturbs all. None begins after ``budget`` seconds."""
     taking = [work for work in works if scenario.useful(work.builder)]
     samples: dict[str, list[Sample]] = {work.builder.name: [] for work in taking}
     until = time.monotonic() + budget
@@ -169,8 +169,7 @@ def rows(
     for number in range(rounds):
         for work in taking:
             scenario.before(work)
-            counter = lambda work=work: work.made.way.sent  # noqa: E731
-            one = measured(lambda work=work: scenario.work(work), counter)
+            one = measured(partial(scenario.work, work), partial(_sent, work))
             samples[work.builder.name].append(one)
             tell(f"{work.sort.name}: {scenario.name}: {work.builder.name}: {one.seconds:.2f} s")
         if time.monotonic() > until and number + 1 < rounds:
@@ -179,9 +178,14 @@ def rows(
         found = tuple(samples[work.builder.name])
         if scenario is PUSHED:
             times = work.built[-len(found) :]
-            built = tuple(replace(one, seconds=seconds, sent=None) for one, seconds in zip(found, times, strict=True))
+            pairs = zip(found, times, strict=True)
+            built = tuple(replace(one, seconds=seconds, sent=None) for one, seconds in pairs)
             yield Row(work.sort.name, "cold build", work.builder.name, built, "CPU and memory with the push")
         yield Row(work.sort.name, scenario.name, work.builder.name, found)
+
+
+def _sent(work: Work) -> int:
+    return work.made.way.sent
 
 
 def works(made: Materials, sort: Sort, builders: Sequence[Builder], place: Path) -> list[Work]:

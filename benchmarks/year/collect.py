@@ -28,8 +28,8 @@ from packaging.version import Version
 
 DATA = Path(__file__).with_name("releases.json")
 PACKAGES = (
-    "torch", "torchvision", "torchaudio", "transformers", "tokenizers", "safetensors", "huggingface-hub", "datasets",
-    "accelerate", "peft", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "matplotlib", "pillow",
+    "torch", "torchvision", "torchaudio", "transformers", "tokenizers", "safetensors", "huggingface-hub",
+    "datasets", "accelerate", "peft", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "matplotlib", "pillow",
     "opencv-python-headless", "onnx", "onnxruntime", "xgboost", "lightgbm", "wandb", "tensorboard", "fastapi",
     "pydantic-core", "uvicorn", "tqdm", "sentencepiece", "einops",
 )  # fmt: skip
@@ -68,7 +68,7 @@ class Remote(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         last = min(self._at + len(buffer), self._size) - 1
         if last < self._at:
             return 0
@@ -167,7 +167,7 @@ def collect(index: Index, first: str, last: str) -> dict[str, Any]:
             row.pop("file", None)
     return {
         "source": "the Python Package Index, PEP 691 pages with upload times and sizes, METADATA of torch's wheels",
-        "read": date.today().isoformat(),  # noqa: DTZ011 - the reader's day
+        "read": date.today().isoformat(),
         "first": first,
         "last": last,
         "target": "CPython 3.11 on x86-64 Linux",

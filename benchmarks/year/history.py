@@ -15,6 +15,10 @@ from trainload.lock.model import File, Found, PythonFile
 DATA = Path(__file__).with_name("releases.json")
 
 
+Release = tuple[date, PythonFile, tuple[PythonFile, ...]]
+"""When it came, its wheel, and what it brings."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     first: date
@@ -24,7 +28,7 @@ class History:
     """The day it was read."""
     names: tuple[str, ...]
     """What a project can ask for."""
-    _releases: Mapping[str, tuple[tuple[date, PythonFile, tuple[PythonFile, ...]], ...]]
+    _releases: Mapping[str, tuple[Release, ...]]
 
     def newest(self, name: str, day: date) -> tuple[PythonFile, ...]:
         """The last release of ``name`` that was there on ``day``, and what it brings."""
@@ -39,16 +43,14 @@ class History:
 def read(path: Path = DATA) -> History:
     document = json.loads(path.read_text(encoding="utf-8"))
     first, last = date.fromisoformat(document["first"]), date.fromisoformat(document["last"])
-    sizes = {
-        (name, row["version"]): row["size"] for name, rows in document["packages"].items() for row in rows
-    }
+    sizes = {(name, row["version"]): row["size"] for name, rows in document["packages"].items() for row in rows}
 
     def package(name: str, version: str) -> PythonFile:
         digest = hashlib.sha256(f"{name} {version}".encode()).hexdigest()
         whole = f"{name}-{version}.whl"
         return PythonFile(name, version, File(whole, digest, sizes[name, version], Found(whole)))
 
-    def releases(name: str, rows: list[dict[str, Any]]) -> tuple[tuple[date, PythonFile, tuple[PythonFile, ...]], ...]:
+    def releases(name: str, rows: list[dict[str, Any]]) -> tuple[Release, ...]:
         return tuple(
             (
                 date.fromisoformat(row["date"]),

@@ -146,8 +146,12 @@ def days(history: History, projects: Sequence[Project]) -> Iterator[tuple[date, 
                 packages[project.number] = now
         popularity = Counter(one.name for each in packages.values() for one in each)
         if day.weekday() < 5:
-            yield day, tuple(
-                State(one, day, packages[one.number], generations[one.number], base, popularity) for one in projects
+            yield (
+                day,
+                tuple(
+                    State(one, day, packages[one.number], generations[one.number], base, popularity)
+                    for one in projects
+                ),
             )
         day += timedelta(days=1)
 
@@ -174,9 +178,25 @@ def simulate(history: History, cut: Cut, projects: Sequence[Project]) -> Outcome
         if day.weekday() == 4:
             outcome.weekly.append(stored)
     outcome.pushed = stored
+    outcome.weekly.append(stored)
     return outcome
 
 
 def outcomes(history: History, seed: int = SEED) -> dict[str, Outcome]:
     projects = team(history, seed)
     return {name: simulate(history, cut, projects) for name, cut in CUTS.items()}
+
+
+def report(found: Mapping[str, Outcome]) -> str:
+    lines = ["| | pushed and stored, GB | pulled by all nodes, TB | of it after the first day, TB |"]
+    lines += ["|---|---:|---:|---:|"]
+    for name, one in found.items():
+        later = (one.pulled - one.first) / 1e12
+        lines.append(f"| {name} | {one.pushed / 1e9:,.0f} | {one.pulled / 1e12:,.1f} | {later:,.1f} |")
+    ours = found["trainload"]
+    for name, one in found.items():
+        if one is not ours:
+            pushed, pulled = one.pushed / ours.pushed, one.pulled / ours.pulled
+            both = (one.pushed + one.stored + one.pulled) / (ours.pushed + ours.stored + ours.pulled)
+            lines.append(f"\n{name}: {pushed:.0f} × our bytes pushed, {pulled:.1f} × pulled, {both:.1f} × of all")
+    return "\n".join(lines)
