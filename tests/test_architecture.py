@@ -33,13 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doctor": {"lock", "layers", "run", "system"},
     "capture": {"project", "layers", "image", "store", "run", "system"},
+    "lint": {"project", "dockerfile"},
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "doctor",
+        "system", "doctor", "lint",
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "builder", "capture", "doctor",
+        "system", "pipeline", "builder", "capture", "lint", "doctor",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -26,6 +26,7 @@ PAGES = [
     "docs/guides/keep-what-you-changed.md",
     "docs/guides/secrets.md",
     "docs/guides/pytorch.md",
+    "docs/guides/lint.md",
 ]
 
 

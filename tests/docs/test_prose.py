@@ -37,7 +37,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["reference/cli.md", "reference/configuration.md"])
+@pytest.mark.parametrize("name", ["reference/cli.md", "reference/configuration.md", "reference/lint-rules.md"])
 def test_reference_pages_follow_from_the_source(name: str) -> None:
     page = TOP / "docs" / name
     assert page.read_text(encoding="utf-8") == pages(TOP / "docs")[page], "run ./dev texts"

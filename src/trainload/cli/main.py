@@ -88,6 +88,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "rerun": ("rerun", "Repeat a run with the same image and command."),
     },
     "Reference": {
+        "lint": ("lint", "Find and mend what is wrong in Dockerfiles, compose files and manifests."),
         "doctor": ("doctor", "Try what a run needs on this machine, and say what mends the rest."),
         "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
     },

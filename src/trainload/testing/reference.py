@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from trainload.lint.table import RULES
 from trainload.project.keys import KEYS
 from trainload.project.kinds import shown
 from trainload.system.process import run
@@ -76,6 +77,19 @@ def _default(value: object) -> str:
     return "{}" if value == {} else shown(value)
 
 
+def lint_rules() -> str:
+    """``docs/reference/lint-rules.md``."""
+    parts = [
+        "# Rules of trainload lint\n\nWritten from the table of rules by `./dev texts`. "
+        "[How to use them](../guides/lint.md). `# trainload: ignore[RULE]` on a line, or in the comments above it, "
+        "keeps a rule quiet there.\n"
+    ]
+    for kind, title in (("dockerfile", "Dockerfiles"), ("compose", "Compose files"), ("kubernetes", "Kubernetes")):
+        rows = [f"| `{rule.id}` | {rule.meaning} |" for rule in RULES if rule.kind.value == kind]
+        parts.append("\n".join([f"## {title}", "", "| Rule | Finds |", "|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
 def pages(docs: Path) -> dict[Path, str]:
     """Every page that follows from the source, as it should read."""
     table = docs / "reference" / "configuration.md"
@@ -83,6 +97,7 @@ def pages(docs: Path) -> dict[Path, str]:
     after = rest.partition("<!-- /keys -->")[2]
     return {
         docs / "reference" / "cli.md": command_line(),
+        docs / "reference" / "lint-rules.md": lint_rules(),
         table: f"{before}<!-- keys -->\n{configuration()}\n<!-- /keys -->{after}",
     }
 

@@ -1,0 +1,132 @@
+"""A file through its rules: what they find, and the file mended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainload.errors import ConfigError, Place, Text, TrainloadError
+from trainload.lint.ignore import ignored
+from trainload.lint.kinds import kind_of
+from trainload.lint.model import Edit, Finding, Flaw, Kind, Rule, Surroundings
+from trainload.lint.nodes import Node
+from trainload.lint.source import Source, apart
+
+_PASSES = 30
+"""A mend can make room for another one; each pass mends at least one finding, or the last one was it."""
+
+
+def check(name: str, text: str, around: Surroundings | None = None) -> tuple[Finding, ...]:
+    """What is wrong with the file, by line. Raises :class:`ConfigError` when it is no file of a kind we know."""
+    from trainload.lint.table import RULES
+
+    kind = kind_of(text)
+    if kind is None:
+        raise ConfigError(
+            Text("this is neither a Dockerfile, nor a compose file, nor a Kubernetes manifest"), place=Place(name)
+        )
+    source = Source.of(text)
+    rules = [rule for rule in RULES if rule.kind is kind]
+    found = _found(rules, _document(kind, name, source), source, around or Surroundings())
+    return tuple(
+        sorted((Finding(rule, name, flaw, source.part(flaw.line, flaw.last)) for rule, flaw in found),
+               key=lambda one: (one.flaw.line, one.rule))
+    )  # fmt: skip
+
+
+def _found(
+    rules: Iterable[Rule[Any]], document: object, source: Source, around: Surroundings
+) -> Iterator[tuple[str, Flaw]]:
+    for rule in rules:
+        for flaw in rule.find(document, around):
+            if not ignored(source, flaw, rule.id):
+                yield rule.id, flaw
+
+
+def _document(kind: Kind, name: str, source: Source) -> object:
+    if kind is Kind.DOCKERFILE:
+        from trainload.lint.dockerfile.document import read_dockerfile
+
+        return read_dockerfile(name, source)
+    from trainload.lint import nodes
+
+    documents = nodes.read(source.text, name)
+    if kind is Kind.COMPOSE:
+        from trainload.lint.compose.document import Compose
+
+        return Compose(name, source, documents[0])
+    from trainload.lint.kubernetes.document import Manifests
+
+    return Manifests(name, source, documents)
+
+
+def kubernetes_documents(name: str, text: str) -> tuple[Node, ...]:
+    """The documents of a neighbour; none when it cannot be read, which is its own trouble."""
+    from trainload.lint import nodes
+
+    if kind_of(text) is not Kind.KUBERNETES:
+        return ()
+    try:
+        return nodes.read(text, name)
+    except TrainloadError:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A file after its mends."""
+
+    text: str
+    done: tuple[Finding, ...]
+    left: tuple[Finding, ...]
+    """What nobody but the author can mend, or what was not asked for."""
+    added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lines for other files: ``.dockerignore``."""
+
+
+def mended(name: str, text: str, around: Surroundings | None = None, *, risky: bool = False) -> Mended:
+    """The file with every mend applied; ``risky``: also those that change what the image holds or needs."""
+    done: list[Finding] = []
+    added: dict[str, list[str]] = {}
+    found = check(name, text, around)
+    tried: set[tuple[str, str]] = set()
+    for _ in range(_PASSES):
+        chosen = [one for one in _chosen(found, added, risky=risky) if _sign(one) not in tried]
+        if not chosen:
+            break
+        edits = [edit for one in chosen for edit in one.flaw.mend]
+        for edit in edits:
+            if edit.file:
+                added.setdefault(edit.file, []).extend(edit.lines)
+        text = Source.of(text).edited(edit for edit in edits if not edit.file).text
+        done += chosen
+        tried |= {_sign(one) for one in chosen}
+        found = check(name, text, around)
+    left = tuple(one for one in found if not _only_elsewhere(one, added))
+    return Mended(text, tuple(done), left, {file: tuple(lines) for file, lines in added.items()})
+
+
+def _chosen(found: Iterable[Finding], added: Mapping[str, list[str]], *, risky: bool) -> list[Finding]:
+    """The mends of one pass: none touches a line of another one."""
+    chosen: list[Finding] = []
+    taken: list[Edit] = []
+    for one in found:
+        wanted = one.flaw.mend
+        if not wanted or not (one.flaw.sure or risky) or _only_elsewhere(one, added):
+            continue
+        if apart(taken, [edit for edit in wanted if not edit.file]):
+            chosen.append(one)
+            taken += [edit for edit in wanted if not edit.file]
+    return chosen
+
+
+def _sign(one: Finding) -> tuple[str, str]:
+    """Tells a finding that comes back after its mend: it is left then, instead of being mended for ever."""
+    return one.rule, "\n".join((str(one.flaw.why), *one.lines, *(line for e in one.flaw.mend for line in e.lines)))
+
+
+def _only_elsewhere(one: Finding, added: Mapping[str, list[str]]) -> bool:
+    """Whether it is mended already, by lines in another file that this one does not show."""
+    mend = one.flaw.mend
+    return bool(mend) and all(edit.file and set(edit.lines) <= set(added.get(edit.file, ())) for edit in mend)

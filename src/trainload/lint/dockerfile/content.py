@@ -1,0 +1,234 @@
+"""What goes into an image that should not: secrets, and weights and data together with the code."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterator
+
+from trainload.dockerfile.model import Arg, Copy, Env, Instruction, Run
+from trainload.errors import Text
+from trainload.lint.dockerfile.document import Dockerfile, Stage, copied, unquoted
+from trainload.lint.dockerfile.order import takes_all
+from trainload.lint.dockerfile.weights import shown
+from trainload.lint.model import Edit, Flaw, Surroundings
+from trainload.lint.secrets import formed, literal, named
+from trainload.project.secrets import HARMLESS, NAMES
+
+_PUBLIC = re.compile(r"(?:^|[^a-z])(?:ca|cert|certs|chain|bundle|public|pub)(?:[^a-z]|$)|certificates?")
+_OPTION = re.compile(r"--(?:token|password|passwd|api[-_]key|secret)")
+_USED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_WEIGHTS = re.compile(
+    r".*\.(?:pt|pth|ckpt|safetensors|gguf|ggml|onnx|h5|hdf5|tflite|caffemodel|pdparams|msgpack|keras|engine|joblib"
+    r"|pkl|npz)$|(?:.*/)?(?:pytorch_model|model)[^/]*\.bin$",
+    re.IGNORECASE,
+)
+_DATA = re.compile(r"(?:data|datasets?|checkpoints|imagenet|coco|cifar-?10|mnist)", re.IGNORECASE)
+_DATA_FILE = re.compile(
+    r".*\.(?:csv|tsv|jsonl|parquet|arrow|npy|tfrecords?|lmdb|jpe?g|png|wav|flac|mp4|zip|tar|tgz|gz|bin|txt)$", re.I
+)
+
+
+def secrets(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
+    for stage in document.stages:
+        for item in stage.items:
+            yield from _secret(document, stage, item, around)
+
+
+def _secret(document: Dockerfile, stage: Stage, item: Instruction, around: Surroundings) -> Iterator[Flaw]:
+    what = item.what
+    history = Text("everybody who has the image reads it: docker history, docker inspect, its layers")
+    if isinstance(what, Arg | Env):
+        for name, value in what.pairs:
+            if isinstance(what, Arg) and named(name) and value != "":
+                why = Text("ARG {name}: what is given to it stays in the image's history", name=name)
+                yield _flaw(item, why, history, _as_mount(document, stage, item, name))
+            elif value and (formed(value) or (named(name) and _kept(value))):
+                why = Text("the value of {name} stays in the image", name=name)
+                yield _flaw(item, why, history, _gone(item) if len(what.pairs) == 1 else ())
+    elif isinstance(what, Run):
+        yield from _in_run(document, item, history)
+    elif copy := copied(item):
+        for path in _secret_files(copy, around):
+            yield _secret_file(document, item, copy, path)
+
+
+def _kept(value: str) -> bool:
+    plain = unquoted(value)
+    return literal(plain) or any(named(name) for name in _USED.findall(plain))
+
+
+def _flaw(item: Instruction, why: Text, measure: Text, mend: tuple[Edit, ...]) -> Flaw:
+    return Flaw(item.line, max(item.last, item.line), why, measure, mend, sure=False)
+
+
+def _gone(item: Instruction) -> tuple[Edit, ...]:
+    return (Edit(item.line, max(item.last, item.line), ()),)
+
+
+def _as_mount(document: Dockerfile, stage: Stage, item: Instruction, name: str) -> tuple[Edit, ...]:
+    """The ARG taken out, and each RUN that reads it given a file that stays outside (BuildKit)."""
+    edits = list(_gone(item))
+    for one in stage.items:
+        if one.line <= item.line or not re.search(rf"\$\{{?{name}\b", one.text):
+            continue
+        if not isinstance(one.what, Run):
+            return ()
+        script = document.script(one)
+        line = document.source.line(one.line)
+        if not script.placed or script.body or one.what.mounts or not re.match(r"\s*RUN\s+\S", line, re.IGNORECASE):
+            return ()
+        start = re.sub(
+            r"^(\s*RUN)\s+", rf"\g<1> --mount=type=secret,id={name} {name}=$(cat /run/secrets/{name}) && ", line,
+            count=1, flags=re.IGNORECASE,
+        )  # fmt: skip
+        edits.append(Edit(one.line, one.line, (start,)))
+    return tuple(edits)
+
+
+def _in_run(document: Dockerfile, item: Instruction, history: Text) -> Iterator[Flaw]:
+    text = item.text
+    kind = formed(text)
+    if kind:
+        yield _flaw(item, Text("a secret stands in the command: {kind}", kind=kind), history, ())
+        return
+    for command in document.script(item).commands:
+        words = command.texts
+        for word in (*command.assignments, *(command.words[1:] if command.name == "export" else ())):
+            name, _, value = word.text.partition("=")
+            if named(name) and literal(value):
+                yield _flaw(item, Text("a secret stands in the command: {kind}", kind=name), history, ())
+                return
+        for option, value in zip(words, (*words[1:], ""), strict=False):
+            name, equals, given = option.partition("=")
+            if _OPTION.fullmatch(name) and literal(given if equals else value) and not value.startswith("-"):
+                yield _flaw(item, Text("a secret stands in the command: {kind}", kind=name), history, ())
+                return
+        shown_names = [n for word in words[1:] for n in _USED.findall(word) if named(n)]
+        if command.name in ("echo", "printf") and shown_names:
+            why = Text("{command} shows ${name} in the build's log", command=command.name, name=shown_names[0])
+            yield _flaw(item, why, Text("logs of builds are kept, and read by many"), ())
+            return
+
+
+def _secret_files(copy: Copy, around: Surroundings) -> Iterator[str]:
+    for source in copy.sources:
+        path = posixpath.normpath(unquoted(source))
+        if path != "." and is_secret(path):
+            yield path
+    if takes_all(copy):
+        yield from (path for path in around.files if is_secret(path))
+
+
+def is_secret(path: str) -> str | None:
+    """What kind of secret a file of this name holds, or None."""
+    parts = path.split("/")
+    if any(fnmatch.fnmatchcase(parts[-1], pattern) for pattern in HARMLESS):
+        return None
+    for pattern, kind in NAMES:
+        if "/" in pattern:
+            if path == pattern or path.endswith("/" + pattern):
+                return kind
+        elif any(fnmatch.fnmatchcase(part, pattern) for part in parts):
+            if pattern == "*.pem" and _PUBLIC.search(parts[-1].lower()):
+                continue
+            return kind
+    return None
+
+
+def _secret_file(document: Dockerfile, item: Instruction, copy: Copy, path: str) -> Flaw:
+    why = Text("{path} is copied into the image ({kind})", path=path, kind=is_secret(path))
+    risk = Text("everybody who has the image has it, also when a later line removes it")
+    if takes_all(copy):
+        edit = Edit(1, 0, (path,), ".dockerignore")
+        return Flaw(item.line, max(item.last, item.line), why, risk, (edit,))
+    return _flaw(item, why, risk, _gone(item) if len(copy.sources) == 1 else _less(document, item, path))
+
+
+def _less(document: Dockerfile, item: Instruction, path: str) -> tuple[Edit, ...]:
+    """The COPY without one of its sources."""
+    for number in range(item.line, max(item.last, item.line) + 1):
+        line = document.source.line(number)
+        new = re.sub(rf"(?<=\s)(?:\./)?{re.escape(path)}\s+(?=\S)", "", line, count=1)
+        if new != line:
+            return (Edit(number, number, (new,)),)
+    return ()
+
+
+def big(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
+    for stage in document.chain:
+        code_seen = False
+        for item in stage.items:
+            copy = copied(item)
+            if copy is None or (copy.heredocs and not copy.sources):
+                continue
+            if takes_all(copy):
+                yield from _in_context(item, around)
+            else:
+                yield from _named(document, item, code_seen=code_seen)
+            code_seen |= takes_all(copy) or any(_is_code(source) for source in copy.sources)
+
+
+def _is_code(source: str) -> bool:
+    path = unquoted(source).rstrip("/")
+    return path.endswith((".py", ".sh", ".ipynb")) or posixpath.basename(path) in ("src", "app", "scripts", "api")
+
+
+def _in_context(item: Instruction, around: Surroundings) -> Iterator[Flaw]:
+    """Weights and data that a COPY of everything takes along."""
+    folders: dict[str, int] = {}
+    for path, size in around.files.items():
+        head = path.partition("/")[0]
+        if "/" in path and _DATA.fullmatch(head) and (_DATA_FILE.match(path) or _WEIGHTS.match(path)):
+            folders[f"{head}/"] = folders.get(f"{head}/", 0) + size
+    for path, size in around.files.items():
+        if _WEIGHTS.match(path) and not any(path.startswith(folder) for folder in folders):
+            folders[path] = size
+    if folders:
+        weight = sum(folders.values())
+        paths = sorted(folders)
+        yield Flaw(
+            item.line, max(item.last, item.line),
+            Text("weights or data go in with the code: {paths}", paths=", ".join(paths[:5])),
+            Text("{size} are copied, pushed and pulled at every edit; mount them, or give them a layer",
+                 size=shown(round(weight / 1e6)) if weight >= 1e6 else f"{weight / 1e3:.0f} kB"),
+            (Edit(1, 0, tuple(paths), ".dockerignore"),), sure=False,
+        )  # fmt: skip
+
+
+def _named(document: Dockerfile, item: Instruction, *, code_seen: bool) -> Iterator[Flaw]:
+    copy = copied(item)
+    assert copy is not None
+    sources = [unquoted(source) for source in copy.sources]
+    heavy = [one for one in sources if _WEIGHTS.match(one)]
+    data = [one for one in sources if _DATA.fullmatch(posixpath.basename(one.rstrip("/").removesuffix("/*")))]
+    last = max(item.last, item.line)
+    if data:
+        yield Flaw(item.line, last, Text("data are copied into the image: {paths}", paths=", ".join(data)),
+                   Text("they are pushed and pulled with every image; mount them: -v ./data:/data:ro"))  # fmt: skip
+    if not heavy:
+        return
+    others = [one for one in sources if one not in heavy]
+    if others and any(_is_code(one) for one in others):
+        yield Flaw(
+            item.line, last, Text("weights are in one layer with code: {paths}", paths=", ".join(heavy)),
+            Text("each edit of the code makes, pushes and pulls the weights again"),
+            _split(document, item, heavy, others),
+        )  # fmt: skip
+    elif code_seen:
+        yield Flaw(
+            item.line, last, Text("weights lie among the code: {paths}", paths=", ".join(heavy)),
+            Text("each edit of the code copies them again; copy them before it"),
+        )  # fmt: skip
+
+
+def _split(document: Dockerfile, item: Instruction, heavy: list[str], others: list[str]) -> tuple[Edit, ...]:
+    copy = copied(item)
+    assert copy is not None
+    if item.last > item.line or not isinstance(item.what, Copy):
+        return ()
+    flags = " ".join(re.findall(r"--[a-z]+(?:=\S+)?", item.text))
+    start = f"COPY {flags} " if flags else "COPY "
+    lines = tuple(f"{start}{' '.join(paths)} {copy.target}" for paths in (heavy, others))
+    return (Edit(item.line, item.line, lines),)

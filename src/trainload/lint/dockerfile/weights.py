@@ -1,0 +1,56 @@
+"""How much well-known packages weigh, in MB as downloaded: for numbers in messages, never for decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from trainload.lint.dockerfile.pip import Install, name_of
+
+# Wheels for x86_64 of late 2024, with what they bring for CUDA.
+_MB = {
+    "torch": 2900, "tensorflow": 620, "tensorflow-cpu": 230, "jax": 90, "vllm": 3200, "xgboost": 250,
+    "opencv-python": 62, "opencv-python-headless": 50, "scipy": 40, "pyspark": 300, "onnxruntime": 14,
+    "onnxruntime-gpu": 290, "numpy": 18, "pandas": 13, "scikit-learn": 13, "matplotlib": 9, "pyarrow": 40,
+    "transformers": 10, "spacy": 33, "bitsandbytes": 69, "deepspeed": 2, "ray": 66, "mlflow": 28, "polars": 32,
+    "torchvision": 7, "torchaudio": 4, "lightgbm": 4, "paddlepaddle": 180, "mxnet": 45, "cupy-cuda12x": 105,
+}  # fmt: skip
+_TORCH_CPU = 190
+CUDA_IN_WHEELS = 2700
+"""MB of the nvidia-* wheels, triton and torch's own CUDA code beyond what the CPU build has."""
+
+
+def requirements(text: str) -> list[str]:
+    """The requirement lines of a file, without options and comments."""
+    lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "-"))]
+
+
+def wanted(install: Install, texts: Mapping[str, str]) -> list[str]:
+    """The requirements of an installation, those of its files too where they are known."""
+    found = list(install.packages)
+    for file in install.files:
+        found += requirements(texts.get(file.removeprefix("./"), ""))
+    return found
+
+
+def megabytes(install: Install, texts: Mapping[str, str]) -> int:
+    """About what is downloaded; 0: nothing that is known."""
+    cpu = any(index.rstrip("/").endswith("/cpu") for index in install.indexes)
+    return sum(_weight(one, cpu=cpu) for one in dict.fromkeys(map(_marked, wanted(install, texts))))
+
+
+def _marked(requirement: str) -> str:
+    return name_of(requirement) + ("+cpu" if "+cpu" in requirement else "")
+
+
+def _weight(name: str, *, cpu: bool) -> int:
+    plain = name.removesuffix("+cpu")
+    return _TORCH_CPU if plain == "torch" and (cpu or plain != name) else _MB.get(plain, 0)
+
+
+def shown(megabytes: int) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {name_of(one) for one in requirements}

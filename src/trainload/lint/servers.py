@@ -1,0 +1,109 @@
+"""Servers of models by the command that starts them: their port, and what tells that they live."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainload.lint.shell import Command
+
+_INTERPRETER = re.compile(r"(python|pypy)[0-9.]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A program that waits for requests."""
+
+    program: str
+    port: int
+    path: str | None
+    """What answers 200 once it is ready; None: nothing that is known."""
+    python: bool
+    """It runs on Python, so that Python can ask it."""
+    start: int = 60
+    """Seconds it may take to come up."""
+
+
+_KNOWN = {
+    "uvicorn": Server("uvicorn", 8000, None, python=True),
+    "gunicorn": Server("gunicorn", 8000, None, python=True),
+    "hypercorn": Server("hypercorn", 8000, None, python=True),
+    "fastapi": Server("fastapi", 8000, None, python=True),
+    "flask": Server("flask", 5000, None, python=True),
+    "waitress-serve": Server("waitress-serve", 8080, None, python=True),
+    "streamlit": Server("streamlit", 8501, "/_stcore/health", python=True),
+    "torchserve": Server("torchserve", 8080, "/ping", python=True),
+    "tensorflow_model_server": Server("tensorflow_model_server", 8501, None, python=False),
+    "tf_serving_entrypoint.sh": Server("tensorflow_model_server", 8501, None, python=False),
+    "vllm": Server("vllm", 8000, "/health", python=True, start=600),
+    "tritonserver": Server("tritonserver", 8000, "/v2/health/ready", python=True, start=300),
+    "text-generation-launcher": Server("text-generation-launcher", 80, "/health", python=True, start=600),
+    "bentoml": Server("bentoml", 3000, "/readyz", python=True),
+    "mlserver": Server("mlserver", 8080, "/v2/health/ready", python=True),
+}
+_MODULES = {
+    "uvicorn": "uvicorn", "gunicorn": "gunicorn", "hypercorn": "hypercorn", "flask": "flask",
+    "streamlit": "streamlit",
+    "vllm.entrypoints.openai.api_server": "vllm", "vllm.entrypoints.api_server": "vllm",
+    "sglang.launch_server": "sglang", "fastapi": "fastapi",
+}  # fmt: skip
+_KNOWN["sglang"] = Server("sglang", 30000, "/health", python=True, start=600)
+_VERB = {"fastapi": ("run", "dev"), "flask": ("run",), "streamlit": ("run",), "vllm": ("serve",),
+         "bentoml": ("serve",), "mlserver": ("start",)}  # fmt: skip
+_IMAGES = {
+    "vllm/vllm-openai": "vllm", "pytorch/torchserve": "torchserve", "tensorflow/serving": "tensorflow_model_server",
+}  # fmt: skip
+_PORT = re.compile(r"--(?:port|bind|rest_api_port|server\.port|http-port)|-b|-p")
+_ADDRESS = re.compile(r"(?:.*:)?([0-9]{1,5})")
+
+
+def server(commands: Sequence[Command]) -> Server | None:
+    """The server that ``commands`` end in, with its port."""
+    for command in commands:
+        words = command.texts
+        rest: Sequence[str]
+        name, rest = command.name, words[1:]
+        if _INTERPRETER.fullmatch(name) and len(rest) > 1 and rest[0] == "-m":
+            name, rest = _MODULES.get(rest[1], ""), rest[2:]
+        elif name in ("uv", "poetry", "pdm", "conda", "micromamba", "opentelemetry-instrument") and rest:
+            found = _inside(rest)
+            if found is None:
+                continue
+            name, rest = found
+        elif name in _VERB and not any(word in _VERB[name] for word in rest[:2]):
+            continue
+        if name in _KNOWN and not _stops(rest):
+            return _with_port(_KNOWN[name], rest)
+    return None
+
+
+def image_server(image: str) -> Server | None:
+    """The server whose image this is, started by its own entry point."""
+    name = image.partition("@")[0]
+    name = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+    known = _IMAGES.get(name.removeprefix("docker.io/"))
+    return _KNOWN[known] if known else None
+
+
+def _inside(rest: Sequence[str]) -> tuple[str, Sequence[str]] | None:
+    """``uv run uvicorn …``: the program that another one starts."""
+    for index, word in enumerate(rest):
+        if word in _KNOWN:
+            return word, rest[index + 1 :]
+    return None
+
+
+def _stops(rest: Sequence[str]) -> bool:
+    return any(word in ("--stop", "--version", "--help") for word in rest)
+
+
+def _with_port(known: Server, rest: Sequence[str]) -> Server:
+    for index, word in enumerate(rest):
+        name, equals, value = word.partition("=")
+        if not _PORT.fullmatch(name):
+            continue
+        value = value if equals else rest[index + 1] if index + 1 < len(rest) else ""
+        if match := _ADDRESS.fullmatch(value):
+            return Server(known.program, int(match[1]), known.path, python=known.python, start=known.start)
+    return known

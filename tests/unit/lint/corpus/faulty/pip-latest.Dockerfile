@@ -1,0 +1,7 @@
+FROM python:latest
+
+WORKDIR /app
+COPY . .
+RUN pip install -r requirements.txt
+
+CMD ["python", "train.py"]

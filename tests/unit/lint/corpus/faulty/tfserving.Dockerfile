@@ -1,0 +1,3 @@
+FROM tensorflow/serving
+COPY models/resnet /models/resnet
+ENV MODEL_NAME=resnet
