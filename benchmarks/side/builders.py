@@ -36,6 +36,9 @@ class Builder(Protocol):
 
     def build(self, folder: Path, target: str) -> None: ...
     def push(self, folder: Path, target: str) -> None: ...
+    def deliver(self, folder: Path, target: str) -> None:
+        """Both, with one command where it has one."""
+
     def again_elsewhere(self, folder: Path, target: str) -> None:
         """Build what the registry knows as ``target`` on a machine that has nothing, and push it."""
 
@@ -81,8 +84,11 @@ class Trainload:
     def push(self, folder: Path, target: str) -> None:
         call([TRAINLOAD, "-q", "push", target], folder, self.environ)
 
-    def again_elsewhere(self, folder: Path, target: str) -> None:
+    def deliver(self, folder: Path, target: str) -> None:
         call([TRAINLOAD, "-q", "build", "--push", target], folder, self.environ)
+
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        self.deliver(folder, target)
 
     def run(self, folder: Path, target: str) -> float | None:
         return process([TRAINLOAD, "-q", "run"], cwd=folder, environ=self.environ).first_output
@@ -127,12 +133,19 @@ class Docker:
         self._build(folder, target)
 
     def _build(self, folder: Path, target: str, *options: str) -> None:
-        words = ["build", "-q", "--network", "host", *options, "-t", target, str(folder)]
-        inline = ["--build-arg", "BUILDKIT_INLINE_CACHE=1"] if self.buildkit else []
-        call([*self.client, *words[:2], *inline, *words[2:]], folder, self.environ)
+        verb = ["buildx", "build", "--build-arg", "BUILDKIT_INLINE_CACHE=1"] if self.buildkit else ["build"]
+        words = [*verb, "-q", "--network", "host", *options, "-t", target, str(folder)]
+        call([*self.client, *words], folder, self.environ)
 
     def push(self, folder: Path, target: str) -> None:
         call([*self.client, "push", "-q", target])
+
+    def deliver(self, folder: Path, target: str) -> None:
+        if self.buildkit:
+            self._build(folder, target, "--push")
+        else:
+            self.build(folder, target)
+            self.push(folder, target)
 
     def again_elsewhere(self, folder: Path, target: str) -> None:
         if not self.buildkit:  # its --cache-from looks at images that are here
@@ -187,6 +200,10 @@ class Buildah:
 
     def push(self, folder: Path, target: str) -> None:
         call(["buildah", *self._storage, "push", "-q", "--tls-verify=false", target])
+
+    def deliver(self, folder: Path, target: str) -> None:
+        self.build(folder, target)
+        self.push(folder, target)
 
     def again_elsewhere(self, folder: Path, target: str) -> None:
         call(["buildah", *self._storage, "pull", "-q", "--tls-verify=false", target])
