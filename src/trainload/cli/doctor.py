@@ -24,6 +24,8 @@ _TINTS = {"ok": "\x1b[32m", "warning": "\x1b[1;33m", "problem": "\x1b[1;31m"}
 _OFF = "\x1b[0m"
 _USUAL_INDEX = "https://pypi.org/simple/"
 """uv's own default."""
+_ALTERNATIVES = 4
+"""Mirrors of a distribution that are asked at once."""
 _QUICK = 2.0
 """Seconds for one server."""
 
@@ -81,9 +83,8 @@ def _lock(world: World) -> Lock | None:
 
 
 def _servers(world: World, sources: Sources) -> Iterator[Server]:
-    """Who would be asked by a lock or a build; of a distribution's public mirrors the first stands for all."""
+    """Who would be asked by a lock or a build."""
     from trainload.doctor.network import Server
-    from trainload.lock.distribution.mirrors import PUBLIC
     from trainload.project import keys
 
     index = (*sources.choose(keys.MIRRORS_PYPI).value, sources.choose(keys.INDEX).value)
@@ -91,8 +92,7 @@ def _servers(world: World, sources: Sources) -> Iterator[Server]:
         yield Server(url, "TRAINLOAD_MIRRORS_PYPI=https://…/simple")
     base = sources.choose(keys.BASE).value
     distribution = "ubuntu" if base in ("apt:jammy", "apt:noble") else "debian"
-    for url in sources.choose(keys.MIRRORS_APT).value or PUBLIC[distribution][:1]:
-        yield Server(f"{url.format(distribution=distribution)}/", "TRAINLOAD_MIRRORS_APT=https://…/{distribution}")
+    yield from _archives(distribution, sources.choose(keys.MIRRORS_APT).value)
     registries = list(sources.choose(keys.MIRRORS_REGISTRY).value)
     if not base.startswith("apt:"):
         from trainload.reference import Reference
@@ -104,6 +104,19 @@ def _servers(world: World, sources: Sources) -> Iterator[Server]:
                 yield Server(f"{endpoint.base}/v2/", f"TRAINLOAD_MIRRORS_REGISTRY={registry}=https://…")
     except TrainloadError as error:
         world.warn(error.text)
+
+
+def _archives(distribution: str, wished: Sequence[str]) -> Iterator[Server]:
+    """The mirrors that are configured; without any, those that a lock would try one after the other."""
+    from trainload.doctor.network import Server
+    from trainload.resolve.archives import find_archives
+
+    variable = "TRAINLOAD_MIRRORS_APT=https://…/{distribution}"
+    for url in wished:
+        yield Server(f"{url.format(distribution=distribution)}/", variable)
+    if not wished:
+        for root in find_archives().of(distribution)[:_ALTERNATIVES]:
+            yield Server(f"{root.url}/", variable, distribution)
 
 
 def _document(world: World, one: Finding) -> dict[str, object]:

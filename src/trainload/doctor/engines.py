@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trainload.doctor.families import install, service
 from trainload.doctor.finding import Finding, Status
 from trainload.doctor.machine import Answer, Machine
+from trainload.doctor.sandbox import forbidden
 from trainload.errors import Text
 from trainload.run.gpus.grant import NVIDIA
 
@@ -23,6 +24,9 @@ def docker(machine: Machine) -> Iterator[Finding]:
         return
     if daemon.answer is not Answer.WELL:
         text, mend = _away(machine)[daemon.answer]
+        chosen = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if machine.environ.get(name)), None)
+        if chosen is not None and daemon.answer is not Answer.DENIED:
+            mend = (f"unset {chosen}", *(mend if daemon.address.startswith("unix://") else ()))
         yield Finding(_DOCKER, Status.PROBLEM, text, daemon.address, mend, engine=True)
         return
     info = daemon.info
@@ -52,12 +56,23 @@ def _away(machine: Machine) -> dict[Answer, tuple[Text, tuple[str, ...]]]:
     return {
         Answer.ABSENT: (Text("installed, and its daemon does not run"), start),
         Answer.REFUSED: (Text("its daemon does not run: the socket is there, and nobody answers"), start),
-        Answer.DENIED: (
-            Text("this user may not talk to it: not in the group docker"),
-            ("sudo usermod -aG docker $USER", "newgrp docker"),
-        ),
+        Answer.DENIED: _denied(machine),
         Answer.SILENT: (Text("its daemon does not answer"), (service(machine, "restart", "docker"),)),
     }
+
+
+def _denied(machine: Machine) -> tuple[Text, tuple[str, ...]]:
+    """The group's new members are known to new logins only."""
+    user = machine.environ.get("USER") or machine.environ.get("LOGNAME") or ""
+    lines = [line.split(":") for line in (machine.text("/etc/group") or "").splitlines()]
+    members = next((line[3].split(",") for line in lines if line[0] == "docker" and len(line) == 4), None)
+    if members is not None and user in members:
+        return Text("this user is in the group docker since the last login only"), ("newgrp docker",)
+    join = ("sudo usermod -aG docker $USER", "newgrp docker")
+    text = Text("this user may not talk to it: not in the group docker")
+    if members is None and lines:  # its socket is root's then, until the daemon starts again
+        return text, ("sudo groupadd docker", service(machine, "restart", "docker"), *join)
+    return text, join
 
 
 def _has_nvidia(machine: Machine) -> bool:
@@ -75,14 +90,7 @@ def podman(machine: Machine) -> Iterator[Finding]:
                       ("podman system migrate",))  # fmt: skip
         return
     if said.exit_code != 0:
-        last = (said.stderr.strip().splitlines() or ["?"])[-1]
-        mend = (
-            "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
-            "podman system migrate",
-        )
-        yield Finding(_PODMAN, Status.PROBLEM, Text("it says: {reason}", reason=last), "podman info",
-                      mend if "subuid" in said.stderr or "newuidmap" in said.stderr else
-                      (install(machine, "podman"), "podman system reset"), engine=True)  # fmt: skip
+        yield Finding(_PODMAN, Status.PROBLEM, *_complaint(machine, said.stderr), engine=True)
         return
     version = _version(said.stdout)
     yield Finding(_PODMAN, Status.OK, Text("version {version}", version=version), "podman info", engine=True)
@@ -91,6 +99,25 @@ def podman(machine: Machine) -> Iterator[Finding]:
         text = Text("it takes GPUs by a CDI specification, and there is none")
         generate = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
         yield Finding(_PODMAN, Status.WARNING, text, "/etc/cdi", (generate,))
+
+
+def _complaint(machine: Machine, said: str) -> tuple[Text, str, tuple[str, ...]]:
+    """What it says, where that comes from, and what mends it."""
+    lines = [line for line in said.strip().splitlines() if line] or ["?"]
+    if "cannot clone" in said:
+        found = forbidden(machine)
+        if found is not None:
+            return (
+                Text("this machine does not let it make namespaces: {reason}", reason=found[0]),
+                "podman info",
+                found[1],
+            )
+    mend: tuple[str, ...] = ("podman system migrate",)
+    if "subuid" in said or "newuidmap" in said:
+        mend = ("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER", *mend)
+        if machine.program("newuidmap") is None:
+            mend = (install(machine, "uidmap"), *mend)
+    return Text("it says: {reason}", reason=lines[-1]), "podman info", mend
 
 
 def _version(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trainload.doctor import engines, gpus, network, place, sandbox
+from trainload.doctor.families import as_root
 from trainload.doctor.finding import Finding, Status, judged
 from trainload.doctor.machine import Machine, Reached
 from trainload.doctor.network import Server
@@ -52,7 +53,8 @@ def examine(machine: Machine, project: Project, patience: float = PATIENCE) -> t
         server: answer if isinstance(answer, Reached) else late
         for server, answer in zip(asked, answers[len(checks) :], strict=True)
     }
-    return judged([*found, *network.network(machine, reached)])
+    every = judged([*found, *network.network(machine, reached)])
+    return every if machine.uid else tuple(replace(one, mend=tuple(map(as_root, one.mend))) for one in every)
 
 
 def _silent(piece: Text, patience: float) -> Finding:

@@ -1,4 +1,4 @@
-"""Commands that differ from one distribution to the next."""
+"""Commands that differ from one distribution to the next, and from root to others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,45 @@ _INSTALL = {
     "arch": "sudo pacman -S",
     "alpine": "sudo apk add",
 }
-_NAMES = {("docker", "debian"): "docker.io", ("docker", "fedora"): "moby-engine"}
+_NAMES = {
+    ("docker", "debian"): "docker.io", ("docker", "fedora"): "moby-engine", ("uidmap", "fedora"): "shadow-utils",
+    ("uidmap", "suse"): "shadow", ("uidmap", "arch"): "shadow", ("uidmap", "alpine"): "shadow-uidmap",
+}  # fmt: skip
 _DRIVER = {
     "ubuntu": ("sudo ubuntu-drivers install", "sudo reboot"),
-    "debian": ("sudo apt-get install nvidia-driver", "sudo reboot"),
+    "debian": (
+        'sudo apt-get install "linux-headers-$(dpkg --print-architecture)" nvidia-driver firmware-misc-nonfree',
+        "sudo reboot",
+    ),
     "fedora": ("sudo dnf install akmod-nvidia", "sudo reboot"),
     "suse": ("sudo zypper install-new-recommends", "sudo reboot"),
     "arch": ("sudo pacman -S nvidia", "sudo reboot"),
 }
+
+_LISTS = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
+_NONFREE = (
+    "sudo sed -i -E '/^(deb|Components:)/s/\\bmain\\b.*/main contrib non-free non-free-firmware/' "
+    f"$(ls {' '.join(_LISTS)} 2>/dev/null)",
+    "sudo apt-get update",
+)
+"""Where Debian keeps NVIDIA's driver."""
+_UNIFIED = "systemd.unified_cgroup_hierarchy=1"
+_KERNEL = {
+    "debian": (
+        f"""sudo sed -i 's/^GRUB_CMDLINE_LINUX="/&{_UNIFIED} /' /etc/default/grub""", "sudo update-grub",
+        "sudo reboot",
+    ),
+    "fedora": (f"sudo grubby --update-kernel=ALL --args={_UNIFIED}", "sudo reboot"),
+    "suse": (
+        f"""sudo sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT="/&{_UNIFIED} /' /etc/default/grub""",
+        "sudo grub2-mkconfig -o /boot/grub2/grub.cfg", "sudo reboot",
+    ),
+    "arch": (
+        f"""sudo sed -i 's/^GRUB_CMDLINE_LINUX="/&{_UNIFIED} /' /etc/default/grub""",
+        "sudo grub-mkconfig -o /boot/grub/grub.cfg", "sudo reboot",
+    ),
+    "alpine": ("""sudo sed -i 's/^#*rc_cgroup_mode=.*/rc_cgroup_mode="unified"/' /etc/rc.conf""", "sudo reboot"),
+}  # fmt: skip
 
 
 def family(machine: Machine) -> str:
@@ -46,7 +77,30 @@ def driver(machine: Machine) -> tuple[str, ...]:
     """How NVIDIA's newest driver gets here."""
     if "ubuntu" in (machine.text("/etc/os-release") or "").lower():
         return _DRIVER["ubuntu"]
-    return _DRIVER.get(family(machine), _DRIVER["debian"])
+    here = family(machine)
+    if here == "debian":
+        lists = "\n".join(machine.text(path) or "" for path in _LISTS)
+        ready = re.search(r"^(deb|Components:).*\snon-free(\s|$)", lists, re.MULTILINE)
+        return _DRIVER[here] if ready else (*_NONFREE, *_DRIVER[here])
+    return _DRIVER.get(here, _DRIVER["debian"])
+
+
+def engine(machine: Machine) -> tuple[str, ...]:
+    """How an engine gets here that needs nothing of this user's own."""
+    if family(machine) == "fedora" and re.search(r"rhel|centos", machine.text("/etc/os-release") or ""):
+        return install(machine, "podman"), "sudo trainload run --engine podman"  # it has no Docker
+    group = () if machine.uid == 0 else ("sudo usermod -aG docker $USER", "newgrp docker")
+    return install(machine, "docker"), *group, "trainload run --engine docker"
+
+
+def unified_groups(machine: Machine) -> tuple[str, ...]:
+    """How the kernel gets control groups of version 2, which systemd then uses."""
+    return _KERNEL[family(machine)]
+
+
+def as_root(command: str) -> str:
+    """For root, whose machine may have no ``sudo``."""
+    return re.sub(r"(^|\| |&& )sudo ", r"\1", command)
 
 
 def service(machine: Machine, verb: str, name: str) -> str:

@@ -24,6 +24,8 @@ NEWEST: tuple[tuple[Version, Version], ...] = (
 """Driver → the newest CUDA it was made for (CUDA Toolkit release notes, table 3)."""
 _LEAST = {13: (580, 0), 12: (525, 60), 11: (450, 80)}
 """Every minor version of one CUDA runs from this driver on (minor version compatibility)."""
+_BUILDS = {13: "cu130", 12: "cu126", 11: "cu118"}
+"""Of each CUDA the build that torch has had for longest."""
 _GPU, _SPEC, _LOCKED = Text("GPU"), Text("CDI specification"), Text("locked CUDA")
 _GENERATE = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
@@ -138,7 +140,8 @@ def _locked(machine: Machine, driver: str, lock: Lock) -> Iterator[Finding]:
     words = ".".join(map(str, cuda))
     newest = served(driver) or (0,)
     if numbers(driver) < _LEAST.get(cuda[0], (10**6,)):
-        accelerator = f"cu{newest[0]}{newest[1]}" if len(newest) == 2 else "cpu"
+        fitting = (build for major, build in _BUILDS.items() if numbers(driver) >= _LEAST[major])
+        accelerator = next(fitting, "cpu")
         text = Text("CUDA {cuda} does not run on the driver {version}", cuda=words, version=driver)
         mend = (*driver_commands(machine), f"TRAINLOAD_ACCELERATOR={accelerator} trainload lock")
         yield Finding(_LOCKED, Status.PROBLEM, text, "pylock.trainload.toml", mend)

@@ -50,6 +50,8 @@ class Here:
     home: Path
     http: Http
     uid: int = field(default_factory=os.geteuid)
+    root: Path = Path("/")
+    """Where the files about GPUs lie; tests have others."""
 
     def text(self, path: str) -> str | None:
         try:
@@ -144,7 +146,7 @@ class Here:
 
     @cached_property
     def _facts(self) -> Facts:
-        return facts(folders(self.environ))
+        return facts(folders(self.environ), self.root)
 
     def folder(self, path: str) -> Folder:
         place = self._nearest(Path(path))

@@ -24,6 +24,8 @@ class Server:
     url: str
     variable: str
     """The setting that names another one."""
+    archive: str | None = None
+    """Several servers of one archive stand for each other."""
 
 
 def network(machine: Machine, reached: Mapping[Server, Reached]) -> Iterator[Finding]:
@@ -40,8 +42,8 @@ def network(machine: Machine, reached: Mapping[Server, Reached]) -> Iterator[Fin
         mend = (f"unset {proxy}",) if proxy else ("ip route", "resolvectl status")
         yield Finding(_NETWORK, Status.WARNING, text, ", ".join(_host(server) for server, _ in found), mend)
         return
-    for server, answer in found:
-        yield _answered(server, answer)
+    for server, answer in _chosen(found):
+        yield _answered(machine, server, answer)
     yield from _clock(machine, [answer for _, answer in found])
 
 
@@ -49,14 +51,35 @@ def _host(server: Server) -> str:
     return urlsplit(server.url).netloc.rpartition("@")[2]
 
 
-def _answered(server: Server, answer: Reached) -> Finding:
+def _chosen(found: Sequence[tuple[Server, Reached]]) -> Iterator[tuple[Server, Reached]]:
+    """Of an archive's servers the first that can be used, as a build would; else the first."""
+    best: dict[str, tuple[Server, Reached]] = {}
+    for server, answer in found:
+        if server.archive is not None and _usable(answer):
+            best.setdefault(server.archive, (server, answer))
+    told: set[str] = set()
+    for server, answer in found:
+        if server.archive is None:
+            yield server, answer
+        elif server.archive not in told:
+            told.add(server.archive)
+            yield best.get(server.archive, (server, answer))
+
+
+def _usable(answer: Reached) -> bool:
+    return answer.status is not None and (answer.status < 400 or answer.status in (401, 403, 405))
+
+
+def _answered(machine: Machine, server: Server, answer: Reached) -> Finding:
     host = _host(server)
-    if answer.status is not None and (answer.status < 400 or answer.status in (401, 403, 405)):
+    if _usable(answer):
         text = Text("{host} answers in {seconds} s", host=host, seconds=f"{answer.seconds:.1f}")
         return Finding(_NETWORK, Status.OK, text, f"{host}")
     reason = answer.reason if answer.status is None else f"HTTP {answer.status}"
     text = Text("{host} cannot be used: {reason}", host=host, reason=reason)
-    return Finding(_NETWORK, Status.WARNING, text, host, (f"export {server.variable}",))
+    name = server.variable.partition("=")[0]
+    mend = (f"unset {name}",) if machine.environ.get(name) else ()
+    return Finding(_NETWORK, Status.WARNING, text, host, (*mend, f"export {server.variable}"))
 
 
 def _clock(machine: Machine, answers: Sequence[Reached]) -> Iterator[Finding]:

@@ -128,7 +128,9 @@ def test_a_daemon_that_is_down(tmp_path: Path, stopped: str) -> None:
     assert here(tmp_path, DOCKER_HOST=stopped).docker().answer is Answer.REFUSED
     assert here(tmp_path, DOCKER_HOST="unix:///nothing.sock").docker().answer is Answer.ABSENT
     code, document, _ = doctor(tmp_path / "home", DOCKER_HOST=stopped)
-    assert of(document, "Docker")[0]["mend"][0].endswith(("start docker", "docker start"))
+    unset, start = of(document, "Docker")[0]["mend"]
+    assert unset == "unset DOCKER_HOST"
+    assert start.endswith(("start docker", "docker start"))
     assert code == 0
 
 
@@ -167,6 +169,6 @@ def test_people_read_the_command_below_the_finding_in_their_language(tmp_path: P
     lines = done.stdout.splitlines()
     (at,) = [number for number, line in enumerate(lines) if "Docker" in line]
     assert "守护进程没有运行" in lines[at]
-    assert lines[at + 1].strip().startswith("$ sudo")
+    assert lines[at + 1].strip() == "$ unset DOCKER_HOST"
     assert any("离线" in line for line in lines)
     assert done.returncode == 0

@@ -144,9 +144,57 @@ def test_podman() -> None:
     usual = FakeMachine().programs
     well = Said(0, '{"version": {"Version": "5.4"}}')
     assert wrong(programs={**usual, "podman": well}) == []
-    assert "--add-subuids" in the_one(programs={**usual, "podman": Said(125, "", "Error: no subuid ranges")})[3]
+    none = Said(125, "", "Error: no subuid ranges")
+    assert the_one(programs={**usual, "podman": none})[3] == "sudo apt-get install uidmap"
+    assert "--add-subuids" in the_one(programs={**usual, "podman": none, "newuidmap": Said(0, "")})[3]
+    forbids = {**UBUNTU, "/proc/sys/user/max_user_namespaces": "0\n"}
+    said = the_one(programs={**usual, "podman": Said(125, "", "cannot clone: No space left\nlast")}, files=forbids)
+    assert said[3] == "sudo sysctl -w user.max_user_namespaces=28633"
+    assert "max_user_namespaces = 0" in said[2]
     assert the_one(programs={**usual, "podman": None})[0] == "Podman"
     assert "cdi generate" in the_one(programs={**usual, "podman": well}, facts=GPU)[3]
+
+
+def test_root_needs_no_sudo() -> None:
+    programs = {"docker": None, **FakeMachine().programs}
+    changed: dict[str, Any] = {"daemon": Daemon(SOCKET, Answer.REFUSED), "programs": programs}
+    assert the_one(uid=0, **changed)[3] == "systemctl start docker"
+    clock = {server.url: Reached(200, "", 0.1, FakeMachine().now - timedelta(hours=3)) for server in SERVERS}
+    assert the_one(uid=0, answers=clock)[3] == "timedatectl set-ntp true"
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [("ID=ubuntu", "update-grub"), ("ID=fedora", "grubby"), ("ID=arch", "grub-mkconfig"),
+     ("ID=opensuse-leap", "grub2-mkconfig"), ("ID=alpine", "rc.conf")],
+)  # fmt: skip
+def test_control_groups_of_version_2_as_the_distribution_turns_them_on(release: str, command: str) -> None:
+    missing = (Text("the limits on {what} are not in force", what="cpus"),)
+    (one,) = [one for one in found(uid=0, missing=missing, files={"/etc/os-release": release}) if one.mend]
+    assert any(command in step for step in one.mend)
+
+
+def test_a_docker_that_somebody_chose_may_be_the_wrong_one() -> None:
+    away = Daemon("tcp://10.0.0.1:2375", Answer.REFUSED)
+    assert the_one(daemon=away, environ={"DOCKER_HOST": away.address})[3] == "unset DOCKER_HOST"
+
+
+def test_an_archive_has_several_mirrors_and_one_that_answers_is_enough() -> None:
+    servers = [Server(f"https://{name}.example/debian/", "TRAINLOAD_MIRRORS_APT=…", "debian") for name in "abc"]
+    project = Project("/home/ada/store", (SERVERS[0], *servers))
+    dead = {server.url: Reached(None, "refused") for server in servers}
+    assert wrong(project, answers={url: dead[url] for url in list(dead)[:2]}) == []
+    assert the_one(project, answers=dead)[2].startswith("a.example cannot be used")
+
+
+def test_no_overlay_module_is_loaded() -> None:
+    files = {**UBUNTU, "/proc/filesystems": "nodev\ttmpfs\n\text4\n"}
+    assert the_one(tried=Tried(Way.READ_ONLY), files=files)[3] == "sudo modprobe overlay"
+    inside = {**UBUNTU, "/proc/filesystems": "nodev\toverlay\n", "/proc/self/mounts": "overlay / overlay rw 0 0\n"}
+    assert the_one(tried=Tried(Way.READ_ONLY), files=inside)[3].startswith("docker run -v")
+    volume = inside["/proc/self/mounts"] + "/dev/vda /var ext4 rw 0 0\n"
+    files = {**inside, "/proc/self/mounts": volume}
+    assert the_one(tried=Tried(Way.READ_ONLY), files=files)[3].startswith("export TRAINLOAD_HOME=/var/tmp/")
 
 
 @pytest.mark.parametrize(
