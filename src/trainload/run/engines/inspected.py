@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from trainload.digest import Digest
 from trainload.errors import RunError, Text
+from trainload.image.model import Image
 from trainload.run.engines.interface import Health, LogLine, Phase, State
 from trainload.run.engines.logs import visible
 from trainload.run.model import RunSpec
@@ -47,6 +49,31 @@ def local_name(name: str) -> tuple[str, str]:
     last, _, tag = last.partition(":")
     path = re.sub(r"[^a-z0-9._/-]+", "-", f"{head}{slash}{last}".lower()).strip("-./_") or "image"
     return f"{OURS}/{path}", tag or "latest"
+
+
+def ours(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Those that a delivery gave."""
+    return tuple(name for name in names or () if name.startswith(f"{OURS}/"))
+
+
+def common_layers(ours: Sequence[str], others: Iterable[Sequence[str]]) -> int:
+    """How many of our lowest layers another image has, too, in the same order."""
+    best = 0
+    for theirs in others:
+        same = 0
+        for one, other in zip(ours, theirs, strict=False):
+            if one != other:
+                break
+            same += 1
+        best = max(best, same)
+    return best
+
+
+def left_out(image: Image, others: Iterable[Sequence[str]]) -> frozenset[Digest]:
+    """Layers an archive for an engine need not hold: it has them below the same ones, in one of ``others``."""
+    count = common_layers([str(diff_id) for diff_id in image.config.diff_ids], others)
+    kept = {layer.digest for layer in image.manifest.layers[count:]}
+    return frozenset(layer.digest for layer in image.manifest.layers[:count]) - kept
 
 
 def moment(text: str | None) -> datetime | None:

@@ -10,8 +10,7 @@ import pytest
 
 from trainload.errors import RunError
 from trainload.run.engines.docker import render as docker
-from trainload.run.engines.docker.deliver import common_layers
-from trainload.run.engines.inspected import local_name
+from trainload.run.engines.inspected import common_layers, local_name
 from trainload.run.engines.podman import render as podman
 from trainload.run.model import RunSpec
 

@@ -21,9 +21,10 @@ from trainload.errors import RunError, Text, TrainloadError
 from trainload.events import Began, Ended, How, Level, Moved, Reporter, Said
 from trainload.image.model import Image
 from trainload.run.engines.docker.api import Api, ApiError
-from trainload.run.engines.inspected import local_name
+from trainload.run.engines.inspected import left_out, local_name
 from trainload.store.store import Store
 
+_UNREACHED = ("connect: connection refused", "connect: network is unreachable")
 _MOST_LOOKED_AT = 100  # images of an engine that are asked for their layers
 
 
@@ -60,16 +61,24 @@ class Delivery:
             try:
                 self._pull(moved)
             except ApiError as error:
-                text = Text(
-                    "Docker could not pull from this machine ({reason}): it gets an archive", reason=error.message
-                )
-                self.reporter.report(Said(text, Level.WARNING))
+                self._say(_why(error), Level.WARNING)
             else:
                 return self._verified()
-        self._load(moved, omit=self._already_there())
-        if find(self.api, self.image) is None:
+        if not self.api.address.here:
+            self._say(Text("Docker is at {address}, not here: it gets an archive of what it lacks",
+                           address=self.api.address.url))  # fmt: skip
+        omit = self._already_there()
+        try:
+            self._load(moved, omit)
+        except ApiError:
+            if not omit:
+                raise
+        if omit and find(self.api, self.image) is None:  # it has them in another form
             self._load(moved, omit=())
         return self._verified()
+
+    def _say(self, text: Text, level: Level = Level.INFO) -> None:
+        self.reporter.report(Said(text, level))
 
     def _verified(self) -> str:
         """Its id is a digest of all that it is; the layers are looked at once more."""
@@ -111,9 +120,7 @@ class Delivery:
         for listed in self.api.get("/images/json")[:_MOST_LOOKED_AT]:
             known = self.api.find(f"/images/{listed['Id']}/json")
             others.append((known or {}).get("RootFS", {}).get("Layers") or ())
-        count = common_layers([str(diff_id) for diff_id in self.image.config.diff_ids], others)
-        kept = {layer.digest for layer in self.image.manifest.layers[count:]}
-        return frozenset(layer.digest for layer in self.image.manifest.layers[:count]) - kept
+        return left_out(self.image, others)
 
     def _load(self, moved: _Count, omit: Collection[Digest]) -> None:
         repository, tag = local_name(self.name)
@@ -132,23 +139,17 @@ def find(api: Api, image: Image) -> str | None:
     return None
 
 
+def _why(error: ApiError) -> Text:
+    """Why a pull did not work."""
+    if any(word in error.message for word in _UNREACHED):
+        return Text("Docker runs in another network and cannot pull from here: it gets an archive of what it lacks")
+    return Text("Docker could not pull from this machine ({reason}): it gets an archive", reason=error.message)
+
+
 def _same_layers(found: dict[str, object], image: Image) -> bool:
     root = found.get("RootFS")
     layers = root.get("Layers") if isinstance(root, dict) else None
     return layers == [str(diff_id) for diff_id in image.config.diff_ids]
-
-
-def common_layers(ours: Sequence[str], others: Sequence[Sequence[str]]) -> int:
-    """How many of our lowest layers another image has, too, in the same order."""
-    best = 0
-    for theirs in others:
-        same = 0
-        for one, other in zip(ours, theirs, strict=False):
-            if one != other:
-                break
-            same += 1
-        best = max(best, same)
-    return best
 
 
 @dataclass(slots=True)

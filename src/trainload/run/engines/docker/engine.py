@@ -82,10 +82,8 @@ class Docker:
         Delivery(self.api, self.site.store, self.site.reporter, image, name).run()
 
     def delivered(self) -> tuple[Delivered, ...]:
-        listed = self.api.get(
-            "/images/json", filters=f'{{"reference":["{inspected.OURS}/*","{inspected.OURS}/*/*"]}}'
-        )
-        return tuple(Delivered(one["Id"], tuple(one["RepoTags"] or ()), one["Size"]) for one in listed)
+        found = ((one, inspected.ours(one["RepoTags"])) for one in self.api.get("/images/json"))
+        return tuple(Delivered(one["Id"], names, one["Size"]) for one, names in found if names)
 
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()

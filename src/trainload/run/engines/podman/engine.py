@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainload.digest import canonical_json
 from trainload.errors import RunError, Text, TrainloadError
-from trainload.events import Began, Ended, How
-from trainload.image.assemble import document
-from trainload.image.model import INDEX, Image
+from trainload.image.model import Image
 from trainload.layers.tarread import Readable
 from trainload.run.engines import inspected, processes
 from trainload.run.engines.interface import (
@@ -33,11 +31,11 @@ from trainload.run.engines.interface import (
 )
 from trainload.run.engines.logs import chosen
 from trainload.run.engines.podman import render
+from trainload.run.engines.podman.deliver import Delivery, find
 from trainload.run.engines.podman.program import Control, PodmanError, Program, complaint
 from trainload.run.engines.table import Site
 from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import signal_number, stopped_by_force
-from trainload.system import scratch
 
 _JOURNAL = Path("/run/systemd/journal/socket")  # systemd-journald(8)
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
@@ -49,7 +47,6 @@ _CONTROLLERS = {
     Ability.CPUS: ("cpu", "cpus"),
     Ability.PIDS: ("pids", "processes"),
 }
-_LAYOUT = "trainload-delivery"
 
 
 def make(site: Site) -> Podman:
@@ -57,7 +54,8 @@ def make(site: Site) -> Podman:
 
     Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them.
     """
-    return Podman(site, Program(site.environ, () if _JOURNAL.exists() else ("--events-backend=file",)))
+    there = "CONTAINER_HOST" in site.environ or sys.platform != "linux"  # a service elsewhere has its own settings
+    return Podman(site, Program(site.environ, () if there or _JOURNAL.exists() else ("--events-backend=file",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,12 @@ class Podman:
         if not _SYSTEMD.exists():
             why = Lack(Text("Podman checks health through systemd, which does not run here"))
             found |= {Ability.HEALTH: why, Ability.RESTART_UNHEALTHY: why}
+        where = self.site.environ.get("CONTAINER_HOST", "")
+        if where.startswith(("ssh://", "tcp://")):
+            found[Ability.FOLDERS] = Lack(
+                Text("Podman runs on another machine ({address}), which has no folders of this one", address=where),
+                refused=True,
+            )
         if needed & _CONTROLLERS.keys():
             offered = self._info()["host"].get("cgroupControllers") or ()
             for ability, (controller, what) in _CONTROLLERS.items():
@@ -98,20 +102,13 @@ class Podman:
         return found
 
     def deliver(self, image: Image, name: str) -> None:
-        if self._image(image) is not None:
-            return
-        began, task, label = time.monotonic(), f"podman {image.digest}", f"{name} (podman)"
-        self.site.reporter.report(Began(task, label, image.size))
-        try:
-            self._pull(image, name)
-        except BaseException:
-            self.site.reporter.report(Ended(task, label, How.FAILED))
-            raise
-        self.site.reporter.report(Ended(task, label, How.SENT, image.size, time.monotonic() - began))
+        remote = bool(self._info()["host"].get("serviceIsRemote"))
+        Delivery(self.program, self.site.store, self.site.reporter, image, name).run(remote=remote)
 
     def delivered(self) -> tuple[Delivered, ...]:
-        listed = self.program.ask("images", "--format=json", f"--filter=reference={inspected.OURS}/*") or ()
-        return tuple(Delivered(one["Id"], tuple(one.get("Names") or ()), one["Size"]) for one in listed)
+        listed = self.program.ask("images", "--format=json") or ()
+        found = ((one, inspected.ours(one.get("Names"))) for one in listed)
+        return tuple(Delivered(one["Id"], names, one["Size"]) for one, names in found if names)
 
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()
@@ -225,7 +222,7 @@ class Podman:
 
     def _create(self, spec: RunSpec, *, detached: bool) -> str:
         """A container whose command was found. Raises :class:`RunError`."""
-        image = self._image(self.site.store.image(spec.image))
+        image = find(self.program, self.site.store.image(spec.image))
         if image is None:
             raise RunError(Text("Podman does not have the image {digest}", digest=spec.image.short))
         lines = "".join(f"{name}={value}\n" for name, value in render.environment(spec)[0].items())
@@ -255,35 +252,6 @@ class Podman:
             version=_version(str(self._info()["version"]["Version"])),
             journal=_JOURNAL.exists(),
         )
-
-    def _image(self, image: Image) -> str | None:
-        """Podman's id of the image, which is its config's digest, when all of it is there."""
-        config = image.manifest.config.digest.hex
-        try:
-            found = self.program.ask("image", "inspect", config)[0]
-        except PodmanError:
-            return None
-        layers = [str(diff_id) for diff_id in image.config.diff_ids]
-        return config if found["Id"] == config and found["RootFS"]["Layers"] == layers else None
-
-    def _pull(self, image: Image, name: str) -> None:
-        """From the store itself, seen as a layout that holds this image: no byte is written for the way."""
-        repository, tag = inspected.local_name(name)
-        with scratch.folder("podman") as folder:
-            layout = folder / _LAYOUT
-            layout.mkdir()
-            (layout / "blobs").symlink_to(self.site.store.home / "blobs")
-            (layout / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
-            line = {**document(image.descriptor), "annotations": {"org.opencontainers.image.ref.name": tag}}
-            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [line]}
-            (layout / "index.json").write_bytes(canonical_json(index))
-            said = self.program.call("pull", "--quiet", f"oci:{_LAYOUT}:{tag}", cwd=folder)
-        if self._image(image) is None:
-            raise RunError(Text("the image {name} is not in Podman after it was delivered", name=name), got=said)
-        config = image.manifest.config.digest.hex
-        self.program.call("tag", config, f"{repository}:{tag}")
-        with contextlib.suppress(PodmanError):
-            self.program.call("untag", config, f"localhost/{_LAYOUT}:latest")
 
     def _state(self, container: inspected.Document) -> State:
         run = (container["Config"].get("Labels") or {}).get(inspected.RUN, "")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from trainload.errors import RunError, Text
 from trainload.system.process import run
@@ -74,6 +74,28 @@ class Program:
         if done.returncode != 0:
             raise PodmanError(complaint(done.stderr))
         return done.stdout.decode("utf-8", "replace").strip()
+
+    def fed(self, write: Callable[[IO[bytes]], object], *words: str) -> str:
+        """As :meth:`call`; ``write`` writes what it reads."""
+        said, complaints = (os.fdopen(os.memfd_create(name), "w+b") for name in ("said", "complaints"))
+        with said, complaints:
+            child = subprocess.Popen(
+                ["podman", *self.options, *words], env=dict(self.environ), stdin=subprocess.PIPE, stdout=said,
+                stderr=complaints,
+            )  # fmt: skip
+            assert child.stdin is not None
+            try:
+                with contextlib.suppress(BrokenPipeError), child:  # then it complains
+                    write(child.stdin)
+                    child.stdin.flush()
+            except BaseException:
+                child.kill()
+                raise
+            said.seek(0)
+            complaints.seek(0)
+            if child.returncode != 0:
+                raise PodmanError(complaint(complaints.read()))
+            return said.read().decode("utf-8", "replace").strip()
 
     @contextlib.contextmanager
     def output(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
