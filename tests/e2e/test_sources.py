@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from trainload.platform import Platform
 from trainload.testing.index import sdist
 from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
+from trainload.testing.verifier import violations
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 SETUP = """
@@ -232,6 +235,65 @@ def test_D7_a_hostile_backend_is_contained_and_named(tmp_path: Path, home: Path,
         log = home / "cache" / "builds" / "probe-evil-1.0.log"
         assert "  | the last words\n" in done.stderr and str(log) in done.stderr
         assert "the last words" in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_fault12_a_build_from_source_that_is_interrupted_ends_with_all_its_processes(
+    tmp_path: Path, home: Path, number: signal.Signals
+) -> None:
+    waits = 'import subprocess; subprocess.run(["sleep", "999"], check=False)'
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "evil_backend"\nbackend-path = ["."]\n'
+        + TABLE.format(name="probe-evil"),
+        "evil_backend.py": BACKEND.replace("EVIL", waits),
+    }
+    folder = project(tmp_path / "project", {"probe-evil": files})
+    env = {**os.environ, "TRAINLOAD_HOME": str(home)}
+    with subprocess.Popen(
+        [TRAINLOAD, "build"], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as child:  # fmt: skip
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "does not let us make namespaces" in line:
+                pytest.skip("this machine does not allow user namespaces")
+            if "building probe-evil 1.0 from source" in line:
+                break
+        sleeping = _descendants_called("sleep", child.pid, 20)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=30)
+        assert child.returncode == 128 + number, err
+    assert "Traceback" not in err and out == ""
+    assert not any(Path(f"/proc/{pid}").exists() for pid in sleeping)
+    assert violations(home) == []
+
+
+def _descendants_called(name: str, ancestor: int, seconds: float) -> list[int]:
+    """Waits for processes of that name below ``ancestor``; their ids as this machine knows them."""
+    for _ in range(int(seconds * 10)):
+        parents: dict[int, int] = {}
+        called = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                text = stat.read_text()
+            except OSError:
+                continue
+            pid = int(stat.parent.name)
+            parents[pid] = int(text.rpartition(")")[2].split()[1])
+            if text.partition("(")[2].rpartition(")")[0] == name:
+                called.append(pid)
+        found = [pid for pid in called if ancestor in _ancestors(pid, parents)]
+        if found:
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"no {name} ran in {seconds} s")
+
+
+def _ancestors(pid: int, parents: Mapping[int, int]) -> list[int]:
+    found = []
+    while (pid := parents.get(pid, 0)) and pid not in found:
+        found.append(pid)
+    return found
 
 
 TINY = {"CC": "tcc", "LDSHARED": "tcc -shared", "CFLAGS": "-w"}

@@ -80,6 +80,7 @@ def write_bytecode(
                 mounts=(Mount(str(folder), OUT),),
                 network=False,
                 interactive=False,
+                step=True,
             )
         )
         if outcome.exit_code != 0:

@@ -111,6 +111,7 @@ def _configure(seen: Below, packages: Sequence[str], engine: EmbeddedEngine, sin
             mounts=(Mount(str(outside), OUT), Mount(str(policy), f"/{_POLICY}", read_only=True)),
             network=False,
             interactive=False,
+            step=True,
             hostname="localhost",
         )
         outcome = engine.run(spec, Changing(prepare, capture))

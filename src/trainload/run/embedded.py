@@ -140,7 +140,11 @@ class EmbeddedEngine:
 
         stop_signal = signal_number(prepared.spec.stop_signal) or signal.SIGTERM
         return Supervision(
-            terminal=prepared.terminal, grace=grace, stop_signal=stop_signal, seconds=prepared.spec.seconds
+            terminal=prepared.terminal,
+            grace=grace,
+            stop_signal=stop_signal,
+            seconds=prepared.spec.seconds,
+            step=prepared.spec.step,
         ).run(lambda status, errors: become_container(prepared, status, errors), placed, started)
 
 

@@ -188,6 +188,7 @@ def _spec(job: Job, out: Path, log: Path) -> RunSpec:
         limits=Limits(pids=_PROCESSES),
         network=False,
         interactive=False,
+        step=True,
         hostname="localhost",
         seconds=job.seconds,
         log=str(log),

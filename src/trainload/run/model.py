@@ -119,6 +119,8 @@ class RunSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
     """After so long everything in it is killed; None: it may take its time."""
+    step: bool = False
+    """Part of a build: what asks us to end (SIGINT, SIGTERM, SIGHUP) is meant for us, and kills it at once."""
     log: str | None = None
     """A file of the host that takes what it says, instead of our standard streams; nothing is there to be read."""
     called: str | None = None

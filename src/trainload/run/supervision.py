@@ -61,8 +61,11 @@ class Supervision:
         grace: Callable[[], float],
         stop_signal: int = signal.SIGTERM,
         seconds: float | None = None,
+        step: bool = False,
     ) -> None:
-        """``seconds``: after so long everything is killed."""
+        """``seconds``: after so long everything is killed. ``step``: :attr:`RunSpec.step`."""
+        self._step = step
+        self._asked: int | None = None
         self._latest = None if seconds is None else time.monotonic() + seconds
         self._late = False
         self._terminal = terminal
@@ -95,6 +98,8 @@ class Supervision:
             if look is not None:
                 self._take_terminal_back(look)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if self._asked is not None:
+                signal.raise_signal(self._asked)
 
     def _start(
         self,
@@ -197,6 +202,11 @@ class Supervision:
         if self._terminal and told.si_code == _SI_KERNEL:
             return  # the terminal gave it to the program, too
         number = told.si_signo
+        if self._step:
+            if number in _ENDING:
+                self._asked = number
+                self._kill()
+            return
         if number in _ENDING and self._deadline is None:
             self._given = self._grace()
             self._deadline = time.monotonic() + self._given
