@@ -25,11 +25,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "destinations": {"layers", "image", "store", "system", "registry", "runner"},
     "run": {"plan", "layers", "image", "store", "destinations", "system"},
     "builder": {
-        "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "system",
+        "project", "lock", "plan", "dockerfile", "layers", "image", "store", "registry", "resolve", "destinations",
+        "system",
     },
     "pipeline": {
+        "dockerbuild",
         "builder", "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations",
         "run", "system",
+    },
+    "dockerbuild": {
+        "pipeline", "builder", "dockerfile", "project", "lock", "plan", "image",
     },
     "doctor": {"lock", "layers", "run", "system"},
     "capture": {"project", "layers", "image", "store", "run", "system"},
@@ -40,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "builder", "capture", "lint", "doctor",
+        "system", "pipeline", "builder", "capture", "lint", "doctor", "dockerbuild", "dockerfile",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -17,9 +16,9 @@ from trainload.builder.places import local_files, places
 from trainload.builder.sources import Ask, Builder, Desk, with_built
 from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
 from trainload.digest import Digest
-from trainload.errors import ConfigError, LockError, Place, Text
+from trainload.errors import LockError, Place, Text, UsageError
 from trainload.events import Reporter, Said
-from trainload.image.assemble import assemble, created_at
+from trainload.image.assemble import assemble, created_in
 from trainload.image.model import Image
 from trainload.layers.code import code_content
 from trainload.lock.model import ImageBase, Lock, ReleaseFile
@@ -32,7 +31,7 @@ from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
 from trainload.project.listing import LOCK, list_code
-from trainload.project.model import BuildFrom, CodeListing, Project
+from trainload.project.model import BuildFrom, CodeListing, DockerfileInput, Project
 from trainload.reference import Reference
 from trainload.resolve.fetch import Fetcher
 from trainload.store.store import Store
@@ -44,6 +43,7 @@ from trainload.system.tree import DiskTree
 if TYPE_CHECKING:
     from trainload.builder.bases import Bases
     from trainload.builder.beside import Aside, Beside
+    from trainload.builder.dockerfile.bench import Rooms, Wanted
     from trainload.builder.rebuild import Remade
     from trainload.destinations.share import Written
     from trainload.registry.client import Client
@@ -53,8 +53,7 @@ if TYPE_CHECKING:
     from trainload.resolve.weights import Shelf
 
 
-_LAST_SECOND = 253_402_300_799
-"""Of the year 9999, the last that RFC 3339 can write."""
+_MAY_SAY_SO = ("Dockerfile", "Containerfile", "pyproject.toml", "trainload.toml")
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,8 @@ class Site:
     """UTC."""
     cpus: int
     sandbox: Sandbox | None = None
+    rooms: Rooms | None = None
+    """Where RUN lines of Dockerfiles run."""
     ask: Ask | None = None
     """Asks build backends of sdists."""
     registry: Callable[[], Client] | None = None
@@ -148,6 +149,8 @@ class Wishes:
     targets: Sequence[Reference] = ()
     """Where the image will be pushed to: layers that are there need not be here, unless it gets a name here."""
     caching: Caching = field(default_factory=Caching)
+    dockerfile: Wanted | None = None
+    """About a build of a Dockerfile; which one is a matter of settings."""
     beside: Beside | None = None
     """An image beside the project's own, with a name of its own; nothing of the project changes for it."""
 
@@ -158,13 +161,18 @@ def build(site: Site, wishes: Wishes) -> Built:
     One whose layers lie partly in registries (``wishes.targets``) is not named: a name stands for a whole image.
     Keep ``site.store.writing()`` around this and what is done with it then.
     """
-    created = _created(site.environ)
+    file = dockerfile_of(site, wishes)
+    if file is not None:
+        from trainload import dockerbuild
+
+        return dockerbuild.build(site, wishes, file)
+    created = created_in(site.environ)
     with site.store.writing():
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
         builder = _builder(site, planned.locked.project, wishes)
         ready = builder.settle(planned.plan)
-        layers = _with_registries(site, wishes, planned, builder.shop).make(ready, code)
+        layers = with_registries(site, wishes, planned, builder.shop).make(ready, code)
         finished = changed(ready, layers=tuple(made.planned for made in layers))
         image = assemble(finished, [made.layer for made in layers], created)
         names = tuple(wishes.references) or (_name(finished, wishes),)
@@ -175,6 +183,15 @@ def build(site: Site, wishes: Wishes) -> Built:
             return changed(built, references=())
         site.store.commit_image(image, built.references)
     return built
+
+
+def dockerfile_of(site: Site, wishes: Wishes) -> Project | None:
+    """The project, where a Dockerfile says all about it."""
+    named = wishes.dockerfile is not None or "dockerfile" in wishes.flags
+    if not named and not any(site.tree.find(name) for name in _MAY_SAY_SO):
+        return None
+    project = read_project(site.tree, flags=wishes.flags, environ=site.environ)
+    return project if isinstance(project.settings.dependencies.value, DockerfileInput) else None
 
 
 def rebuild(site: Site, wishes: Wishes, image: Image) -> tuple[Remade, ...]:
@@ -197,7 +214,7 @@ def share(site: Site, wishes: Wishes, built: Built, *, pushed: bool) -> tuple[Wr
     return sharing.share(built.layers, built.planned.plan, repositories)
 
 
-def _with_registries(site: Site, wishes: Wishes, planned: Planned, shop: Workshop) -> Workshop:
+def with_registries(site: Site, wishes: Wishes, planned: Planned, shop: Workshop) -> Workshop:
     """``shop`` as the project and the command line have it about layers that others made."""
     found = reading(planned.locked.project.settings.cache.value, wishes.caching, wishes.targets)
     lazy = bool(wishes.targets) and not wishes.references
@@ -244,7 +261,7 @@ def _beside(site: Site, locked: Locked, wishes: Wishes) -> tuple[Locked, Aside |
         wanted,
         Ground(project, site.root, locked.lock),
         FolderCache(site.store.home / "cache" / "beside"),
-        lambda: _services(site, project, wishes),
+        lambda: services(site, project, wishes),
     )
     return changed(locked, project=project, lock=aside.lock), aside
 
@@ -255,6 +272,11 @@ def lock(site: Site, wishes: Wishes) -> Locked:
     Raises :class:`LockError` where a new one is needed and ``wishes.frozen``.
     """
     project = read_project(site.tree, flags=wishes.flags, environ=site.environ)
+    if isinstance(project.settings.dependencies.value, DockerfileInput):
+        raise UsageError(
+            Text("this is for projects whose packages are locked one by one, and here a Dockerfile says all"),
+            place=Place(project.settings.dependencies.value.path),
+        )
     local = _local_weights(site, project)
     inputs = inputs_digest(site.tree, project, environ=site.environ, local=local)
     old = read_lock(site)
@@ -308,11 +330,11 @@ def _tell(site: Site, old: Lock | None) -> None:
 def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wishes: Wishes) -> Lock:
     from trainload.resolve import lock as resolve
 
-    services = _services(site, project, wishes)
-    return resolve.make_lock(project, site.root, inputs, services, previous=old, upgrade=wishes.upgrade)
+    needs = services(site, project, wishes)
+    return resolve.make_lock(project, site.root, inputs, needs, previous=old, upgrade=wishes.upgrade)
 
 
-def _services(site: Site, project: Project, wishes: Wishes) -> Services:
+def services(site: Site, project: Project, wishes: Wishes) -> Services:
     from trainload.resolve import lock as resolve
     from trainload.resolve.archives import find_archives
     from trainload.resolve.cache import FolderCache
@@ -334,7 +356,7 @@ def _services(site: Site, project: Project, wishes: Wishes) -> Services:
         site.reporter,
         wishes.unhashed,
         lambda ground: Desk(builder, ground),
-        _bases(site, wishes),
+        bases(site, wishes),
         partial(_shelf, site, project, http),
     )
 
@@ -351,7 +373,7 @@ def _shelf(site: Site, project: Project, http: Http) -> Shelf:
     return Shelf(hub, http, site.store.files, local, site.reporter)
 
 
-def _bases(site: Site, wishes: Wishes) -> Bases:
+def bases(site: Site, wishes: Wishes) -> Bases:
     from trainload.builder.bases import Bases
 
     return Bases(site.store, site.registry or _no_registry, site.reporter, wishes.offline)
@@ -369,7 +391,7 @@ def _base_document(site: Site, lock: Lock, target: Platform, wishes: Wishes) -> 
 
     locked = lock.base.images[target.architecture]
     reference = Reference.parse(lock.base.reference).completed()
-    image = _bases(site, wishes).image(reference, locked.manifest, locked.config)
+    image = bases(site, wishes).image(reference, locked.manifest, locked.config)
     return document(image, lock.base.reference)
 
 
@@ -377,7 +399,7 @@ def _builder(site: Site, project: Project, wishes: Wishes) -> Builder:
     from trainload.resolve.cache import FolderCache
 
     memory = FolderCache(site.store.home / "cache" / "sources")
-    return Builder(_workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
+    return Builder(workshop(site, project, wishes), site.ask, memory, project.settings.build.value.timeout)
 
 
 def _base_layers(site: Site, project: Project, wishes: Wishes) -> BaseLayers | None:
@@ -386,10 +408,10 @@ def _base_layers(site: Site, project: Project, wishes: Wishes) -> BaseLayers | N
     if base.startswith("apt:"):
         return None
     reference = Reference.parse(base).completed()
-    return BaseLayers(reference, partial(_bases(site, wishes).layer, reference))
+    return BaseLayers(reference, partial(bases(site, wishes).layer, reference))
 
 
-def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
+def workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     settings = project.settings
     limits = settings.limits.value.limits(unrecorded=wishes.unrecorded, portable=wishes.portable)
     fetcher = Fetcher(
@@ -402,13 +424,3 @@ def _workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     )
     base = _base_layers(site, project, wishes)
     return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, base, limits)
-
-
-def _created(environ: Mapping[str, str]) -> str | None:
-    """The image's date: SOURCE_DATE_EPOCH (reproducible-builds.org), if it is set. Raises :class:`ConfigError`."""
-    epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch:
-        return None
-    if not re.fullmatch("[0-9]{1,12}", epoch) or int(epoch) > _LAST_SECOND:
-        raise ConfigError(Text("{name} is no date", name="SOURCE_DATE_EPOCH"), got=epoch, want="seconds since 1970")
-    return created_at(int(epoch))

@@ -18,6 +18,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 PAGES = [
     "docs/tutorial/first-image.md",
+    "docs/guides/dockerfile.md",
     "docs/guides/moving-images.md",
     "docs/guides/servers.md",
     "docs/guides/image-size.md",

@@ -167,6 +167,36 @@ class Workshop:
             self.sources, code, self.sandbox, self.store.blob_file, self.reporter, self.limits, configured
         )
 
+    def of_base(self, layers: Sequence[PlannedLayer]) -> tuple[MadeLayer, ...]:
+        """Layers of the base image, of which nothing is fetched yet."""
+        return tuple(taken for layer in layers if (taken := self._of_base(layer)) is not None)
+
+    def add(
+        self, planned: PlannedLayer, below: Sequence[MadeLayer], write: Callable[[ByteSink], Written]
+    ) -> MadeLayer | None:
+        """One more layer, found or made; None: it must be made, and not all of those below are here."""
+        known = self._found([planned])
+        if self._settled(known.get(planned)):
+            return known[planned]
+        if not all(made.here for made in below):
+            return None
+        return self._in_parallel({planned: write}, known)[planned]
+
+    def known(self, planned: PlannedLayer) -> MadeLayer | None:
+        """The layer, if it is known; nothing is made, fetched or told."""
+        layer = self.store.recipes.find(recipe_key(planned.recipe))
+        return None if layer is None else MadeLayer(planned, layer, How.PRESENT)
+
+    def bring(self, layers: Sequence[MadeLayer]) -> tuple[MadeLayer, ...]:
+        """``layers`` with those that lie elsewhere fetched. Raises :class:`LayerError` for one that is lost."""
+        missing = {made.planned: made for made in layers if not made.here}
+
+        def lost(_: ByteSink) -> Written:
+            raise LayerError("a layer cannot be fetched from where it was found", retryable=True)
+
+        brought = self._in_parallel(dict.fromkeys(missing, lost), missing)
+        return tuple(brought.get(made.planned, made) for made in layers)
+
     def _found(self, layers: Sequence[PlannedLayer]) -> dict[PlannedLayer, MadeLayer]:
         """What need not be made: made here before, known elsewhere, or the base image's."""
         found = {layer: taken for layer in layers if (taken := self._of_base(layer)) is not None}
@@ -311,13 +341,7 @@ class Workshop:
         if isinstance(planned.recipe, BytecodeRecipe):
             recipe = replace(planned.recipe, below=tuple(layer.diff_id for layer in layers))
             planned = replace(planned, recipe=recipe)
-        known = self._found([planned])
-        if self._settled(known.get(planned)):
-            return known[planned]
-        if not all(made.here for made in below):
-            return None
-        writer = partial(makers.write, planned.recipe, layers)
-        return self._in_parallel({planned: writer}, known)[planned]
+        return self.add(planned, below, partial(makers.write, planned.recipe, layers))
 
     def _wheels_get_along(self, plan: Plan) -> bool:
         """Whether that is known without looking into them."""

@@ -16,6 +16,7 @@ from trainload.limits import MiB
 from trainload.project.config import OWN, PYPROJECT, Sources
 from trainload.project.document import LIMIT
 from trainload.project.model import (
+    DockerfileInput,
     NoDependencies,
     Project,
     PylockFile,
@@ -129,6 +130,8 @@ def _python(found: Recognised, here: Here, choice: Choice) -> Proposal:
         case PylockFile():
             template = "{file} decides the packages: the tool that made it has to change it"
             return Proposal(notes=(*notes, Text(template, file=dependencies.path)))
+        case DockerfileInput():
+            return Proposal(notes=(*notes, Text("{file} says what goes in: add it there", file=dependencies.path)))
         case NoDependencies():
             text = requirements.added(_text(here, _REQUIREMENTS, REQUIREMENTS_LIMIT), asked.set)
             return Proposal(_edit(here, _REQUIREMENTS, text), notes=notes)

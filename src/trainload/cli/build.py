@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.dockerfiles import dockerfile_options, hand_over
 from trainload.cli.options import pass_world
 from trainload.cli.pushing import build_and_send, document, lines, ready
 from trainload.cli.wishes import build_options, caching_options
 from trainload.cli.world import World
+from trainload.errors import Text, UsageError
 from trainload.events import How
 
 if TYPE_CHECKING:
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
 @click.option(
     "--push", "targets", multiple=True, metavar="REFERENCE", help="Send it to a registry under this name."
 )
+@click.option("--engine", type=click.Choice(["docker", "podman", "buildah"]),
+              help="Hand the Dockerfile to this builder; the image stays with it.")  # fmt: skip
 @pass_world
 @build_options
+@dockerfile_options
 @caching_options
 def command(
     world: World,
@@ -36,10 +41,16 @@ def command(
     caching: Callable[[], Caching],
     references: tuple[str, ...],
     targets: tuple[str, ...],
+    engine: str | None,
 ) -> None:
     from trainload.reference import Reference
 
     names = tuple(str(Reference.parse(reference)) for reference in references)
+    if engine is not None:
+        if targets:
+            raise UsageError(Text("--push is for images that are built here, not by {builder}", builder=engine))
+        hand_over(world, replace(wishes, references=names, caching=caching()), engine)
+        return
     shipped = build_and_send(world, replace(wishes, references=names, caching=caching()), _places(world, targets))
     built = shipped.built
     result = {**_document(built), **({"pushed": document(shipped.deliveries)} if targets else {})}

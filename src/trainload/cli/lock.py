@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @build_options
 def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade: bool, check: bool) -> None:
     from trainload.lock.diff import diff, sentences
-    from trainload.pipeline import lock
+    from trainload.pipeline import dockerfile_of, lock
     from trainload.project.listing import LOCK
     from trainload.resolve.upgrade import Upgrade
 
@@ -46,7 +46,14 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
             hints=[Text("add it to platforms in [tool.trainload], or set TRAINLOAD_PLATFORMS")],
         )
     wanted = Upgrade(everything=not packages, packages=packages) if upgrade else None
-    locked = lock(world.site, replace(wishes, frozen=wishes.frozen or check, upgrade=wanted))
+    wishes = replace(wishes, frozen=wishes.frozen or check, upgrade=wanted)
+    file = dockerfile_of(world.site, wishes)
+    if file is not None:
+        from trainload.cli.dockerfiles import lock_file
+
+        lock_file(world, wishes, file)
+        return
+    locked = lock(world.site, wishes)
     if upgrade:
         _tell_who_decides(world, locked)
     if not locked.is_new:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainload.cli import units
+from trainload.cli.dockerfiles import dockerfile_options
 from trainload.cli.options import pass_world
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
@@ -29,11 +30,18 @@ _SIGNS = {"same": " ", "new": "+", "gone": "-"}
 @click.option("--diff", "other", metavar="IMAGE", help="Compare with an image in the store.")
 @pass_world
 @build_options
+@dockerfile_options
 def command(world: World, wishes: Wishes, other: str | None) -> None:
-    from trainload.pipeline import plan
+    from trainload.pipeline import dockerfile_of, plan
     from trainload.plan.model import recipe_key
     from trainload.plan.show import as_data
 
+    file = dockerfile_of(world.site, wishes)
+    if file is not None:
+        from trainload.cli.dockerfiles import show_lines
+
+        show_lines(world, wishes, file)
+        return
     planned = plan(world.site, wishes)
     for warning in planned.plan.warnings:
         world.warn(warning)

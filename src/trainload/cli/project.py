@@ -64,10 +64,11 @@ def other_profile(world: World, wishes: Wishes) -> Wishes:
 def _check_command(world: World, wishes: Wishes) -> None:
     """Python without a script would wait for input or end at once: nothing was trained, and nobody would know."""
     from trainload.project.detect import read_project
-    from trainload.project.model import Origin
+    from trainload.project.model import DockerfileInput, Origin
 
     project = read_project(world.site.tree, flags=wishes.flags, environ=world.environ)
-    if project.settings.command.origin is not Origin.DEFAULT:
+    says_all = isinstance(project.settings.dependencies.value, DockerfileInput)
+    if says_all or project.settings.command.origin is not Origin.DEFAULT:
         return
     names = [entry.path for entry in world.site.tree.walk(lambda _: False)]
     scripts = sorted(name for name in names if name.endswith(".py"))

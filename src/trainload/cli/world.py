@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json as _json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +18,18 @@ from trainload.errors import Text
 from trainload.events import Level, Said
 
 if TYPE_CHECKING:
+    from trainload.builder.dockerfile.ground import Ground
     from trainload.cli.progress import Lines
     from trainload.image.model import Layer
     from trainload.layers.model import ByteSink, Written
     from trainload.limits import Limits
     from trainload.pipeline import Site
+    from trainload.plan.lines import LineJob
     from trainload.plan.model import BytecodeRecipe, ConfiguredRecipe
     from trainload.plan.sources import Job
     from trainload.registry.client import Client
     from trainload.registry.hosts import Hosts
+    from trainload.run.line import Room
     from trainload.store.store import Store
     from trainload.system.http import Http
     from trainload.tree import Tree
@@ -107,7 +110,7 @@ class World:
 
         return Site(
             self.cwd, self.store, self.http, self.reporter, self.environ, self.now, self.cpus,
-            sandbox=self._sandbox, ask=self._ask, registry=lambda: self.registry,
+            sandbox=self._sandbox, ask=self._ask, registry=lambda: self.registry, rooms=Rooms(self),
         )  # fmt: skip
 
     def _sandbox(
@@ -156,3 +159,27 @@ class World:
             self.reporter.close()
         if "store" in self.__dict__:
             self.store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """See :class:`trainload.builder.dockerfile.bench.Rooms`: the embedded engine on this machine."""
+
+    world: World
+
+    def run(self, job: LineJob, ground: Ground, sink: ByteSink, /) -> Written:
+        from trainload.run.below import Looks
+        from trainload.run.line import write_line
+
+        def looks() -> dict[str, Looks]:
+            return {path: Looks(seen.mode, seen.owner) for path, seen in ground.nodes.items()}
+
+        return write_line(job, ground.layers, replace(self._room(ground.limits), looks=looks), sink)
+
+    def unpacked(self, below: Sequence[Layer], limits: Limits, /) -> Callable[[str], Path | None]:
+        return self._room(limits).below(below)[0].place
+
+    def _room(self, limits: Limits) -> Room:
+        from trainload.run.line import Room
+
+        return Room(self.world.store.rootfs, self.world.store.path, self.world.reporter, limits)

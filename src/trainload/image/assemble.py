@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from trainload.digest import Digest, canonical_json
+from trainload.errors import ConfigError, Text
 from trainload.image.model import (
     BASE_DIGEST,
     BASE_NAME,
@@ -26,6 +28,8 @@ from trainload.plan.model import HealthConfig, Plan, PlannedLayer, RuntimeConfig
 EPOCH = "1970-01-01T00:00:00Z"
 """An image made of the same bytes is the same image, whenever it is made."""
 _TOOL = "trainload"
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999, the last that RFC 3339 can write."""
 
 
 def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) -> Image:
@@ -86,6 +90,16 @@ def make_index(images: Sequence[Image]) -> ImageIndex:
 def created_at(epoch: int) -> str:
     """SOURCE_DATE_EPOCH, seconds since 1970 UTC, as the image specification writes times (RFC 3339)."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def created_in(environ: Mapping[str, str]) -> str | None:
+    """The image's date: SOURCE_DATE_EPOCH (reproducible-builds.org), if it is set. Raises :class:`ConfigError`."""
+    epoch = environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return None
+    if not re.fullmatch("[0-9]{1,12}", epoch) or int(epoch) > _LAST_SECOND:
+        raise ConfigError(Text("{name} is no date", name="SOURCE_DATE_EPOCH"), got=epoch, want="seconds since 1970")
+    return created_at(int(epoch))
 
 
 def document(descriptor: Descriptor) -> dict[str, object]:

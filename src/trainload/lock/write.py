@@ -53,9 +53,9 @@ def dumps(lock: Lock) -> bytes:
     if lock.unhashed:
         lines.append("# nobody told the hashes of these; they are of what came when they were locked")
         lines.extend(_list("unhashed", (_text(name) for name in sorted(lock.unhashed))))
-    lines.extend(_base(lock.base, "base"))
+    lines.extend(base_lines(lock.base, "base"))
     if lock.build_base is not None:
-        lines.extend(_base(lock.build_base, "build-base"))
+        lines.extend(base_lines(lock.build_base, "build-base"))
     for build in lock.builds:
         lines.extend(_build(build))
     if lock.interpreter is not None:
@@ -98,7 +98,8 @@ def _file(file: File) -> str:
     return _inline({**pairs, "hashes": {"sha256": file.sha256}})
 
 
-def _base(base: Base, table: str) -> Iterator[str]:
+def base_lines(base: Base, table: str) -> Iterator[str]:
+    """The table ``tool.trainload.TABLE``, a line at a time."""
     yield from ("", f"[tool.trainload.{table}]")
     if isinstance(base, ImageBase):
         yield from _image_base(base)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from trainload.digest import Digest, canonical_json
 from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
+from trainload.plan.lines import CopyRecipe, RunRecipe
 from trainload.platform import Platform
 
 VENV = "/opt/venv"
@@ -37,6 +38,9 @@ class Kind(StrEnum):
     WEIGHTS = "weights"
     TOOLS = "tools"
     CODE = "code"
+    COPIED = "copied"
+    """Of a Dockerfile, whose lines decide the order."""
+    RUN = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +232,7 @@ class WeightsRecipe:
 Recipe = (
     BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
     | WheelsRecipe | UnbuiltRecipe | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
-    | WeightsRecipe
+    | WeightsRecipe | CopyRecipe | RunRecipe
 )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.project.config import PYPROJECT, Sources
-from trainload.project.keys import ALLOW_INDEX_OPTIONS, EXTRAS, GROUPS, REQUIREMENTS
+from trainload.project.keys import ALLOW_INDEX_OPTIONS, DOCKERFILE, EXTRAS, GROUPS, REQUIREMENTS
 from trainload.project.metadata import Metadata, check_names
 from trainload.project.model import (
     Chosen,
     Dependencies,
+    DockerfileInput,
     NoDependencies,
     Origin,
     PylockFile,
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 _LATER = {
     "environment.yml": "conda environments", "environment.yaml": "conda environments",
-    "conda.yaml": "conda environments", "Dockerfile": "Dockerfiles", "Containerfile": "Dockerfiles",
+    "conda.yaml": "conda environments",
 }  # fmt: skip
+_DOCKERFILES = ("Dockerfile", "Containerfile")
 _FOREIGN = {
     "Pipfile": "pipenv requirements > requirements.txt",
     "Pipfile.lock": "pipenv requirements > requirements.txt",
@@ -62,6 +64,9 @@ class _Asked:
 
 def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ: Mapping[str, str]) -> Found:
     """What decides the Python packages, and warnings. Raises :class:`ConfigError`."""
+    named = sources.choose(DOCKERFILE)
+    if named.value is not None:
+        return Chosen(DockerfileInput(named.value), named.origin, named.reason), ()
     extras, groups = sources.choose(EXTRAS).value, sources.choose(GROUPS).value
     asked = _Asked(tree, sources, metadata, environ, extras, groups)
     configured = sources.choose(REQUIREMENTS)
@@ -74,11 +79,14 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     check_names(metadata, extras, groups)
     present = {entry.path for entry in tree.walk(lambda _: False) if entry.kind is not EntryKind.FOLDER}
     later = tuple(_later(name) for name in _LATER if name in present)
+    both = tuple(Text("{file} is not used: name it with -f, or set dockerfile", file=name)
+                 for name in _DOCKERFILES if name in present)  # fmt: skip
     if configured.value:
         files = _requirements(asked, configured.value)
-        return Chosen(files, configured.origin, configured.reason), later
+        return Chosen(files, configured.origin, configured.reason), (*later, *both)
     found = _locks(asked, present) or _files(asked, present, look=configured.value is None and not extras + groups)
-    found = found or _nothing(asked, present)
+    later = (*later, *both) if found is not None else later
+    found = found or _dockerfile(present) or _nothing(asked, present)
     if isinstance(found.value, UvLock) and metadata.dependencies is not None:
         old = outdated(tree, found.value.path, _all_dependencies(metadata))
         later = (*later, old) if old is not None else later
@@ -161,6 +169,15 @@ def _requirements(asked: _Asked, files: tuple[str, ...]) -> RequirementFiles:
     allow = asked.sources.choose(ALLOW_INDEX_OPTIONS).value
     found = read_requirements(asked.tree, files, asked.environ, allow_index_options=allow)
     return RequirementFiles(files, tuple(found.included), tuple(found.find_links), tuple(found.index_options))
+
+
+def _dockerfile(present: set[str]) -> Chosen[Dependencies] | None:
+    """Used by itself only where no other file says what the project needs."""
+    name = next((name for name in _DOCKERFILES if name in present), None)
+    if name is None or present & {"environment.yml", "environment.yaml", "conda.yaml"}:
+        return None
+    reason = Text("{file} is here, and no other file says what the project needs", file=name)
+    return Chosen(DockerfileInput(name), Origin.DETECTED, reason)
 
 
 def _nothing(asked: _Asked, present: set[str]) -> Chosen[Dependencies]:

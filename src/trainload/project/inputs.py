@@ -126,7 +126,7 @@ def _dependencies(tree: Tree, value: Dependencies, environ: Mapping[str, str]) -
             }  # fmt: skip
         case PyprojectDependencies(path, extras, groups):
             return {"kind": "PyprojectDependencies", **_pyproject(tree, path, extras, groups)}
-        case _:
+        case _:  # a Dockerfile's lock knows by itself what is new
             return {"kind": "NoDependencies"}
 
 

@@ -180,6 +180,9 @@ REQUIREMENTS: Key[tuple[str, ...] | None] = Key(
     "requirements", _optional(many(_INSIDE, "an array of paths inside the project", PATHS)),
     "Requirements files; an empty array: do not look for any.", None, True,
 )  # fmt: skip
+DOCKERFILE: Key[str | None] = Key(
+    "dockerfile", _optional(_INSIDE), "A Dockerfile that says all: only its own instructions count.", None
+)
 EXTRAS: Key[tuple[str, ...]] = Key("extras", _NAMES, "Extras of the project to install.", ())
 GROUPS: Key[tuple[str, ...]] = Key("groups", _NAMES, "Dependency groups (PEP 735) to install.", ())
 FIND_LINKS: Key[tuple[str, ...]] = Key(
@@ -330,9 +333,9 @@ HOSTS: Key[Mapping[str, Mapping[str, str]]] = Key(
 )  # fmt: skip
 
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
-    NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, EXTRAS, GROUPS, FIND_LINKS, INDEX, EXTRA_INDEX,
-    ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE, INCLUDE,
-    EXCLUDE, SECRETS, PLATFORMS, WEIGHTS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON,
+    NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, DOCKERFILE, EXTRAS, GROUPS, FIND_LINKS, INDEX,
+    EXTRA_INDEX, ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE,
+    INCLUDE, EXCLUDE, SECRETS, PLATFORMS, WEIGHTS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON,
     MIRRORS_REGISTRY, MIRRORS_HUB, CACHE_REGISTRY,
     CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
     LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
@@ -343,7 +346,8 @@ TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
 
 EXAMPLES: Mapping[str, object] = {
     "name": "digits", "python": "3.11", "base": "apt:bookworm", "system": ["ffmpeg", "libgl1"],
-    "requirements": ["requirements.txt"], "extras": ["gpu"], "groups": ["train"], "find-links": ["../wheels"],
+    "requirements": ["requirements.txt"], "dockerfile": "docker/train.Dockerfile",
+    "extras": ["gpu"], "groups": ["train"], "find-links": ["../wheels"],
     "index": "https://packages.example/simple", "extra-index": ["https://packages.example/simple"],
     "accelerator": "cu128", "command": ["python", "train.py"],
     "entrypoint": ["/usr/bin/tini", "--"], "env": {"OMP_NUM_THREADS": "4"},

@@ -94,7 +94,14 @@ class NoDependencies:
     """The scripts import the standard library only."""
 
 
-Dependencies = UvLock | PylockFile | RequirementFiles | PyprojectDependencies | NoDependencies
+@dataclass(frozen=True, slots=True)
+class DockerfileInput:
+    """A Dockerfile says all: what the image stands on, what goes in and what runs."""
+
+    path: str = "Dockerfile"
+
+
+Dependencies = UvLock | PylockFile | RequirementFiles | PyprojectDependencies | NoDependencies | DockerfileInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trainload.errors import Text
 from trainload.project.keys import EXAMPLES, KEYS, TABLES, Key
-from trainload.project.model import Chosen, Origin, Project, RequirementFiles
+from trainload.project.model import Chosen, DockerfileInput, Origin, Project, RequirementFiles
 
 _HEAD = (
     "# What Trainload found here, and why; `trainload plan` shows what comes of it.",
@@ -48,6 +48,11 @@ def _chosen(project: Project, key: Key[object], configured: Configured) -> Chose
         dependencies = settings.dependencies
         if isinstance(dependencies.value, RequirementFiles):
             return Chosen(dependencies.value.files, dependencies.origin, dependencies.reason)
+        return None
+    if key.path == "dockerfile":
+        dependencies = settings.dependencies
+        if isinstance(dependencies.value, DockerfileInput):
+            return Chosen(dependencies.value.path, dependencies.origin, dependencies.reason)
         return None
     chosen: Chosen[object] | None = getattr(settings, key.path.replace("-", "_"), None)
     return chosen if chosen is not None and chosen.origin is not Origin.FILE else None

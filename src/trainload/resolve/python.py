@@ -12,6 +12,7 @@ from trainload.lock.model import PythonPackage
 from trainload.lock.toml import dumps
 from trainload.platform import Platform
 from trainload.project.model import (
+    DockerfileInput,
     NoDependencies,
     PylockFile,
     PyprojectDependencies,
@@ -31,7 +32,7 @@ def resolve_python(request: PythonRequest, uv: Uv, examiner: Examiner | None = N
     Raises :class:`LockError` with uv's reason in our words, or naming every package that is not locked to bytes.
     """
     match request.dependencies:
-        case NoDependencies():
+        case NoDependencies() | DockerfileInput():
             return Adopted((), {})
         case PylockFile(path=path, extras=extras, groups=groups):
             asks = replace(wanted(request), extras=extras, groups=groups or None)

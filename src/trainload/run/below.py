@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +32,15 @@ class Looks:
 class Below:
     """The joined layers; paths are relative, without links in their folders, in ``os.fsdecode`` form."""
 
-    def __init__(self, blobs: Sequence[LayerBlob], layers: Sequence[UnpackedLayer]) -> None:
-        """``layers`` are ``blobs`` unpacked, both from the base to the top."""
+    def __init__(
+        self,
+        blobs: Sequence[LayerBlob],
+        layers: Sequence[UnpackedLayer],
+        looks: Callable[[], Mapping[str, Looks]] | None = None,
+    ) -> None:
+        """``layers`` are ``blobs`` unpacked, both from the base to the top; ``looks``: what they say, if known."""
         self._blobs = blobs
+        self._told = looks
         self._tops = tuple(layer.folder for layer in reversed(layers))
         self._folders: dict[str, tuple[Path, ...]] = {"": self._tops}
 
@@ -63,8 +69,10 @@ class Below:
         return self._folders[path]
 
     @cached_property
-    def looks(self) -> dict[str, Looks]:
+    def looks(self) -> Mapping[str, Looks]:
         """What the layers say of each path. Raises :class:`LayerError` for a broken layer."""
+        if self._told is not None:
+            return self._told()
         found: dict[str, Looks] = {}
         for blob in self._blobs:
             name = blob.title or str(blob.diff_id)
@@ -81,14 +89,20 @@ class Below:
 
     def copy_up(self, path: str, content: bytes, upper: Path) -> None:
         """Put a changed file into the folder of changes, with the looks it has below."""
+        above = path.rpartition("/")[0]
+        if above:
+            self.copy_up_folder(above, upper)
+        (upper / path).write_bytes(content)
+        self._like(path, upper)
+
+    def copy_up_folder(self, path: str, upper: Path) -> None:
+        """Make a folder in the folder of changes, and those above it, with the looks they have below."""
         parts = path.split("/")
-        for count in range(1, len(parts)):
+        for count in range(1, len(parts) + 1):
             here = "/".join(parts[:count])
             if not (upper / here).is_dir():
                 (upper / here).mkdir()
                 self._like(here, upper)
-        (upper / path).write_bytes(content)
-        self._like(path, upper)
 
     def _like(self, path: str, upper: Path) -> None:
         looks = self.looks.get(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trainload.errors import RunError, Text
 from trainload.layers.tarread import MemberKind
-from trainload.layers.writer import LayerWriter, Owner, Stream
+from trainload.layers.writer import ROOT, LayerWriter, Owner, Stream
 from trainload.limits import MiB
 from trainload.run.below import Below, Looks, is_opaque, is_whiteout
 
@@ -34,6 +34,10 @@ class Rules:
     """path → its content without what differs from run to run; for small files."""
     special: bool = True
     """Devices and pipes are an error; else they are left out."""
+    normal: Callable[[str], Callable[[bytes], bytes] | None] = lambda _path: None
+    """As ``normalised``, for what is known by more than its path."""
+    owner: Owner = ROOT
+    """Whose the files are that an ordinary user's run made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class _Search:
             )
         if not self._root and not status.st_mode & stat.S_IRUSR:
             place.chmod(stat.S_IMODE(status.st_mode) | 0o600)
-        normal = self._rules.normalised.get(path)
+        normal = self._rules.normalised.get(path) or self._rules.normal(path)
         content = normal(place.read_bytes()) if normal is not None else None
         if not (same_looks and old is not None and _same_file(old, place, content)):
             yield Change(path, MemberKind.FILE, looks, place, content)
@@ -145,7 +149,7 @@ class _Search:
     def _looks(self, path: str, status: os.stat_result, old: Path | None) -> Looks:
         """What did not change since it was unpacked is as the layers below say."""
         mode, said = stat.S_IMODE(status.st_mode), self._below.looks.get(path)
-        owner = Owner(status.st_uid, status.st_gid) if self._root else Owner()
+        owner = Owner(status.st_uid, status.st_gid) if self._root else self._rules.owner
         if said is None or old is None:
             return Looks(mode, owner)
         was = old.lstat()

@@ -78,13 +78,28 @@ def spec_of(request: Request, image: Digest, config: RuntimeConfig, run_id: str)
         called=request.called,
         init=request.init,
         restart=request.restart,
-        health=request.health,
+        health=request.health or image_health(config),
         labels=request.labels,
         caller=request.caller,
         hostname=request.hostname,
         read_only=request.read_only,
         stop_signal=request.stop_signal or config.stop_signal or "SIGTERM",
         grace=request.grace,
+    )
+
+
+def image_health(config: RuntimeConfig) -> HealthCheck | None:
+    """What the image says of its health (moby: HealthConfig), with Docker's defaults for what it leaves open."""
+    said, usual = config.health, HealthCheck(())
+    if said is None or said.test[0] not in ("CMD", "CMD-SHELL") or len(said.test) < 2:
+        return None
+    shell = config.shell or ("/bin/sh", "-c")
+    return HealthCheck(
+        command=said.test[1:] if said.test[0] == "CMD" else (*shell, said.test[1]),
+        interval=said.interval / 1e9 or usual.interval,
+        timeout=said.timeout / 1e9 or usual.timeout,
+        retries=said.retries or usual.retries,
+        start_period=said.start_period / 1e9,
     )
 
 

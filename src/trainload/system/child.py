@@ -6,14 +6,17 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 
 class Child:
     """One running program."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
-        """Raises :class:`OSError` when it cannot be started."""
-        self._process = subprocess.Popen(list(argv), env=dict(env), cwd=cwd)
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: TextIO | None = None
+    ) -> None:
+        """``stdout``: takes what it says there, instead of ours. Raises :class:`OSError` when it cannot start."""
+        self._process = subprocess.Popen(list(argv), env=dict(env), cwd=cwd, stdout=stdout)
 
     @property
     def exit_code(self) -> int | None:

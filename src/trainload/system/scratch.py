@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -13,3 +14,8 @@ def folder(purpose: str) -> Iterator[Path]:
     """An empty folder only this user may enter, removed at the end whatever happens."""
     with tempfile.TemporaryDirectory(prefix=f"trainload-{purpose}-", ignore_cleanup_errors=True) as name:
         yield Path(name).resolve()
+
+
+def file() -> IO[bytes]:
+    """An empty file without a name: nobody else can open it, and it is gone when it is closed or we end."""
+    return tempfile.TemporaryFile()

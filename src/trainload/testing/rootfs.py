@@ -46,10 +46,10 @@ def programs_layer(programs: Sequence[str] = PROGRAMS) -> bytes:
     )
 
 
-def tiny_store(home: Path) -> Path:
+def tiny_store(home: Path, programs: tuple[str, ...] = PROGRAMS) -> Path:
     """A store at ``home`` with the image ``tiny``, whose command is ``sh -c 'echo hello'``."""
     store = Store.open(home)
-    stream = programs_layer()
+    stream = programs_layer(programs)
     with store.writing():
         layer = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
         image = assemble(plan_of("tiny", ("base",), ("sh", "-c", "echo hello")), [layer])

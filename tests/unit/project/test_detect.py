@@ -158,7 +158,7 @@ def test_what_comes_later_is_said_clearly() -> None:
     found = project({**BARE, "requirements.txt": "x", "Dockerfile": "FROM x", "environment.yml": ""})
     assert [str(w) for w in found.warnings] == [
         "environment.yml is not used: conda environments come with a later version",
-        "Dockerfile is not used: Dockerfiles come with a later version",
+        "Dockerfile is not used: name it with -f, or set dockerfile",
     ]
     with pytest.raises(ConfigError, match="hint: environment.yml is not used"):
         project({"train.py": "import torch", "environment.yml": ""})

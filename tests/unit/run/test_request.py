@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trainload.cli.run import _BREAK, image_and_arguments
 from trainload.digest import Digest
 from trainload.errors import UsageError
-from trainload.plan.model import RuntimeConfig
+from trainload.plan.model import HealthConfig, RuntimeConfig
 from trainload.run import flags
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, Restart, RunSpec
 from trainload.run.request import Request, request_document, request_from, spec_of
@@ -153,3 +153,24 @@ def test_everything_after_the_image_is_the_programs(rest: list[str]) -> None:
 def test_arguments_after_a_bare_break_are_the_projects() -> None:
     assert image_and_arguments((_BREAK, "--epochs", "3", "--")) == (None, ("--epochs", "3", "--"))
     assert image_and_arguments(()) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "want"),
+    [
+        (None, None),
+        (HealthConfig(("NONE",)), None),
+        (HealthConfig(("CMD", "curl", "x")), HealthCheck(("curl", "x"))),
+        (
+            HealthConfig(("CMD-SHELL", "curl x"), 2 * 10**9, 5 * 10**8, 10**10, 0, 7),
+            HealthCheck(("/bin/sh", "-c", "curl x"), 2.0, 0.5, 7, 10.0),
+        ),
+    ],
+)
+def test_an_images_own_health_check_is_asked_unless_another_is_given(
+    said: HealthConfig | None, want: HealthCheck | None
+) -> None:
+    config = replace(CONFIG, health=said)
+    assert spec_of(Request(), Digest.sha256(b""), config, "a1").health == want
+    other = HealthCheck(("mine",))
+    assert spec_of(Request(health=other), Digest.sha256(b""), config, "a1").health == other

@@ -95,7 +95,7 @@ class _Unpacked(Below):
     """Compared with the unpacked files, whose looks the kernel copied: reading 700 MB of layers is not needed."""
 
     @cached_property
-    def looks(self) -> Mapping[str, Looks]:  # type: ignore[override]
+    def looks(self) -> Mapping[str, Looks]:
         return _Looks(self)
 
 

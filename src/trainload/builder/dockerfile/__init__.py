@@ -1,0 +1,1 @@
+"""How a Dockerfile becomes an image: what stands below, what COPY places, what RUN changes, stage by stage."""

@@ -1,0 +1,98 @@
+"""A whole Dockerfile: the stages that the wanted one needs, each after those it takes something from."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainload.builder.dockerfile.bench import Bench, Wanted
+from trainload.builder.dockerfile.stage import Built, build_stage
+from trainload.builder.workshop import MadeLayer
+from trainload.dockerfile.parse import LONGEST, parse
+from trainload.dockerfile.stages import Staged, find_stages, undeclared
+from trainload.errors import PlanError, Text
+from trainload.plan.model import Plan
+from trainload.plan.order import MOST_LAYERS
+from trainload.platform import Platform
+from trainload.tree import Tree
+
+_MOST_TOLD = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The wanted stage, made."""
+
+    plan: Plan
+    layers: tuple[MadeLayer, ...]
+
+
+def lock_name(file: str) -> str:
+    """The lock beside a Dockerfile."""
+    return f"{file}.lock"
+
+
+def stages_of(tree: Tree, wanted: Wanted, platform: Platform) -> Staged:
+    """The file, parsed, and its stages. Raises :class:`ConfigError` with lines."""
+    name = posixpath.normpath(wanted.file)
+    return find_stages(parse(tree.read(name, limit=LONGEST), name), wanted.arguments, platform, wanted.target)
+
+
+def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
+    """Every layer of the wanted stage, in order. Call it inside ``store.writing()``."""
+    target = staged.target(bench.wanted.target)
+    done: dict[int, Built] = {}
+    for stage in staged.needed(target):
+        done[stage.number] = build_stage(bench, staged, stage, done)
+    last = done[target]
+    layers = last.layers if last.shop.lazy else last.shop.bring(last.layers)
+    if len(layers) > MOST_LAYERS:
+        raise PlanError(
+            Text("the image would have {count} layers", count=len(layers)), want=f"at most {MOST_LAYERS}",
+            hints=[Text("join RUN lines with &&, or COPY several files at once")],
+        )  # fmt: skip
+    warnings = dict.fromkeys(warning for stage in done.values() for warning in stage.warnings)
+    plan = Plan(
+        name=name,
+        platform=last.stage.platform,
+        layers=tuple(made.planned for made in layers),
+        config=last.config,
+        warnings=(*general_warnings(staged), *warnings, *_secrets(bench)),
+        base=last.base,
+    )
+    return Finished(plan, layers)
+
+
+def _secrets(bench: Bench) -> Iterator[Text]:
+    """Docker copies them too; but never in silence (THREATS P08)."""
+    for path, kind in sorted(bench.context.secrets.items())[:_MOST_TOLD]:
+        yield Text(
+            "{path} looks like a secret ({rule}) and goes into the image; name it in .dockerignore", path=path,
+            rule=kind,
+        )  # fmt: skip
+
+
+def look_at(bench: Bench, staged: Staged) -> tuple[Built, ...]:
+    """The stages that are needed, nothing made: what becomes of each line, and which layers there are already."""
+    done: dict[int, Built] = {}
+    for stage in staged.needed(staged.target(bench.wanted.target)):
+        done[stage.number] = build_stage(bench, staged, stage, done, dry=True)
+    return tuple(done.values())
+
+
+def general_warnings(staged: Staged) -> tuple[Text, ...]:
+    """What is to be told of the file as a whole."""
+    found = []
+    if staged.file.syntax is not None and not staged.file.syntax.startswith("docker/dockerfile"):
+        found.append(
+            Text(
+                "{file}: # syntax={frontend} names a program that Docker would fetch and run; it is not used here",
+                file=staged.file.name, frontend=staged.file.syntax,
+            )
+        )  # fmt: skip
+    found += [
+        Text("--build-arg {name} does nothing: no ARG of the file has this name", name=name)
+        for name in undeclared(staged)
+    ]
+    return tuple(found)

@@ -1,0 +1,293 @@
+"""One stage: its steps become layers over what it stands on, each looked up before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+
+from trainload.builder.dockerfile.bench import Bench
+from trainload.builder.dockerfile.copying import write_copied
+from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.showing import keys, shown
+from trainload.builder.dockerfile.takes import LayersSource, Source, Taken, written
+from trainload.builder.workshop import MadeLayer, Workshop
+from trainload.dockerfile.expand import PROXIES
+from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
+from trainload.dockerfile.stages import Stage, Staged
+from trainload.errors import ConfigError, Place, PlanError, RunError, Text
+from trainload.image.model import Layer
+from trainload.layers.model import ByteSink, Written
+from trainload.plan.lines import CopyRecipe, CopySource, Folder, LineJob, RunRecipe
+from trainload.plan.model import BaseDocument, Kind, PlannedLayer, Recipe, RuntimeConfig
+from trainload.platform import Platform
+
+_TITLE = 200
+_COPIED = Text("files are placed")
+_RUN = Text("run in the sandbox: what it does is not known before")
+
+Write = Callable[[Sequence[Layer], ByteSink], Written]
+
+
+class How(StrEnum):
+    """What becomes of a line."""
+
+    BASE = "base"
+    PLACED = "placed"
+    RUN = "run"
+    CONFIG = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the file, for people."""
+
+    line: int
+    text: str
+    how: How
+    why: Text
+    present: bool | None = None
+    """Its layer is known; None: it makes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A stage that is made."""
+
+    stage: Stage
+    layers: tuple[MadeLayer, ...]
+    config: RuntimeConfig
+    shop: Workshop
+    base: BaseDocument | None
+    warnings: tuple[Text, ...]
+    rows: tuple[Row, ...] = ()
+    whole: bool = True
+    """Every layer is there; otherwise those up to the first that is not."""
+
+
+def build_stage(
+    bench: Bench, staged: Staged, stage: Stage, before: Mapping[int, Built], *, dry: bool = False
+) -> Built:
+    """``before``: the stages it needs; ``dry``: nothing is made, and what was made before is told.
+
+    Raises :class:`TrainloadError` with the line that cannot be done.
+    """
+    place = Place(staged.file.name, line=stage.line)
+    if stage.parent is not None:
+        parent = before[stage.parent]
+        ground = Foundation(parent.layers, parent.config, parent.shop, parent.base)
+    else:
+        ground = lay(bench, stage.base, stage.platform, place)
+    program = evaluate(staged, stage, ground.config)
+    lines = _Lines(bench, program, staged.file.name, before, ground.shop, list(ground.layers), dry=dry)
+    if stage.parent is not None:
+        lines.whole = before[stage.parent].whole
+    lines.run()
+    return Built(
+        stage, tuple(lines.made), program.config, ground.shop, ground.base, program.warnings,
+        tuple(_rows(stage, lines.rows, ground)), lines.whole,
+    )  # fmt: skip
+
+
+def _rows(stage: Stage, rows: Sequence[Row], ground: Foundation) -> Iterator[Row]:
+    """Every instruction: those that make layers, and those that say something of the config."""
+    why = Text("{count} layers", count=len(ground.layers))
+    yield Row(stage.line, stage.text, How.BASE, why, all(one.here for one in ground.layers))
+    told = {row.line for row in rows}
+    config = [
+        Row(item.line, item.text, How.CONFIG, Text("a line of the image's config"))
+        for item in stage.instructions
+        if item.line not in told
+    ]
+    yield from sorted((*rows, *config), key=lambda row: row.line)
+
+
+@dataclass(slots=True)
+class _Lines:
+    bench: Bench
+    program: Program
+    file: str
+    before: Mapping[int, Built]
+    shop: Workshop
+    made: list[MadeLayer]
+    folders: list[Folder] = field(default_factory=list)
+    """WORKDIRs whose folders go into the next layer."""
+    dry: bool = False
+    whole: bool = True
+    """Nothing is missing yet."""
+    rows: list[Row] = field(default_factory=list)
+
+    def run(self) -> None:
+        for step in self.program.steps:
+            match step:
+                case FolderStep():
+                    if step.path != "/":
+                        self.folders.append(Folder(step.path, step.user))
+                case CopyStep():
+                    self._copy(step)
+                case RunStep():
+                    self._run(step)
+        if self.folders:
+            text = f"WORKDIR {self.folders[-1].path}"
+            recipe = CopyRecipe(diff_ids(self.made), self._take_folders(), (), "/", "", "")
+            place = Place(self.file, line=self.program.stage.line)
+            self._add(
+                _Line(Kind.COPIED, text, 0),
+                recipe,
+                lambda below, sink: self._written(recipe, (), place, below, sink),
+            )
+
+    def _copy(self, step: CopyStep) -> None:
+        place = Place(self.file, line=step.line)
+        taken = self._taken(step, place)
+        recipe = CopyRecipe(
+            below=() if step.link else diff_ids(self.made),
+            folders=() if step.link else self._take_folders(),
+            sources=tuple(CopySource(one.name, one.content) for one in taken),
+            target=step.target,
+            owner=step.chown,
+            mode=step.chmod,
+        )
+        self._add(
+            _Line(Kind.COPIED, step.text, step.line),
+            recipe,
+            lambda below, sink: self._written(recipe, taken, place, () if step.link else below, sink),
+        )
+
+    def _taken(self, step: CopyStep, place: Place) -> tuple[Taken, ...]:
+        found = [written(name, text) for name, text in step.contents]
+        if step.add:
+            from trainload.builder.dockerfile.adding import added
+
+            return (*found, *(one for name in step.sources for one in added(self.bench, step, name, place)))
+        if step.parents:
+            raise ConfigError(Text("COPY --parents is not done here"), place=place)
+        source = self._source(step.image if step.stage is None else str(step.stage), place)
+        return (*found, *(one for name in step.sources for one in source.take(name, step.exclude, place)))
+
+    def _written(
+        self, recipe: CopyRecipe, taken: Sequence[Taken], place: Place, below: Sequence[Layer], sink: ByteSink
+    ) -> Written:
+        return write_copied(recipe, taken, self._ground(below), place, sink)
+
+    def _source(self, name: str | None, place: Place) -> Source:
+        """Where files come from: a stage by its number, an image, or the context."""
+        if name is None:
+            return self.bench.context
+        if name.isdigit():
+            other = self.before[int(name)]
+            return self._layers_source(other.stage.label, list(other.layers), other.shop)
+        found = lay(self.bench, name, self.program.stage.platform, place)
+        return self._layers_source(name, list(found.layers), found.shop)
+
+    def _layers_source(self, label: str, made: list[MadeLayer], shop: Workshop) -> LayersSource:
+        def ground() -> Ground:
+            return Ground(shop.store, tuple(one.layer for one in shop.bring(made)), limits=shop.limits)
+
+        rooms, limits = self.bench.rooms, shop.limits
+
+        def unpacked(ground: Ground) -> Callable[[str], object]:
+            assert rooms is not None
+            return rooms.unpacked(ground.layers, limits)
+
+        return LayersSource(label, ground, diff_ids(made), unpacked)  # type: ignore[arg-type]
+
+    def _run(self, step: RunStep) -> None:
+        line, place = step.run, Place(self.file, line=step.line)
+        network = self._network(line.network, place)
+        sources = partial(self._mount_source, place=place)
+        recipe = RunRecipe(
+            below=diff_ids(self.made),
+            folders=self._take_folders(),
+            argv=line.argv,
+            env=tuple(sorted((name, value) for name, value in line.env.items() if not self._is_proxy(name))),
+            user=line.user,
+            workdir=line.workdir,
+            mounts=keys(line, sources, place),
+            network=network,
+        )
+
+        def write(below: Sequence[Layer], sink: ByteSink) -> Written:
+            rooms = self.bench.rooms
+            if rooms is None or self.program.stage.platform != Platform.host():
+                raise PlanError(
+                    Text("{line}: RUN needs a sandbox that can run {platform}", line=place,
+                         platform=self.program.stage.platform),
+                    hints=[Text("build on a machine that is {platform}", platform=self.program.stage.platform)],
+                )  # fmt: skip
+            with shown(self.bench, line, sources, place) as seen:
+                proxies = tuple((name, value) for name, value in line.env.items() if self._is_proxy(name))
+                job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds)
+                return rooms.run(job, self._ground(below), sink)
+
+        self._add(_Line(Kind.RUN, step.text, step.line), recipe, write)
+
+    def _mount_source(self, name: str | None, *, place: Place) -> Source:
+        if name is None:
+            return self.bench.context
+        number = next(
+            (n for n, one in self.before.items() if one.stage.name == name.lower() or str(n) == name), None
+        )
+        return self._source(name if number is None else str(number), place)
+
+    def _is_proxy(self, name: str) -> bool:
+        return name in PROXIES and name not in self.program.config.env
+
+    def _network(self, asked: str | None, place: Place) -> bool:
+        if asked in ("host", "default") and not self.bench.wanted.network:
+            raise ConfigError(
+                Text("this RUN asks for the network, which is given only where the command line says so"),
+                place=place, got=f"--network={asked}", hints=[Text("trainload build --network default")],
+            )  # fmt: skip
+        return self.bench.wanted.network and asked != "none"
+
+    def _take_folders(self) -> tuple[Folder, ...]:
+        taken, self.folders = tuple(self.folders), []
+        return taken
+
+    def _ground(self, below: Sequence[Layer]) -> Ground:
+        return Ground(self.shop.store, tuple(below), self.program.config.env, self.shop.limits)
+
+    def _add(self, line: _Line, recipe: Recipe, write: Write) -> None:
+        """One more layer, found or made over those that are there."""
+        words = " ".join(line.text.split())
+        title = words if len(words) <= _TITLE else words[: _TITLE - 1] + "…"
+        planned = PlannedLayer(line.kind, title, recipe, None, line.why)
+        if self.dry:
+            self._look(line, planned)
+            return
+
+        def made() -> MadeLayer | None:
+            below = [one.layer for one in self.made]
+            return self.shop.add(planned, self.made, lambda sink: write(below, sink))
+
+        layer = made()
+        if layer is None:
+            self.made = list(self.shop.bring(self.made))
+            layer = made()
+        if layer is None:
+            raise RunError("the layers below a line cannot be had")
+        self.made.append(layer)
+
+    def _look(self, line: _Line, planned: PlannedLayer) -> None:
+        known = self.shop.known(planned) if self.whole else None
+        self.whole = known is not None
+        if known is not None:
+            self.made.append(known)
+        how = How.RUN if line.kind is Kind.RUN else How.PLACED
+        self.rows.append(Row(line.line, line.text, how, line.why, known is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a layer is made for."""
+
+    kind: Kind
+    text: str
+    line: int
+
+    @property
+    def why(self) -> Text:
+        return _RUN if self.kind is Kind.RUN else _COPIED

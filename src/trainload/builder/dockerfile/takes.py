@@ -1,0 +1,302 @@
+"""What COPY and ADD take: found in the build context, in another stage or image, or written in the file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from trainload.builder.dockerfile.ground import Ground
+from trainload.digest import Digest, canonical_json
+from trainload.dockerfile.ignore import Ignored, context_entries, read_ignored
+from trainload.errors import ConfigError, LayerError, Place, Text
+from trainload.layers.tarread import MemberKind
+from trainload.layers.writer import Owner
+from trainload.project.ignore import Rules
+from trainload.project.ignore import parse as rules
+from trainload.project.secrets import HARMLESS, NAMES
+from trainload.tree import Entry, EntryKind, Tree
+
+_PIECE = 1 << 20
+_HOPS = 40  # Linux MAXSYMLINKS
+Chunks = Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of what is taken; ``path`` is relative to it, empty for itself."""
+
+    path: str
+    kind: MemberKind
+    mode: int
+    size: int = 0
+    target: str = ""
+    owner: Owner | None = None
+    """None: the context's, which say nothing about the image."""
+    chunks: Chunks | None = None
+    """A file's content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One source."""
+
+    name: str
+    content: str
+    """Digest of all inputs that decide what it gives."""
+    found: Callable[[], Sequence[tuple[str, Sequence[Item]]]]
+    """Called when the layer has to be made: each thing it means, its name and its entries, itself first."""
+
+
+class Source(Protocol):
+    """Where patterns are looked for."""
+
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
+        """What ``pattern`` means, at least one. Raises :class:`ConfigError` with the line when that is nothing."""
+
+
+class Context:
+    """The build context: the project's folder without what ``.dockerignore`` leaves out."""
+
+    def __init__(self, tree: Tree, dockerfile: str, own: Sequence[str] = ()) -> None:
+        """``own``: files that we write ourselves; they are never part of an image."""
+        self._tree, self._dockerfile, self._own = tree, dockerfile, frozenset(own)
+        self.secrets: dict[str, str] = {}
+        """What was taken and looks like a secret by its name → what it looks like (THREATS P08)."""
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        found = context_entries(self._tree, read_ignored(self._tree, self._dockerfile), lambda _: True)
+        return {entry.path: entry for entry in found if entry.path not in self._own}
+
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
+        clean = inside(pattern, place)
+        names = [clean] if clean in self.entries or clean == "" else matches(clean, sorted(self.entries))
+        if not names:
+            raise self._nothing(pattern, clean, place)
+        return [self._taken(self._followed(name, place), name, exclude, place) for name in names]
+
+    def _followed(self, path: str, place: Place) -> str:
+        """A source that is a link is what it points at, inside the context (P05)."""
+        for _ in range(_HOPS):
+            entry = self.entries.get(path)
+            if entry is None or entry.kind is not EntryKind.LINK:
+                return path
+            target = entry.target or "/"
+            if target.startswith("/"):
+                break
+            path = inside(f"{path.rpartition('/')[0]}/{target}", place)
+        text = Text("a link leads out of the folder, and nothing outside is taken")
+        raise ConfigError(text, place=place, got=path)
+
+    def _taken(self, path: str, name: str, exclude: Sequence[str], place: Place) -> Taken:
+        start = f"{path}/" if path else ""
+        entry = self.entries.get(path)
+        if path and entry is None:
+            raise self._nothing(name, path, place)
+        below = [one for other, one in self.entries.items() if other.startswith(start) and other != path]
+        if exclude:
+            left = Ignored("\n".join(exclude), "--exclude")
+            below = [one for one in below if not left.out(one.path)]
+        first = Entry("", EntryKind.FOLDER) if entry is None else entry
+        self._notice([first, *below])
+        items = tuple(self._item(one, path, place) for one in (first, *below))
+        total = hashlib.sha256()
+        for item in items:
+            total.update(_line(item))
+        last = name.rpartition("/")[2]
+        return Taken(last, total.hexdigest(), lambda: [(last, items)])
+
+    def _notice(self, entries: Sequence[Entry]) -> None:
+        secrets, harmless = self._names
+        for entry in entries:
+            parts = entry.path.lower().split("/")
+            if entry.kind is not EntryKind.FILE or not secrets.near(parts[-1]):
+                continue
+            rule = secrets.find(parts, folder=False)
+            if rule is not None and harmless.find(parts, folder=False) is None:
+                self.secrets[entry.path] = next(kind for name, kind in NAMES if name == rule.text)
+
+    @cached_property
+    def _names(self) -> tuple[Rules, Rules]:
+        return rules(name for name, _ in NAMES), rules(HARMLESS)
+
+    def _item(self, entry: Entry, root: str, place: Place) -> Item:
+        path = entry.path.removeprefix(root).lstrip("/")
+        name = path.rpartition("/")[2]
+        if name.startswith(".wh."):
+            text = Text("a file of this name would delete another one in the image (OCI whiteout)")
+            raise ConfigError(text, place=Place(entry.path), hints=[Text("rename it, or exclude it")])
+        if entry.kind is EntryKind.OTHER:
+            raise ConfigError(
+                Text("a FIFO, socket or device cannot go into an image"), place=Place(entry.path),
+                hints=[Text("name it in .dockerignore")],
+            )  # fmt: skip
+        if entry.kind is EntryKind.FOLDER:
+            return Item(path, MemberKind.DIRECTORY, 0o755)
+        if entry.kind is EntryKind.LINK:
+            return Item(path, MemberKind.SYMLINK, 0o777, target=entry.target or "")
+        mode = 0o755 if entry.mode & 0o100 else 0o644  # whatever the umask of who checked it out
+        return Item(path, MemberKind.FILE, mode, entry.size, chunks=lambda: self._chunks(entry.path))
+
+    def _chunks(self, path: str) -> Iterator[bytes]:
+        with self._tree.open(path) as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def _nothing(self, pattern: str, path: str, place: Place) -> ConfigError:
+        there = self._tree.find(path) if path and not re.search(r"[*?\[\\]", path) else None
+        hints = [Text("{path} is there, but .dockerignore leaves it out", path=path)] if there is not None else []
+        return ConfigError(Text("{path} is not in the build context", path=pattern), place=place, hints=hints)
+
+
+@dataclass(frozen=True)
+class LayersSource:
+    """Another stage, or an image."""
+
+    label: str
+    ground: Callable[[], Ground]
+    """Asked for when its files have to be read."""
+    diff_ids: tuple[str, ...]
+    unpacked: Callable[[Ground], Callable[[str], Path | None]]
+    """Where a file of it lies, by its path."""
+
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
+        key = {"layers": self.diff_ids, "pattern": pattern, "exclude": list(exclude)}
+        content = Digest.sha256(canonical_json(key)).hex
+        return [Taken(pattern, content, lambda: self._found(pattern, exclude, place))]
+
+    def _found(self, pattern: str, exclude: Sequence[str], place: Place) -> list[tuple[str, Sequence[Item]]]:
+        ground = self.ground()
+        names = self._matching(ground, inside(pattern, place), place)
+        return [(name.rpartition("/")[2], self._below(ground, name, exclude)) for name in names]
+
+    def _matching(self, ground: Ground, pattern: str, place: Place) -> list[str]:
+        if pattern == "":
+            return [""]
+        if not re.search(r"[*?\[\\]", pattern):
+            found = [pattern] if ground.find(pattern) is not None else []
+        else:
+            found = [""]
+            for part in pattern.split("/"):
+                wanted = segment(part)
+                found = [
+                    f"{above}/{name}" if above else name
+                    for above in found
+                    for name in ground.folder(above)
+                    if wanted.fullmatch(name)
+                ]
+        if not found:
+            raise ConfigError(Text("{stage} has no {path}", stage=self.label, path=f"/{pattern}"), place=place)
+        return found
+
+    def _below(self, ground: Ground, name: str, exclude: Sequence[str]) -> Sequence[Item]:
+        real = ground.real(name)
+        place = self.unpacked(ground)
+        start = f"{real}/" if real else ""
+        left = Ignored("\n".join(exclude), "--exclude") if exclude else None
+        items: list[Item] = []
+        for path, seen in [(real, ground.find(real)), *sorted(ground.nodes.items())]:
+            if seen is None or (path != real and not path.startswith(start)) or (path == real and items):
+                continue
+            inner = path.removeprefix(real).lstrip("/")
+            if left is not None and inner and left.out(path):
+                continue
+            kind = MemberKind.FILE if seen.kind is MemberKind.HARDLINK else seen.kind
+            if kind in (MemberKind.FILE, MemberKind.DIRECTORY, MemberKind.SYMLINK):
+                item = Item(inner, kind, seen.mode, seen.size, seen.target, seen.owner)
+                items.append(self._with_content(item, path, place))
+        return items
+
+    def _with_content(self, item: Item, path: str, place: Callable[[str], Path | None]) -> Item:
+        if item.kind is not MemberKind.FILE:
+            return item
+        where = place(path)
+        if where is None:
+            raise LayerError(Text("{stage} has no {path}", stage=self.label, path=f"/{path}"))
+
+        def chunks() -> Iterator[bytes]:
+            with where.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    yield piece
+
+        return replace(item, size=where.stat().st_size, target="", chunks=chunks)
+
+
+def written(name: str, text: str) -> Taken:
+    """A heredoc."""
+    data = text.encode("utf-8", "surrogateescape")
+    item = Item("", MemberKind.FILE, 0o644, len(data), chunks=lambda: iter((data,)))
+    return Taken(name, Digest.sha256(data).hex, lambda: [(name, (item,))])
+
+
+def inside(pattern: str, place: Place) -> str:
+    """``pattern`` below the source's root. Raises :class:`ConfigError` for one that leads out (THREATS F11)."""
+    parts: list[str] = []
+    for part in pattern.split("/"):
+        if part == ".." and not parts:
+            raise ConfigError(
+                Text("the source leads out of the build context"), place=place, got=pattern,
+                hints=[Text("build in the folder above, with -f to name the Dockerfile")],
+            )  # fmt: skip
+        if part == "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def matches(pattern: str, paths: Sequence[str]) -> list[str]:
+    """The paths that fit (Go: path/filepath.Match): a star takes no slash."""
+    if not re.search(r"[*?\[\\]", pattern):
+        return []
+    parts = [segment(part) for part in pattern.split("/")]
+    depth = len(parts) - 1
+    return [
+        path
+        for path in paths
+        if path.count("/") == depth
+        and all(part.fullmatch(name) for part, name in zip(parts, path.split("/"), strict=True))
+    ]
+
+
+def segment(pattern: str) -> re.Pattern[str]:
+    """One name of a pattern."""
+    out, at = "", 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "*":
+            out += ".*" if not out.endswith(".*") else ""
+        elif char == "?":
+            out += "."
+        elif char == "[" and "]" in pattern[at + 1 :]:
+            end = pattern.index("]", at + 1)
+            inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
+            out += f"[{'^' + inner[1:] if inner.startswith('^') else inner}]"
+            at = end + 1
+        elif char == "\\" and at < len(pattern):
+            out += re.escape(pattern[at])
+            at += 1
+        else:
+            out += re.escape(char)
+    return re.compile(out, re.DOTALL)
+
+
+def _line(item: Item) -> bytes:
+    digest = hashlib.sha256()
+    size = 0
+    for piece in item.chunks() if item.chunks is not None else ():
+        digest.update(piece)
+        size += len(piece)
+    if size != item.size:
+        raise LayerError(
+            Text("the file changed while it was read: {got} bytes, listed with {want}", got=size, want=item.size),
+            place=Place(item.path), retryable=True,
+        )  # fmt: skip
+    fields = (item.path, item.kind.value, f"{item.mode:o}", item.target, digest.hexdigest(), "")
+    return "\0".join(map(str, fields)).encode("utf-8", "surrogateescape")

@@ -1,0 +1,214 @@
+"""Options that say how a Dockerfile is built; the same on every verb that reads one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from trainload.cli import units
+from trainload.errors import RunError, Text, UsageError
+
+if TYPE_CHECKING:
+    from trainload.builder.dockerfile.bench import Secret
+    from trainload.builder.dockerfile.stage import Built as Stage
+    from trainload.cli.world import World
+    from trainload.pipeline import Wishes
+    from trainload.project.model import Project
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Words = tuple[str, ...]
+_WIDTH = 60
+_HOW = {"base": Text("base"), "placed": Text("placed"), "run": Text("run"), "config": Text("config")}
+
+_OPTIONS = (
+    click.option("-f", "--file", metavar="DOCKERFILE", help="A Dockerfile that says all about the image."),
+    click.option("--target", metavar="STAGE", help="The stage of the Dockerfile to make; default: the last."),
+    click.option("--build-arg", "arguments", multiple=True, metavar="NAME[=VALUE]", help="A value for an ARG."),
+    click.option("--secret", "secrets", multiple=True, metavar="id=ID[,src=FILE|,env=NAME]",
+                 help="Shown to RUN --mount=type=secret, and kept nowhere."),
+    click.option("--network", type=click.Choice(["none", "default", "host"]),
+                 help="What RUN lines may reach; default: none."),
+)  # fmt: skip
+
+
+def dockerfile_options(verb: Callable[Concatenate[World, Wishes, P], R]) -> Callable[..., R]:
+    """Puts what a verb's command line says of a Dockerfile into its :class:`Wishes`; below ``build_options``."""
+
+    @functools.wraps(verb)
+    def called(world: World, wishes: Wishes, *args: P.args, **kwargs: P.kwargs) -> R:
+        return verb(world, _with_file(world, wishes, kwargs), *args, **kwargs)
+
+    for option in reversed(_OPTIONS):
+        option(called)
+    return called
+
+
+def _with_file(world: World, wishes: Wishes, kwargs: dict[str, object]) -> Wishes:
+    """``wishes`` with the options taken out of ``kwargs``. Raises :class:`UsageError`."""
+    from trainload.builder.dockerfile.bench import Wanted
+
+    file, target = kwargs.pop("file"), kwargs.pop("target")
+    arguments, secrets, network = kwargs.pop("arguments"), kwargs.pop("secrets"), kwargs.pop("network")
+    assert isinstance(arguments, tuple) and isinstance(secrets, tuple)
+    wanted = Wanted(
+        target=str(target) if target else None,
+        arguments=_arguments(world, arguments),
+        secrets=dict(_secret(text) for text in secrets),
+        network=network not in (None, "none"),
+        network_asked=str(network) if network else None,
+    )
+    if file is not None:
+        wishes = replace(wishes, flags={**wishes.flags, "dockerfile": _inside(str(file))})
+    return replace(wishes, dockerfile=wanted if file or wanted != Wanted() else None)
+
+
+def _inside(file: str) -> str:
+    import posixpath
+
+    path = posixpath.normpath(file)
+    if path.startswith(("/", "../")):
+        raise UsageError(
+            Text("the Dockerfile lies in the project's folder"), got=file,
+            hints=[Text("name the folder with -C, and the file in it with -f")],
+        )  # fmt: skip
+    return path
+
+
+def _arguments(world: World, words: Words) -> dict[str, str]:
+    """``NAME=value``, or ``NAME`` with the value of the environment, if it has one."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name:
+            raise UsageError(Text("--build-arg needs a name"), got=word, want="NAME=value")
+        if equals:
+            found[name] = value
+        elif name in world.environ:
+            found[name] = world.environ[name]
+    return found
+
+
+def _secret(text: str) -> tuple[str, Secret]:
+    from trainload.builder.dockerfile.bench import Secret
+
+    fields = dict(part.partition("=")[::2] for part in text.split(","))
+    name, file = fields.get("id", ""), fields.get("src") or fields.get("source")
+    odd = set(fields) - {"id", "src", "source", "env", "type"}
+    if not name or odd or (file and fields.get("env")):
+        raise UsageError(
+            Text("this is no secret"), got=text.partition("=")[0], want="id=ID,src=FILE or id=ID,env=NAME"
+        )
+    return name, Secret(file if file or fields.get("env") else name, fields.get("env"))
+
+
+def show_lines(world: World, wishes: Wishes, project: Project) -> None:
+    """``trainload plan`` of a Dockerfile: line by line, what is placed and what is run."""
+    from trainload.dockerbuild import look
+
+    stages = look(world.site, wishes, project)
+    for stage in stages:
+        for warning in stage.warnings:
+            world.warn(warning)
+    document = [
+        {
+            "stage": stage.stage.label,
+            "platform": str(stage.stage.platform),
+            "lines": [
+                {
+                    "line": row.line, "text": row.text, "how": row.how.value, "why": world.translate(row.why),
+                    "present": row.present,
+                }
+                for row in stage.rows
+            ],
+        }
+        for stage in stages
+    ]  # fmt: skip
+    world.result(document, list(_table(world, stages)))
+
+
+def _table(world: World, stages: Sequence[Stage]) -> Iterator[str]:
+    there = world.translate(Text("already there"))
+    rows = [
+        (
+            str(row.line), world.translate(_HOW[row.how.value]), _short(row.text), world.translate(row.why),
+            there if row.present else "",
+        )
+        for stage in stages
+        for row in stage.rows
+    ]  # fmt: skip
+    widths = [max((units.cells(row[n]) for row in rows), default=0) for n in range(5)]
+    for row in rows:
+        cells = [units.pad(cell, widths[n], right=n == 0) for n, cell in enumerate(row)]
+        yield "  ".join(cells).rstrip()
+    yield ""
+    layers = [row for stage in stages for row in stage.rows if row.how.value in ("placed", "run")]
+    yield world.translate(
+        Text(
+            "{placed} lines placed, {run} run; {missing} layers to make",
+            placed=sum(row.how.value == "placed" for row in layers),
+            run=sum(row.how.value == "run" for row in layers),
+            missing=sum(not row.present for row in layers),
+        )
+    )
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _WIDTH else words[: _WIDTH - 1] + "…"
+
+
+def lock_file(world: World, wishes: Wishes, project: Project) -> None:
+    """``trainload lock`` of a Dockerfile."""
+    from trainload.dockerbuild import lock
+
+    file, changed = lock(world.site, wishes, project)
+    if not changed:
+        world.say(Text("{file} holds what the project asks for", file=file))
+    world.result({"file": file, "changed": changed})
+
+
+def hand_over(world: World, wishes: Wishes, builder: str) -> None:
+    """``--engine``: the whole file goes to another builder, and the image stays with it."""
+    from trainload.pipeline import dockerfile_of
+    from trainload.project.model import DockerfileInput
+    from trainload.run.handing import Order, argv, environment, shown
+    from trainload.system.child import Child
+
+    project = dockerfile_of(world.site, wishes)
+    if project is None:
+        raise UsageError(
+            Text("--engine of a build is for Dockerfiles, and this project has none"),
+            hints=[Text("name it with -f")],
+        )
+    wanted, value = wishes.dockerfile, project.settings.dependencies.value
+    assert isinstance(value, DockerfileInput)
+    order = Order(
+        file=value.path,
+        tags=tuple(wishes.references) or (project.settings.name.value,),
+        target=wanted.target if wanted else None,
+        arguments=wanted.arguments if wanted else {},
+        secrets=tuple(_told(name, secret) for name, secret in sorted(wanted.secrets.items())) if wanted else (),
+        network=wanted.network_asked if wanted else None,
+        platform=str(wishes.platform) if wishes.platform else None,
+        no_cache=wishes.caching.anew,
+    )
+    words = argv(builder, order)
+    world.say(Text("handed to {builder}: {command}", builder=builder, command=shown(words)))
+    try:
+        code = Child(
+            words, env=environment(builder, order, world.environ), cwd=world.cwd, stdout=world.stderr
+        ).wait()
+    except OSError as error:
+        raise RunError(Text("{program} is not installed", program=builder)) from error
+    if code != 0:
+        raise RunError(Text("{builder} could not build {file}", builder=builder, file=value.path), got=code)
+    world.result({"engine": builder, "references": list(order.tags)}, list(order.tags[:1]))
+
+
+def _told(name: str, secret: Secret) -> str:
+    return f"id={name},env={secret.variable}" if secret.variable else f"id={name},src={secret.file or name}"

@@ -1,0 +1,248 @@
+"""Lines of a Dockerfile one by one: what a RUN sees and may do, what is refused, and with which line."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
+from trainload.testing.rootfs import tiny_store
+
+TRAINLOAD = Path(sys.executable).with_name("trainload")
+SECRET = "s3cr3t-of-ours"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tiny_store(tmp_path / "home")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    at = tmp_path / "project"
+    at.mkdir()
+    (at / "a.txt").write_text("a\n")
+    return at
+
+
+def trainload(folder: Path, home: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "TRAINLOAD_HOME": str(home), "FROM_HERE": SECRET}
+    done = subprocess.run([TRAINLOAD, *words], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def build(folder: Path, home: Path, text: str, *words: str) -> dict[str, Any]:
+    (folder / "Dockerfile").write_text(f"FROM tiny\nUSER 0\n{text}\n")
+    found: dict[str, Any] = json.loads(trainload(folder, home, "build", "--json", *words).stdout)
+    return found
+
+
+def refused(folder: Path, home: Path, text: str, *words: str) -> str:
+    (folder / "Dockerfile").write_text(f"FROM tiny\nUSER 0\n{text}\n")
+    return trainload(folder, home, "build", *words, code=1).stderr
+
+
+def names(home: Path, layer: dict[str, Any]) -> list[str]:
+    with tarfile.open(home / "blobs" / "sha256" / layer["digest"].removeprefix("sha256:")) as archive:
+        return archive.getnames()
+
+
+def content(home: Path, layer: dict[str, Any], name: str) -> bytes:
+    with tarfile.open(home / "blobs" / "sha256" / layer["digest"].removeprefix("sha256:")) as archive:
+        file = archive.extractfile(name)
+        assert file is not None
+        return file.read()
+
+
+def test_a_run_sees_secrets_caches_and_files_and_keeps_none_of_them(folder: Path, home: Path) -> None:
+    (folder / "token").write_text(SECRET)
+    lines = (
+        "RUN --mount=type=secret,id=t --mount=type=secret,id=e,env=IT --mount=type=secret,id=no "
+        "--mount=type=cache,target=/root/.cache/pip --mount=type=bind,target=/ctx,source=. "
+        "--mount=type=tmpfs,target=/scratch "
+        'sh -c \'test "$IT" = "$(cat /run/secrets/t)" && touch /scratch/x /root/.cache/pip/kept && '
+        "cat /ctx/a.txt > /seen && ls /ctx > /listing'"
+    )
+    (folder / ".dockerignore").write_text("token\n")
+    words = ("--secret", "id=t,src=token", "--secret", "id=e,env=FROM_HERE")
+    made = build(folder, home, lines, *words)
+    (layer,) = [layer for layer in made["layers"] if layer["title"].startswith("RUN")]
+    assert sorted(names(home, layer)) == ["listing", "seen"]
+    assert content(home, layer, "listing") == b"Dockerfile\na.txt\n"
+    again = build(folder, home, "RUN --mount=type=cache,target=/root/.cache/pip ls /root/.cache/pip > /there")
+    assert content(home, again["layers"][-1], "there") == b"kept\n"
+    everything = b"".join(
+        path.read_bytes()
+        for path in (*home.rglob("*.json"), *(home / "blobs" / "sha256").iterdir())
+        if path.is_file()
+    )
+    assert SECRET.encode() not in everything
+    assert SECRET not in json.dumps(made)
+    assert not (folder / "Dockerfile.lock").exists()
+
+
+def test_a_changed_secret_is_no_reason_to_run_again_and_a_changed_file_is(folder: Path, home: Path) -> None:
+    line = "RUN --mount=type=secret,id=t --mount=type=bind,target=/c,source=a.txt cat /c > /out"
+    (folder / "token").write_text("one")
+    words = ("--secret", "id=t,src=token")
+    first = build(folder, home, line, *words)
+    (folder / "token").write_text("two")
+    assert build(folder, home, line, *words)["layers"][-1]["how"] == "already there"
+    (folder / "a.txt").write_text("changed\n")
+    assert build(folder, home, line, *words)["digest"] != first["digest"]
+
+
+def test_an_argument_that_changes_runs_its_line_again(folder: Path, home: Path) -> None:
+    line = "ARG V=1\nRUN echo $V > /v"
+    first = build(folder, home, line)
+    assert content(home, build(folder, home, line, "--build-arg", "V=2")["layers"][-1], "v") == b"2\n"
+    assert build(folder, home, line)["digest"] == first["digest"]
+
+
+def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -> None:
+    made = build(folder, home, "RUN ls /sys/class/net > /net || true; cat /proc/net/dev > /dev-list")
+    lines = content(home, made["layers"][-1], "dev-list").decode().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in lines] == ["lo"]
+    told = refused(folder, home, "RUN --network=host cat /proc/net/dev")
+    assert "Dockerfile:3" in told
+    assert "--network default" in told
+    told = refused(folder, home, "RUN echo 'Temporary failure in name resolution'; false")
+    assert "hint: RUN has no network unless it is asked for: --network default" in told
+    with_it = build(folder, home, "RUN cat /proc/net/dev > /dev-list", "--network", "host")
+    ours = Path("/proc/net/dev").read_text().splitlines()[2:]
+    assert len(content(home, with_it["layers"][-1], "dev-list").decode().splitlines()[2:]) == len(ours)
+    without = build(folder, home, "RUN --network=none cat /proc/net/dev > /dev-list", "--network", "host")
+    assert len(content(home, without["layers"][-1], "dev-list").decode().splitlines()[2:]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("COPY ../secret /x", "the source leads out of the build context"),
+        ("COPY --chown=nobody:who a.txt /x", "the image has no user nobody"),
+        ("COPY . /etc/passwd", "is a folder on one side and none on the other"),
+        ("ADD http://files.example/x /x", "an address without TLS needs --checksum"),
+        ("RUN --mount=type=bind,source=/,target=/host ls /host", "not of this machine"),
+        ("RUN --mount=type=secret,id=t,required=true cat /run/secrets/t", "the secret t is not given"),
+        ("RUN --mount=type=ssh true", "ssh agents are not passed on"),
+        ("USER ghost\nRUN true", "the image has no user ghost"),
+    ],
+)
+def test_F11_what_is_refused_says_its_line(folder: Path, home: Path, line: str, told: str) -> None:
+    said = refused(folder, home, line)
+    assert told in said
+    assert f"Dockerfile:{3 + line.count(chr(10))}" in said or "USER" in line
+    assert "Traceback" not in said
+
+
+def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:
+    before = sorted((home / "blobs" / "sha256").iterdir())
+    said = refused(folder, home, "RUN echo first; echo 'the reason' >&2; exit 3")
+    assert "Dockerfile:3: the command failed: exit code 3" in said
+    assert "the reason" in said
+    assert sorted((home / "blobs" / "sha256").iterdir()) == before
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    files = tmp_path / "files"
+    files.mkdir()
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(files))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_port}", files
+        serving.shutdown()
+        thread.join()
+
+
+def test_a_file_from_an_address_is_what_its_checksum_says(
+    folder: Path, home: Path, server: tuple[str, Path]
+) -> None:
+    url, files = server
+    (files / "w.bin").write_bytes(b"weights")
+    right = "9a8c7b0f" * 8
+    said = refused(folder, home, f"ADD --checksum=sha256:{right} {url}/w.bin /w/")
+    assert "w.bin" in said
+    import hashlib
+
+    digest = hashlib.sha256(b"weights").hexdigest()
+    made = build(folder, home, f"ADD --checksum=sha256:{digest} {url}/w.bin /w/")
+    assert content(home, made["layers"][-1], "w/w.bin") == b"weights"
+    (files / "w.bin").unlink()
+    assert build(folder, home, f"ADD --checksum=sha256:{digest} {url}/w.bin /w/")["digest"] == made["digest"]
+
+
+def test_hostile_names_of_an_archive_are_refused(folder: Path, home: Path) -> None:
+    for name in ("../x", "a/.wh.etc"):
+        with tarfile.open(folder / "bad.tar", "w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        said = refused(folder, home, "ADD bad.tar /x/")
+        assert "bad.tar" in said
+        assert "Traceback" not in said
+
+
+def test_the_plan_says_line_by_line_what_is_placed_and_what_is_run(folder: Path, home: Path) -> None:
+    build(folder, home, 'COPY a.txt /x\nRUN cat /x > /y\nCMD ["cat", "/y"]')
+    (stage,) = json.loads(trainload(folder, home, "plan", "--json").stdout)
+    assert [(line["line"], line["how"], line["present"]) for line in stage["lines"]] == [
+        (1, "base", True), (2, "config", None), (3, "placed", True), (4, "run", True), (5, "config", None),
+    ]  # fmt: skip
+    (folder / "a.txt").write_text("new\n")
+    (stage,) = json.loads(trainload(folder, home, "plan", "--json").stdout)
+    assert [line["present"] for line in stage["lines"]] == [True, None, False, False, None]
+    assert "1 lines placed, 1 run; 2 layers to make" in trainload(folder, home, "plan").stdout
+
+
+AS_OURSELVES = """
+import os, sys
+from pathlib import Path
+from trainload.testing.rootfs import tiny_store
+os.environ["TRAINLOAD_HOME"] = str(tiny_store(Path(os.environ["HOME"], "store")))
+os.chdir(sys.argv[1])
+sys.argv = ["trainload", "build", "--json", "-q"]
+from trainload.cli.main import main
+main()
+"""
+
+
+def test_an_ordinary_user_is_root_inside_and_gets_the_same_image(folder: Path, home: Path) -> None:
+    theirs = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    reason = cannot_be_ordinary(theirs)
+    if reason is not None:
+        pytest.skip(reason)
+    project = theirs / "project"
+    shutil.copytree(folder, project)
+    text = "WORKDIR /w\nCOPY --chown=ada a.txt .\nRUN id -u > id && mkdir d && touch d/x && rm /etc/not-a-program"
+    ours = build(folder, home, text)
+    (project / "Dockerfile").write_text(f"FROM tiny\nUSER 0\n{text}\n")
+    try:
+        done = as_ordinary_user(AS_OURSELVES, str(project), home=theirs)
+        assert done.exit_code == 0, done.complaint
+        made = json.loads(done.stdout)
+    finally:
+        shutil.rmtree(theirs)
+    assert [layer["digest"] for layer in made["layers"]] == [layer["digest"] for layer in ours["layers"]]
+
+
+def test_what_a_dockerfile_decides_is_no_option(folder: Path, home: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY a.txt /\n")
+    for words in (("--base", "apt:trixie"), ("--system", "git"), ("--python", "3.12")):
+        told = trainload(folder, home, "build", *words, code=2).stderr
+        assert f"{words[0]} is for projects without a Dockerfile: here Dockerfile says it" in told
+    assert "here a Dockerfile says all" in trainload(folder, home, "verify", "--rebuild", "tiny", code=2).stderr

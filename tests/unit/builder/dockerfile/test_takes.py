@@ -1,0 +1,113 @@
+"""What COPY's sources mean in a build context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from trainload.builder.dockerfile.takes import Context, matches
+from trainload.errors import ConfigError, Place
+from trainload.layers.tarread import MemberKind
+from trainload.testing.tree import Fifo, Link, MemoryTree, Node
+
+LINE = Place("Dockerfile", line=7)
+FILES: Mapping[str, Node] = {
+    "a.py": "1", "b.py": "2", "c.txt": "3", "src/m.py": "4", "src/deep/n.py": "5", "src/x.log": "6", ".hidden": "7",
+    "link": Link("a.py"), "out": Link("/etc/passwd"), "up": Link("../../x"), "to-folder": Link("src"),
+    "pipe": Fifo(),
+    ".dockerignore": "c.txt\n", "Dockerfile.lock": "", "wh/.wh.x": "", "src/inner": Link("deep/n.py"),
+}  # fmt: skip
+
+
+def context(**modes: int) -> Context:
+    return Context(MemoryTree(FILES, modes=modes), "Dockerfile", own=("Dockerfile.lock",))
+
+
+def taken(pattern: str, *exclude: str) -> list[tuple[str, list[str]]]:
+    found = [pair for one in context().take(pattern, exclude, LINE) for pair in one.found()]
+    return [(name, [item.path for item in items]) for name, items in found]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "want"),
+    [
+        ("a.py", [("a.py", [""])]),
+        ("./a.py", [("a.py", [""])]),
+        ("/a.py", [("a.py", [""])]),
+        ("src/../a.py", [("a.py", [""])]),
+        ("*.py", [("a.py", [""]), ("b.py", [""])]),
+        ("[ab].py", [("a.py", [""]), ("b.py", [""])]),
+        ("[^a].py", [("b.py", [""])]),
+        ("?.py", [("a.py", [""]), ("b.py", [""])]),
+        ("s*/m.py", [("m.py", [""])]),
+        ("src", [("src", ["", "deep", "deep/n.py", "inner", "m.py", "x.log"])]),
+        ("src/", [("src", ["", "deep", "deep/n.py", "inner", "m.py", "x.log"])]),
+        ("link", [("link", [""])]),
+        ("to-folder", [("to-folder", ["", "deep", "deep/n.py", "inner", "m.py", "x.log"])]),
+    ],
+)  # fmt: skip
+def test_patterns_are_gos(pattern: str, want: list[tuple[str, list[str]]]) -> None:
+    assert taken(pattern) == want
+
+
+def test_a_link_that_is_named_is_what_it_points_at_and_one_inside_stays_a_link() -> None:
+    (_, (item,)) = context().take("link", (), LINE)[0].found()[0]
+    assert (item.kind, item.size) == (MemberKind.FILE, 1)
+    inner = {item.path: item for item in context().take("src", (), LINE)[0].found()[0][1]}["inner"]
+    assert (inner.kind, inner.target) == (MemberKind.SYMLINK, "deep/n.py")
+
+
+def test_exclude_leaves_out() -> None:
+    assert taken("src", "**/*.log", "src/deep") == [("src", ["", "inner", "m.py"])]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("../secret", "the source leads out of the build context"),
+        ("src/../../x", "the source leads out of the build context"),
+        ("up", "the source leads out of the build context"),
+        ("out", "a link leads out of the folder"),
+        ("nothing", "nothing is not in the build context"),
+        ("*.nothing", r"\*.nothing is not in the build context"),
+        ("Dockerfile.lock", "is not in the build context"),
+        ("pipe", "a FIFO, socket or device cannot go into an image"),
+        ("wh", "a file of this name would delete another one"),
+    ],
+)
+def test_F11_what_is_refused(pattern: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        context().take(pattern, (), LINE)
+    assert caught.value.place is not None
+    assert caught.value.place.line == 7 or caught.value.place.file in ("pipe", "wh/.wh.x")
+
+
+def test_what_dockerignore_leaves_out_is_told_to_be_there() -> None:
+    with pytest.raises(ConfigError) as caught:
+        context().take("c.txt", (), LINE)
+    assert "c.txt is there, but .dockerignore leaves it out" in str(caught.value.hints[0])
+
+
+def test_only_the_owners_right_to_execute_counts() -> None:
+    def content(**modes: int) -> str:
+        return context(**modes).take("src", (), LINE)[0].content
+
+    same = {content(**{"src/m.py": mode}) for mode in (0o644, 0o600, 0o664, 0o444)}
+    other = {content(**{"src/m.py": mode}) for mode in (0o755, 0o700)}
+    assert (len(same), len(other), len(same | other)) == (1, 1, 2)
+
+
+def test_a_star_takes_no_slash() -> None:
+    assert matches("*", ["a", "a/b", ".h"]) == ["a", ".h"]
+    assert matches("a/*", ["a", "a/b", "a/b/c"]) == ["a/b"]
+    assert matches(r"a\*", ["a*", "ab"]) == ["a*"]
+
+
+def test_P08_what_looks_like_a_secret_is_noticed() -> None:
+    tree = MemoryTree({".env": "A=1", ".env.example": "A=", "keys/id_rsa": "k", "a.py": "1"})
+    found = Context(tree, "Dockerfile")
+    found.take("a.py", (), LINE)
+    assert found.secrets == {}
+    found.take(".", (), LINE)
+    assert found.secrets == {".env": "environment file", "keys/id_rsa": "ssh key"}
