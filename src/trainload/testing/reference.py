@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from trainload.lint.table import RULES
@@ -38,9 +41,38 @@ def kinds(verb: str) -> list[str]:
     return re.findall(r"^  (\S+)", listed[1], re.MULTILINE) if listed else []
 
 
+@cache
 def help_text(*words: str) -> str:
     """What ``trainload WORDS --help`` prints, in English, 80 cells wide, as on any machine."""
-    return run([sys.executable, "-m", "trainload", *words, "--help"], env=ENGLISH).stdout.decode()
+    known = _all_verbs() if len(words) <= 1 else {}
+    return known.get(words) or _help_texts([words])[words]
+
+
+@cache
+def _all_verbs() -> dict[tuple[str, ...], str]:
+    return _help_texts([(), *((verb,) for verb in verbs())])
+
+
+_HELPS = """
+import json, os, sys
+from contextlib import redirect_stdout
+from io import StringIO
+from trainload.cli.main import run
+texts = []
+for words in json.loads(sys.argv[1]):
+    out = StringIO()
+    with redirect_stdout(out):
+        run([*words, "--help"], environ=dict(os.environ), cwd=None, stdout=out, stderr=sys.stderr)
+    texts.append(out.getvalue())
+json.dump(texts, sys.stdout)
+"""
+
+
+def _help_texts(wanted: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """In one process: a start of Python for each verb would take most of the time."""
+    done = run([sys.executable, "-c", _HELPS, json.dumps(wanted)], env=ENGLISH)
+    assert done.exit_code == 0, done.complaint
+    return dict(zip(wanted, json.loads(done.stdout), strict=True))
 
 
 def command_line() -> str:
@@ -50,14 +82,20 @@ def command_line() -> str:
         "accepted before and after a verb.\n",
         _block("trainload"),
     ]
+    below = [(verb, kind) for verb in verbs() for kind in kinds(verb)]
+    texts = _help_texts(below)
     for verb in verbs():
         parts.append(f"\n## trainload {verb}\n\n{_block('trainload', verb)}")
-        parts += [f"\n### trainload {verb} {kind}\n\n{_block('trainload', verb, kind)}" for kind in kinds(verb)]
+        parts += [f"\n### trainload {verb} {kind}\n\n{_quoted(texts[verb, kind])}" for kind in kinds(verb)]
     return "\n".join(parts)
 
 
 def _block(*words: str) -> str:
-    return f"```text\n{help_text(*words[1:]).rstrip()}\n```\n"
+    return _quoted(help_text(*words[1:]))
+
+
+def _quoted(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```\n"
 
 
 def configuration() -> str:
