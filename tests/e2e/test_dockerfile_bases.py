@@ -56,7 +56,7 @@ def publish(folder: Path, home: Path, kind: str) -> None:
 @pytest.fixture
 def registry(theirs: tuple[Path, Path]) -> Iterator[str]:
     environ = {**os.environ, "TRAINLOAD_HOME": str(theirs[0])}
-    argv = [TRAINLOAD, "registry", "serve", "--port", "0"]
+    argv = [str(TRAINLOAD), "registry", "serve", "--port", "0"]
     with subprocess.Popen(
         argv, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:

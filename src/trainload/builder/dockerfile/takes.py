@@ -68,14 +68,30 @@ class Context:
         self.secrets: dict[str, str] = {}
         """What was taken and looks like a secret by its name → what it looks like (THREATS P08)."""
 
+        self._looked: dict[str, dict[str, Entry]] = {}
+
     @cached_property
-    def entries(self) -> dict[str, Entry]:
-        found = context_entries(self._tree, read_ignored(self._tree, self._dockerfile), lambda _: True)
-        return {entry.path: entry for entry in found if entry.path not in self._own}
+    def _ignored(self) -> Ignored:
+        return read_ignored(self._tree, self._dockerfile)
+
+    def _look(self, root: str) -> dict[str, Entry]:
+        """What is in the context on the way to ``root`` and below it: data sets beside it are not looked into."""
+        if "" in self._looked:
+            root = ""
+        if root not in self._looked:
+            found = context_entries(
+                self._tree,
+                self._ignored,
+                lambda one: not root or one.path == root or f"{root}/".startswith(f"{one.path}/")
+                or one.path.startswith(f"{root}/"),
+            )  # fmt: skip
+            self._looked[root] = {entry.path: entry for entry in found if entry.path not in self._own}
+        return self._looked[root]
 
     def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
         clean = inside(pattern, place)
-        names = [clean] if clean in self.entries or clean == "" else matches(clean, sorted(self.entries))
+        entries = self._look(_literal(clean))
+        names = [clean] if clean in entries or clean == "" else matches(clean, sorted(entries))
         if not names:
             raise self._nothing(pattern, clean, place)
         return [self._taken(self._followed(name, place), name, exclude, place) for name in names]
@@ -83,7 +99,7 @@ class Context:
     def _followed(self, path: str, place: Place) -> str:
         """A source that is a link is what it points at, inside the context (P05)."""
         for _ in range(_HOPS):
-            entry = self.entries.get(path)
+            entry = self._look(path).get(path)
             if entry is None or entry.kind is not EntryKind.LINK:
                 return path
             target = entry.target or "/"
@@ -95,10 +111,11 @@ class Context:
 
     def _taken(self, path: str, name: str, exclude: Sequence[str], place: Place) -> Taken:
         start = f"{path}/" if path else ""
-        entry = self.entries.get(path)
+        entries = self._look(path)
+        entry = entries.get(path)
         if path and entry is None:
             raise self._nothing(name, path, place)
-        below = [one for other, one in self.entries.items() if other.startswith(start) and other != path]
+        below = [one for other, one in entries.items() if other.startswith(start) and other != path]
         if exclude:
             left = Ignored("\n".join(exclude), "--exclude")
             below = [one for one in below if not left.out(one.path)]
@@ -248,6 +265,13 @@ def inside(pattern: str, place: Place) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return "/".join(parts)
+
+
+def _literal(pattern: str) -> str:
+    """The folders of a pattern before its first wildcard."""
+    parts = pattern.split("/")
+    wild = next((at for at, part in enumerate(parts) if re.search(r"[*?\[\\]", part)), len(parts))
+    return "/".join(parts[:wild])
 
 
 def matches(pattern: str, paths: Sequence[str]) -> list[str]:

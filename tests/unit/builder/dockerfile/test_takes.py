@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -10,6 +10,7 @@ from trainload.builder.dockerfile.takes import Context, matches
 from trainload.errors import ConfigError, Place
 from trainload.layers.tarread import MemberKind
 from trainload.testing.tree import Fifo, Link, MemoryTree, Node
+from trainload.tree import Entry
 
 LINE = Place("Dockerfile", line=7)
 FILES: Mapping[str, Node] = {
@@ -111,3 +112,23 @@ def test_P08_what_looks_like_a_secret_is_noticed() -> None:
     assert found.secrets == {}
     found.take(".", (), LINE)
     assert found.secrets == {".env": "environment file", "keys/id_rsa": "ssh key"}
+
+
+def test_what_is_not_asked_for_is_not_looked_into() -> None:
+    looked: list[str] = []
+
+    class Watched(MemoryTree):
+        def walk(self, enter: Callable[[Entry], bool]) -> Iterator[Entry]:
+            def seen(entry: Entry) -> bool:
+                entered = enter(entry)
+                looked.extend([entry.path] if entered else [])
+                return entered
+
+            return super().walk(seen)
+
+    tree = Watched({"data/a/1": "", "src/a/m.py": "", "src/b/n.py": "", "requirements.txt": ""})
+    found = Context(tree, "Dockerfile")
+    found.take("requirements.txt", (), LINE)
+    assert looked == []
+    assert [one.name for one in found.take("src/*/*.py", (), LINE)] == ["m.py", "n.py"]
+    assert set(looked) == {"src", "src/a", "src/b"}
