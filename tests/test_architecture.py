@@ -39,13 +39,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"lock", "layers", "run", "system"},
     "capture": {"project", "layers", "image", "store", "run", "system"},
     "lint": {"project", "dockerfile"},
+    "export": {"project", "lock", "plan"},
     "testing": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
         "system", "doctor", "lint",
     },
     "cli": {
         "project", "lock", "plan", "layers", "image", "store", "registry", "resolve", "destinations", "run",
-        "system", "pipeline", "builder", "capture", "lint", "doctor", "dockerbuild", "dockerfile",
+        "system", "pipeline", "builder", "capture", "lint", "export", "doctor", "dockerbuild", "dockerfile",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from trainload.cli.devcontainer import devcontainer
+from trainload.cli.dockerfile import dockerfile
 from trainload.cli.options import pass_world
 from trainload.cli.task import Task
 from trainload.cli.units import size
@@ -20,6 +21,7 @@ def command() -> None:
 
 
 command.add_command(devcontainer)
+command.add_command(dockerfile)
 
 
 @command.command("layout", help="Write images into a folder, as an OCI image layout.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,14 +85,20 @@ class Mended:
     """Lines for other files: ``.dockerignore``."""
 
 
-def mended(name: str, text: str, around: Surroundings | None = None, *, risky: bool = False) -> Mended:
-    """The file with every mend applied; ``risky``: also those that change what the image holds or needs."""
+def mended(
+    name: str, text: str, around: Surroundings | None = None, *, risky: bool = False, only: Sequence[str] = ()
+) -> Mended:
+    """The file with every mend applied; ``risky``: also those that change what the image holds or needs.
+
+    ``only``: of these rules; none: of all.
+    """
     done: list[Finding] = []
     added: dict[str, list[str]] = {}
     found = check(name, text, around)
     tried: set[tuple[str, str]] = set()
     for _ in range(_PASSES):
-        chosen = [one for one in _chosen(found, added, risky=risky) if _sign(one) not in tried]
+        wanted = [one for one in found if not only or one.rule in only]
+        chosen = [one for one in _chosen(wanted, added, risky=risky) if _sign(one) not in tried]
         if not chosen:
             break
         edits = [edit for one in chosen for edit in one.flaw.mend]

@@ -29,7 +29,7 @@ _LARGE = 100 * MiB
 _SEEN_PER_TAKEN = 5
 """A folder is looked at for as long as it has this many names for each file that may go in."""
 _MOST_TOLD = 20
-_GENERATED = (
+GENERATED = (
     ".git", ".hg", ".svn", ".bzr", "__pycache__", "*.py[co]", ".venv", "node_modules", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".tox", ".nox", ".cache", "*.egg-info/", ".eggs/",
     ".DS_Store", "Thumbs.db", ".coverage", ".idea/", ".vscode/", "/outputs/", f"/{LOCK}",
@@ -137,7 +137,7 @@ def _prepare(tree: Tree, settings: Settings, above: Above) -> _Listing:
     inside = [f"/{path}/" for path in folders if not path.startswith(("/", "../")) and path not in ("", ".", "..")]
     include = settings.include.value
     listing = _Listing(
-        tree, settings, parse((*_GENERATED, *inside)), parse(name for name, _ in NAMES), parse(HARMLESS),
+        tree, settings, parse((*GENERATED, *inside)), parse(name for name, _ in NAMES), parse(HARMLESS),
         parse(settings.secrets.value), parse(settings.exclude.value),
         None if include == ("**",) else parse(include),
         parse(_lines(tree, ".dockerignore"), file=".dockerignore", rooted=True),

@@ -1,0 +1,1 @@
+"""The project in other builders' words: a Dockerfile that makes an equivalent image."""

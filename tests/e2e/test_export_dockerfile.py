@@ -1,0 +1,155 @@
+"""The written Dockerfile is built by Docker, classic and BuildKit, and does what the project does.
+
+Needs Debian's archive, not Docker Hub: the base is composed here, pushed to a registry on loopback, and pinned by
+its digest; what it would get from apt is in it already.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.peers import PATH, Docker, DockerRegistry, call, needs
+
+from trainload.cli.main import run
+from trainload.lint.check import check
+from trainload.testing.index import PackageIndex, wheel
+from trainload.testing.server import FaultServer
+
+pytestmark = pytest.mark.skipif(bool(DockerRegistry.missing()), reason=DockerRegistry.missing())
+
+TRAIN = """\
+import os, sys
+import tinymath
+print(tinymath.__version__, sys.version_info[:2], sys.prefix, os.getuid(), os.getcwd(), os.environ["COLOUR"])
+print(sorted(set(os.listdir(".")) - {"requirements.trainload.txt"}), open("lib/words.txt").read())
+open("made.txt", "w").write("a place to write")
+"""
+
+
+@dataclass
+class Site:
+    """A folder with a project, a registry with a base, and a Docker."""
+
+    folder: Path
+    base: str
+    docker: tuple[str, ...]
+
+    def trainload(self, folder: str, *argv: str) -> str:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        home = {"HOME": str(self.folder), "TRAINLOAD_HOME": f"{self.folder}/home", "LANG": "C.UTF-8"}
+        environ = {"PATH": os.environ["PATH"], **home}
+        code = run(argv, environ=environ, cwd=self.folder / folder, stdout=stdout, stderr=stderr)
+        assert code == 0, stderr.getvalue()
+        return stdout.getvalue()
+
+    def build(self, name: str, folder: Path, *, kit: bool) -> None:
+        env = {"DOCKER_BUILDKIT": "1" if kit else "0", "HOME": str(self.folder)}
+        docker = (with_buildkit(), *self.docker[1:]) if kit else self.docker
+        call(*docker, "build", "--network", "host", "-t", name, str(folder), env=env, timeout=300)
+
+    def config(self, name: str) -> dict[str, object]:
+        said = json.loads(call(*self.docker, "image", "inspect", name))[0]["Config"]
+        return {key: said[key] for key in ("User", "WorkingDir", "Cmd", "Entrypoint")} | {"Env": set(said["Env"])}
+
+
+def with_buildkit() -> str:
+    """A command line of Docker that reaches the daemon's BuildKit: an old one, or one with its buildx."""
+    for folder in PATH.split(":"):
+        program = f"{folder}/docker"
+        if Path(program).is_file():
+            version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+            buildx = (
+                subprocess.run([program, "buildx", "version"], capture_output=True, check=False).returncode == 0
+            )
+            if buildx or int(version.split("version ")[1].split(".")[0]) < 23:
+                return program
+    pytest.skip("docker has no buildx")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    needs("docker", "dockerd")
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "base").mkdir()
+    (folder / "base" / "trainload.toml").write_text(
+        'name = "base"\nsystem = ["apt", "passwd", "python3-venv"]\nuser = 0\ncommand = ["sh"]\nentrypoint = []\n'
+    )
+    if Docker.missing():
+        pytest.skip(Docker.missing())
+    with DockerRegistry(folder / "registry") as registry, Docker(folder / "docker") as daemon:
+        made = Site(folder, f"{registry.host}/debian:bookworm-slim", ("docker", "-H", daemon.host))
+        made.trainload("base", "build", "-q")
+        made.trainload("base", "save", "base", "-o", "base.tar")
+        call(*made.docker, "load", "-i", f"{folder}/base/base.tar")
+        # nothing can be fetched in a build here: apt finds everything installed, and asks nobody
+        (folder / "base" / "Dockerfile").write_text("FROM base\nRUN rm /etc/apt/sources.list.d/*\n")
+        made.build(made.base, folder / "base", kit=False)
+        call(*made.docker, "push", made.base)
+        yield made
+
+
+@pytest.fixture
+def project(site: Site) -> Iterator[Path]:
+    folder = site.folder / "project"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "lib" / "words.txt").write_text("words")
+    (folder / "requirements.txt").write_text("tinymath\n")
+    (folder / ".env").write_text("A=1\n")
+    yield folder
+    call("rm", "-rf", str(folder))
+
+
+def configure(project: Path, *lines: str) -> None:
+    text = "\n".join(['name = "answer"', *lines, '[env]\nCOLOUR = "blue $HOME"'])
+    (project / "trainload.toml").write_text(f"{text}\n")
+
+
+def same(site: Site, project: Path, *, kit: bool, options: tuple[str, ...] = ()) -> str:
+    """Exports, builds and runs; what our own image and Docker's say must be the same. The Dockerfile's text."""
+    site.trainload("project", "build", "-q")
+    ours = site.trainload("project", "save", "answer", "-o", f"{site.folder}/ours.tar")
+    assert "ours.tar" in ours
+    call(*site.docker, "load", "-i", f"{site.folder}/ours.tar")
+    site.trainload("project", "export", "dockerfile", "--from", site.base, *options)
+    text = (project / "Dockerfile").read_text()
+    assert check("Dockerfile", text) == ()
+    assert f"FROM {site.base}@sha256:" in text
+    site.build("theirs", project, kit=kit)
+    said = [call(*site.docker, "run", "--rm", "--network", "none", name) for name in ("answer", "theirs")]
+    assert said[0] == said[1].replace(", 'Dockerfile'", "")
+    assert "1.5 (3, 11) /opt/venv 1000 /app blue $HOME\n" in said[0]
+    ours_config, theirs = site.config("answer"), site.config("theirs")
+    assert theirs == ours_config
+    return text
+
+
+def test_docker_builds_it_with_the_wheels_beside(site: Site, project: Path) -> None:
+    links = site.folder / "links"
+    links.mkdir(exist_ok=True)
+    name, data = wheel("tinymath", "1.5")
+    (links / name).write_bytes(data)
+    with FaultServer() as server:  # an index that has nothing
+        configure(project, 'find-links = ["../links"]', f'index = "{PackageIndex(server).url}"')
+        text = same(site, project, kit=False, options=("--wheels", "wheels"))
+    assert "--mount" not in text
+    assert (project / "wheels" / name).read_bytes() == data
+
+
+def test_buildkit_builds_it_from_an_index_with_a_cache_for_downloads(site: Site, project: Path) -> None:
+    with FaultServer() as server:
+        index = PackageIndex(server)
+        index.add(wheel("tinymath", "1.5"), wheel("tinymath", "1.4"))
+        configure(project, f'index = "{index.url}"')
+        text = same(site, project, kit=True)
+    assert "--mount=type=cache" in text
+    requirements = (project / "requirements.trainload.txt").read_text()
+    assert f"--index-url {index.url}\n" in requirements
+    assert "tinymath==1.5 \\\n    --hash=sha256:" in requirements
