@@ -60,8 +60,8 @@ def command(  # noqa: PLR0913 - the options of a verb
         checked.append(name)
         mended = _one(world, (name, text, around), fix=fix or fix_all, risky=fix_all)
         done += mended.done
-        left += mended.left
-        left += _others(world, name, others)
+        mixed = [*mended.left, *_others(world, name, others)]
+        left += sorted(mixed, key=lambda one: one.flaw.line)
     document = {
         "files": checked,
         "findings": [_document(world, one) for one in left],

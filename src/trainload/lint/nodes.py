@@ -52,16 +52,24 @@ class Node:
 
     def pair(self, name: str) -> tuple[Node, Node] | None:
         """The key and the value called ``name``, also from a merged mapping."""
-        merged: list[Node] = []
-        for key, value in self.pairs or ():
-            if key.text == name:
-                return key, value
-            if key.text == "<<" and key.plain:
-                merged += value.items or [value]
-        for one in merged:
-            if one is not self and (found := one.pair(name)):
-                return found
+        for one in self._merged():
+            for key, value in one.pairs or ():
+                if key.text == name:
+                    return key, value
         return None
+
+    def _merged(self) -> Iterator[Node]:
+        """This mapping and those it merges, the strongest first, each once (a bomb of merges stays small)."""
+        seen: set[int] = set()
+        todo = [self]
+        while todo:
+            one = todo.pop(0)
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            yield one
+            merges = [value for key, value in one.pairs or () if key.text == "<<" and key.plain]
+            todo[:0] = [inner for value in merges for inner in (value.items or (value,))]
 
     def get(self, *path: str) -> Node | None:
         """The value at a path of keys."""
@@ -78,16 +86,11 @@ class Node:
     def children(self) -> Iterator[tuple[str, Node, Node]]:
         """Names, keys and values of a mapping, merged ones last."""
         seen: set[str] = set()
-        merged: list[Node] = []
-        for key, value in self.pairs or ():
-            if key.text == "<<" and key.plain:
-                merged += value.items or [value]
-            elif key.text is not None and key.text not in seen:
-                seen.add(key.text)
-                yield key.text, key, value
-        for one in merged:
-            if one is not self:
-                yield from ((name, key, value) for name, key, value in one.children() if name not in seen)
+        for one in self._merged():
+            for key, value in one.pairs or ():
+                if key.text is not None and key.text not in seen and not (key.text == "<<" and key.plain):
+                    seen.add(key.text)
+                    yield key.text, key, value
 
     def strings(self) -> tuple[str, ...]:
         """The scalars of a list, or the scalar itself."""
@@ -111,6 +114,9 @@ def read(text: str, name: str) -> tuple[Node, ...]:
         raise ConfigError(
             Text("this is not YAML: {reason}", reason=reason),
             place=Place(name, line=mark.line + 1 if mark else None),
+            hints=[Text("this is a template: check what it becomes, such as the output of helm template")]
+            if "{{" in text
+            else [],
         ) from error
 
 

@@ -76,6 +76,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("floating-image", "python:latest"), ("code-first", "COPY . ."), ("pip-cache", "pip install"),
         ("root", "CMD"),
     ),
+    "pytorch-base.Dockerfile": (("torch-cuda", "torch==2.1.0+cu118"), ("secret", "wandb login")),
     "secrets.Dockerfile": (
         ("secret", "ARG HF_TOKEN"), ("secret", "ENV WANDB_API_KEY"), ("secret", "RUN echo"),
         ("secret", "COPY .env"),
@@ -90,6 +91,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("gpu-reservation", "driver: nvidia"),
     ),
     "compose-count-and-ids.yaml": (("shared-memory", "train:"), ("gpu-reservation", "count: 1")),
+    "compose-home.yaml": (("torch-launch", "--master-addr=localhost"), ("gpu-reservation", "devices:")),
     "compose-runtime.yaml": (
         ("obsolete-version", "version:"), ("gpu-runtime", "runtime: nvidia"), ("secret", "JUPYTER_TOKEN"),
     ),
@@ -118,6 +120,10 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "job-not-indexed.yaml": (
         ("job-not-indexed", "parallelism: 4"), ("job-backoff", "parallelism: 4"),
         ("job-restart-policy", "OnFailure"), ("job-subdomain", "--master-addr=resnet-0"),
+    ),
+    "job-one-pod.yaml": (
+        ("torch-launch", "--master-addr=127.0.0.1"), ("torch-sizes", "--nnodes=2"),
+        ("gpu-limits", "nvidia.com/gpus"),
     ),
     "job-service.yaml": (
         ("headless-service", "name: gpt"), ("headless-service", "name: gpt"), ("headless-service", "app: gpt"),

@@ -108,6 +108,16 @@ def test_F06_a_bomb_of_aliases_is_read_in_no_time() -> None:
     assert time.monotonic() - start < 2
 
 
+def test_F06_a_bomb_of_merges_is_read_in_no_time() -> None:
+    lines = ["x0: &a0 {z: 1}"]
+    lines += [f"x{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}, *a{n - 1}]}}" for n in range(1, 60)]
+    start = time.monotonic()
+    (root,) = read("\n".join(lines) + "\n", "x.yaml")
+    assert root.get("x59", "nothing") is None
+    assert root.get("x59", "z") is not None
+    assert time.monotonic() - start < 2
+
+
 def test_edits_of_yaml_keep_the_rest() -> None:
     text = "a:  # first\n  b: 1\n  c:   'two'   # note\nd: {e: 1}\n"
     source = Source.of(text)

@@ -170,6 +170,9 @@ def _misplaced(source: Source, service: Service) -> Iterator[Flaw]:
     if (pair := service.node.pair("resources")) and service.node.own("resources"):
         edit = _below(source, *pair, ["deploy:"]) if deploy is None else None
         yield Flaw(pair[0].line, pair[1].last, what, _refused(), edits(edit))
+    pair = service.node.pair("devices")
+    if pair and any(item.get("capabilities") is not None for item in pair[1].items or ()):
+        yield Flaw(pair[0].line, pair[1].last, what, _refused())
     reserved = resources.get("reservations") if resources is not None else None
     for name, key, value in reserved.children() if reserved is not None else ():
         if name not in _RESERVED:

@@ -119,6 +119,9 @@ def launch(document: Compose, around: Surroundings) -> Iterator[Flaw]:
         for one in launches(service.commands):
             if one.tool == "launch":
                 yield deprecated(document.source, node)
+            elif (one.nodes or 1) > 1 and one.options.get("master-addr") in ("localhost", "127.0.0.1"):
+                home = at_home(one.options["master-addr"])
+                yield Flaw(node.line, node.last, home, Text("every node waits for itself until it times out"))
             elif lost(one.nodes, one.has("master-addr", "rdzv-endpoint", "standalone"), service.environ):
                 yield Flaw(
                     node.line,
@@ -132,6 +135,10 @@ def lost(nodes: int | None, addressed: bool, environ: object) -> bool:  # noqa: 
     """torchrun on several nodes that is not told where the first is; it reads PET_*, not MASTER_ADDR."""
     names = set(environ) if isinstance(environ, dict) else set()
     return (nodes or 1) > 1 and not addressed and not names & {"PET_MASTER_ADDR", "PET_RDZV_ENDPOINT"}
+
+
+def at_home(address: str) -> Text:
+    return Text("{address} is each node itself: the first one's name must stand there", address=address)
 
 
 def not_told(nodes: int | None) -> Text:

@@ -16,6 +16,7 @@ from trainload.lint.model import Edit, Flaw, Surroundings
 _CUDA = re.compile(
     r"(?P<version>(?P<major>[0-9]+)\.(?P<minor>[0-9]+)(?:\.[0-9]+)?)-(?P<flavour>.*?)(?P<os>-?(?:ubuntu|ubi|rockylinux|centos|opensuse)\S*)?"
 )
+_IN_TAG = re.compile(r"cuda(?P<version>(?P<major>[0-9]+)\.(?P<minor>[0-9]+))(?P<flavour>)(?P<os>)")
 _BUILD = re.compile(r"(?:whl/|\+|/simple-)(cu[0-9]{2,3}|cpu|rocm[0-9.]+)(?=[/\s\"']|\Z)")
 _COMPILES = re.compile(
     r"\bnvcc\b|flash[-_]attn|\bapex\b|TORCH_CUDA_ARCH_LIST|CUDA_HOME|deepspeed|--no-build-isolation|setup\.py"
@@ -111,8 +112,13 @@ def _cuda_base(image: str) -> re.Match[str] | None:
     return _CUDA.fullmatch(tag) if name.endswith("nvidia/cuda") or name == "nvcr.io/nvidia/cuda" else None
 
 
+def _any_cuda(image: str) -> re.Match[str] | None:
+    """CUDA of NVIDIA's image, or of PyTorch's own: ``2.6.0-cuda12.4-cudnn9-runtime``."""
+    return _cuda_base(image) or _IN_TAG.search(split(image)[1])
+
+
 def cuda_mismatch(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
-    base = _cuda_base(document.image)
+    base = _any_cuda(document.image)
     for _, script, _, release, build in _torch(document, around):
         built = _version(build) if build else _TORCH.get(release, ("", ()))[0]
         why = _contradiction(base, build, built, around.driver)
@@ -170,7 +176,7 @@ def _other_build(
 
 def _other_base(document: Dockerfile, base: re.Match[str] | None, built: str, build: str) -> tuple[Edit, ...]:
     """The base with torch's CUDA."""
-    if base is None or built not in _RELEASES or build == "cpu":
+    if base is None or base.re is _IN_TAG or built not in _RELEASES or build == "cpu":
         return ()
     opening = document.chain[0].opening
     line = document.source.line(opening.line)

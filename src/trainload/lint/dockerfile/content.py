@@ -6,6 +6,7 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainload.dockerfile.model import Arg, Copy, Env, Instruction, Run
 from trainload.errors import Text
@@ -18,6 +19,8 @@ from trainload.project.secrets import HARMLESS, NAMES
 
 _PUBLIC = re.compile(r"(?:^|[^a-z])(?:ca|cert|certs|chain|bundle|public|pub)(?:[^a-z]|$)|certificates?")
 _OPTION = re.compile(r"--(?:token|password|passwd|api[-_]key|secret)")
+_LOGIN = {"wandb login": "", "docker login": "-p"}
+"""Commands that log in, and the option before the secret; empty: it is an argument."""
 _USED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _WEIGHTS = re.compile(
     r".*\.(?:pt|pth|ckpt|safetensors|gguf|ggml|onnx|h5|hdf5|tflite|caffemodel|pdparams|msgpack|keras|engine|joblib"
@@ -100,16 +103,26 @@ def _in_run(document: Dockerfile, item: Instruction, history: Text) -> Iterator[
             if named(name) and literal(value):
                 yield _flaw(item, Text("a secret stands in the command: {kind}", kind=name), history, ())
                 return
-        for option, value in zip(words, (*words[1:], ""), strict=False):
-            name, equals, given = option.partition("=")
+        for one, value in pairwise((*words, "")):
+            name, equals, given = one.partition("=")
             if _OPTION.fullmatch(name) and literal(given if equals else value) and not value.startswith("-"):
                 yield _flaw(item, Text("a secret stands in the command: {kind}", kind=name), history, ())
                 return
+        option = _LOGIN.get(" ".join(words[:2]))
+        if option is not None and any(literal(value) for value in _values(words[2:], option)):
+            yield _flaw(item, Text("a secret stands in the command: {kind}", kind=" ".join(words[:2])), history, ())
+            return
         shown_names = [n for word in words[1:] for n in _USED.findall(word) if named(n)]
         if command.name in ("echo", "printf") and shown_names:
             why = Text("{command} shows ${name} in the build's log", command=command.name, name=shown_names[0])
             yield _flaw(item, why, Text("logs of builds are kept, and read by many"), ())
             return
+
+
+def _values(words: tuple[str, ...], option: str) -> list[str]:
+    if option:
+        return [value for name, value in pairwise(words) if name == option]
+    return [word for word in words if not word.startswith("-")]
 
 
 def _secret_files(copy: Copy, around: Surroundings) -> Iterator[str]:

@@ -81,10 +81,12 @@ def _as_user(document: Dockerfile) -> tuple[tuple[str, ...], bool]:
     if "distroless" in document.image or document.image == "scratch":
         return ("USER 65532",), sure
     alpine = "alpine" in document.image or document.image.startswith("busybox")
-    make = "adduser -D app" if alpine else "useradd --create-home app"
+    # a base may have the user already, whoever made it
+    make = f"id -u app || {'adduser -D' if alpine else 'useradd --create-home'} app"
     folder = document.workdir(document.last)
-    owner = f" && chown app {folder}" if folder and folder != "/" and "$" not in folder else ""
-    return (f"RUN {make}{owner}", "USER app"), sure
+    if folder and folder != "/" and "$" not in folder:
+        make = f"({make}) && chown app {folder}"
+    return (f"RUN {make}", "USER app"), sure
 
 
 def _moved_home(document: Dockerfile) -> list[Edit] | None:

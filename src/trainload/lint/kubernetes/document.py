@@ -112,6 +112,8 @@ class Job:
     owner: str
     """The kind of the document."""
     labels: Mapping[str, str]
+    replicas: int = 1
+    """How many such Jobs there are, in a JobSet."""
 
     def number(self, name: str) -> int | None:
         node = self.node.get(name)
@@ -226,7 +228,9 @@ def _jobs(document: Node, kind: str, name: str, spec: Node) -> Iterator[Job]:
             inner = one.get("template", "spec")
             for pod in _template(inner.get("template") if inner is not None else None):
                 assert inner is not None
-                yield Job(name, named, inner, pod, kind, {})
+                replicas = one.get("replicas")
+                count = replicas.value if replicas is not None and isinstance(replicas.value, int) else 1
+                yield Job(name, named, inner, pod, kind, {}, count)
 
 
 def _template(node: Node | None) -> list[Pod]:

@@ -21,6 +21,9 @@ _SHM = "/dev/shm"  # noqa: S108 - a container's
 _GPU_IMAGE = re.compile(
     r"cuda|nvcr\.io/nvidia/(?:pytorch|tensorflow|tritonserver|nemo)|vllm/vllm-openai(?!-cpu)|-gpu\b"
 )
+_WRONG = re.compile(
+    r"gpus?|nvidia/gpu|nvidia-gpu|nvidia\.com/gpus|nvidia\.com|nvidia\.gpu|alpha\.kubernetes\.io/nvidia-gpu"
+)
 _TRAINING = ("Job", "JobSet", "PyTorchJob", "CronJob", "Pod")
 
 
@@ -31,6 +34,7 @@ def gpus(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
         for pod in workload.pods:
             for container in pod.containers:
                 yield from _amounts(document, container)
+                yield from _misnamed(document, container)
             yield from _none(document, pod)
 
 
@@ -60,6 +64,20 @@ def _amounts(document: Manifests, container: Container) -> Iterator[Flaw]:
                        Text("the API server refuses it"))  # fmt: skip
 
 
+def _misnamed(document: Manifests, container: Container) -> Iterator[Flaw]:
+    """A resource that only looks like a GPU: no node has it, or nobody counts it."""
+    for what in ("limits", "requests"):
+        node = container.node.get("resources", what)
+        for name, key, value in node.children() if node is not None else ():
+            if _WRONG.fullmatch(name):
+                yield Flaw(
+                    key.line, value.last,
+                    Text("no resource is called {name}; a GPU is {resource}", name=name, resource=_GPU),
+                    Text("the pod waits for ever for a node that has it"),
+                    edits(yamledit.scalar(document.source, key, _GPU)),
+                )  # fmt: skip
+
+
 def _limit(container: Container, name: str, count: str) -> Edit | None:
     resources = container.node.get("resources")
     if resources is None:
@@ -73,6 +91,8 @@ def _limit(container: Container, name: str, count: str) -> Edit | None:
 def _none(document: Manifests, pod: Pod) -> Iterator[Flaw]:
     """A pod that is for a GPU and reserves none."""
     if any(True for one in pod.containers for what in ("limits", "requests") for _ in one.amounts(what)):
+        return
+    if any(True for one in pod.containers for _ in _misnamed(document, one)):
         return
     if any(one.node.get("resources", "claims") is not None for one in pod.containers):
         return

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from trainload.errors import Text
 from trainload.lint import yamledit
-from trainload.lint.compose.rules import deprecated, lost, not_told
+from trainload.lint.compose.rules import at_home, deprecated, lost, not_told
 from trainload.lint.kubernetes.document import Container, Manifests
-from trainload.lint.kubernetes.jobs import edits, gangs
+from trainload.lint.kubernetes.jobs import edits, jobs
 from trainload.lint.launch import Launch
 from trainload.lint.model import Edit, Flaw, Surroundings
 
@@ -21,10 +21,10 @@ _KUBEFLOW = ("PyTorchJob", "TrainJob", "MPIJob")
 
 def sizes(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
     """Nodes are pods, and processes are GPUs."""
-    for job in gangs(document):
+    for job in jobs(document):
         for container in job.pod.containers:
             for launch in container.launches:
-                yield from _nodes(document, container, launch, job.parallelism)
+                yield from _nodes(document, container, launch, job.parallelism * job.replicas)
     for workload in document.workloads:
         for pod in workload.pods:
             for container in pod.containers:
@@ -86,7 +86,10 @@ def _meets(document: Manifests, container: Container, launch: Launch) -> Iterato
                 yield deprecated(document.source, node)
                 return
     environ = container.environ
-    if lost(launch.nodes, launch.has("master-addr", "rdzv-endpoint", "standalone"), environ):
+    address = launch.options.get("master-addr") or launch.options.get("rdzv-endpoint", "")
+    if (launch.nodes or 1) > 1 and address.partition(":")[0] in ("localhost", "127.0.0.1", "0.0.0.0"):  # noqa: S104
+        yield Flaw(first, last, at_home(address), Text("every node waits for itself until it times out"))
+    elif lost(launch.nodes, launch.has("master-addr", "rdzv-endpoint", "standalone"), environ):
         yield Flaw(first, last, not_told(launch.nodes), Text("every node waits for itself until it times out"),
                    edits(_option(document, container, "--master-addr=$(MASTER_ADDR)"))
                    if "MASTER_ADDR" in environ else ())  # fmt: skip

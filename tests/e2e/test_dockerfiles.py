@@ -1,4 +1,4 @@
-"""The written Dockerfile is built by Docker, classic and BuildKit, and does what the project does.
+"""Dockerfiles that we write or mend are built by Docker, classic and BuildKit, and do what they should.
 
 Needs Debian's archive, not Docker Hub: the base is composed here, pushed to a registry on loopback, and pinned by
 its digest; what it would get from apt is in it already.
@@ -19,6 +19,8 @@ from tests.peers import PATH, Docker, DockerRegistry, call, needs
 
 from trainload.cli.main import run
 from trainload.lint.check import check
+from trainload.lint.dockerfile.document import read_dockerfile
+from trainload.lint.source import Source
 from trainload.testing.index import PackageIndex, wheel
 from trainload.testing.server import FaultServer
 
@@ -79,7 +81,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("export")
     (folder / "base").mkdir()
     (folder / "base" / "trainload.toml").write_text(
-        'name = "base"\nsystem = ["apt", "passwd", "python3-venv"]\nuser = 0\ncommand = ["sh"]\nentrypoint = []\n'
+        'name = "base"\nsystem = ["apt", "passwd", "python3-venv", "python3-pip"]\n'
+        'user = 0\ncommand = ["sh"]\nentrypoint = []\n'
     )
     if Docker.missing():
         pytest.skip(Docker.missing())
@@ -105,6 +108,64 @@ def project(site: Site) -> Iterator[Path]:
     (folder / ".env").write_text("A=1\n")
     yield folder
     call("rm", "-rf", str(folder))
+
+
+CORPUS = Path(__file__).parents[1] / "unit" / "lint" / "corpus" / "faulty"
+MENDED = {
+    "pip-latest.Dockerfile": ({"requirements.txt": "torch==2.3.0\nnumpy\n"}, "import torch, numpy"),
+    "fastapi.Dockerfile": ({"requirements.txt": "numpy\n", "app/main.py": ""}, "import numpy, app.main"),
+    "gunicorn-multi.Dockerfile": ({"requirements.txt": "flask\n", "app.py": ""}, "import flask, app"),
+    "weights.Dockerfile": (
+        {"app.py": "", "model.safetensors": "w", "data/a": ""},
+        "import torch, app",
+    ),
+    "launch.Dockerfile": ({"train.py": "loader = DataLoader(d, num_workers=4)\n"}, "import torch, torchvision"),
+}
+"""Files of the corpus whose programs are in the base here, what lies beside them, and what must work there."""
+
+
+@pytest.fixture(scope="module")
+def index(site: Site) -> Iterator[PackageIndex]:
+    """A base with pip that asks an index on loopback, and the index."""
+    with FaultServer() as server:
+        found = PackageIndex(server)
+        for name, version in [("torch", "2.3.0"), ("torch", "2.3.0+cpu"), ("torch", "2.3.1"), ("numpy", "2.0.0"),
+                              ("flask", "3.0.0"), ("torchvision", "0.18.0")]:  # fmt: skip
+            found.add(wheel(name, version))
+        folder = site.folder / "pip"
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(
+            f"FROM {site.base}\nRUN ln -s python3 /usr/bin/python\n"
+            f"ENV PIP_INDEX_URL={found.url} PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore\n"
+            "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"  # not our environment
+        )
+        site.build("with-pip", folder, kit=False)
+        yield found
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_what_lint_mended_builds_and_does_not_run_as_root(
+    site: Site, index: PackageIndex, tmp_path: Path, name: str
+) -> None:
+    beside, works = MENDED[name]
+    for path, text in {"Dockerfile": (CORPUS / name).read_text(), **beside}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    stdout, environ = (
+        io.StringIO(),
+        {"TRAINLOAD_HOME": f"{site.folder}/home", "LANG": "C.UTF-8", "PATH": "/usr/bin"},
+    )
+    run(["lint", "Dockerfile", "--fix-all"], environ=environ, cwd=tmp_path, stdout=stdout, stderr=stdout)
+    mended = (tmp_path / "Dockerfile").read_text()
+    assert mended != (CORPUS / name).read_text()
+    for stage in read_dockerfile(name, Source.of(mended)).stages:
+        if stage.parent is None:
+            call(*site.docker, "tag", "with-pip", stage.base)
+    image = f"mended:{name.split('.', maxsplit=1)[0]}"
+    site.build(image, tmp_path, kit="--mount" in mended)
+    code = f"{works}; import os; assert os.getuid(); print('works')"
+    python = ["--entrypoint", "python3", image, "-c", code]
+    assert call(*site.docker, "run", "--rm", "--network", "none", *python) == "works\n"
 
 
 def configure(project: Path, *lines: str) -> None:
