@@ -59,17 +59,14 @@ class Folder:
         return replace(self.common, files=files)
 
     def _context(self, file: str) -> Iterator[tuple[str, int]]:
-        from e2b_dockerfile_utils import PatternMatcher
+        from trainload.dockerfile.ignore import read_ignored
 
-        names = {one.path for one in self.entries}
-        ignore = next((name for name in (f"{file}.dockerignore", ".dockerignore") if name in names), None)
-        lines = [line.strip() for line in (_text(self.tree, ignore) if ignore else "").splitlines()]
         try:
-            matcher = PatternMatcher([line for line in lines if line and not line.startswith("#")])
-        except ValueError:
+            ignored = read_ignored(self.tree, file)
+        except TrainloadError:
             return  # its own trouble: what the context is, nobody knows then
         for one in self.entries:
-            if one.path not in (file, ".dockerignore") and not matcher.matches(one.path):
+            if one.path not in (file, ".dockerignore") and not ignored.out(one.path):
                 yield one.path, one.size
 
     def _neighbours(self, file: str) -> Iterator[object]:
