@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from trainload.builder.rebuild import Remade
     from trainload.destinations.share import Written
     from trainload.registry.client import Client
+    from trainload.resolve.conda.request import Conda
     from trainload.resolve.local import LocalFiles
     from trainload.resolve.lock import Services
     from trainload.resolve.upgrade import Upgrade
@@ -358,6 +359,7 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
         lambda ground: Desk(builder, ground),
         bases(site, wishes),
         partial(_shelf, site, project, http),
+        _conda(site, project, wishes),
     )
 
 
@@ -371,6 +373,27 @@ def _shelf(site: Site, project: Project, http: Http) -> Shelf:
     local = LocalFiles(site.tree, site.root, FolderCache(site.store.home / "cache" / "weights"))
     hub = Hub(http, lambda: find_endpoints(project.settings.mirrors.value.hub, site.environ))
     return Shelf(hub, http, site.store.files, local, site.reporter)
+
+
+def _conda(site: Site, project: Project, wishes: Wishes) -> Conda | None:
+    from trainload.resolve.conda.request import Conda, is_conda
+
+    if not is_conda(project.settings):
+        return None
+    from trainload.builder.conda import Abouts, Distributions
+    from trainload.resolve.cache import FolderCache
+    from trainload.resolve.conda.channels import Channels
+
+    channels = Channels(site.root, project.settings.mirrors.value.conda)
+    shop = workshop(site, project, wishes)
+    memory = FolderCache(site.store.home / "cache" / "distributions")
+    return Conda(
+        channels,
+        site.store.home / "cache" / "conda",
+        Distributions(shop.sources, shop.prefetch, memory, shop.limits),
+        Abouts(shop.sources, shop.prefetch, memory, shop.limits),
+        wishes.offline,
+    )
 
 
 def bases(site: Site, wishes: Wishes) -> Bases:

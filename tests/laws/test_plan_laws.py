@@ -17,7 +17,7 @@ def wheels(packages: dict[str, int | None]) -> list[PythonFile]:
     return [values.wheel(name, size=size) for name, size in packages.items()]
 
 
-def layers(grouping: Grouping) -> list[tuple[PythonFile, ...]]:
+def layers(grouping: Grouping[PythonFile]) -> list[tuple[PythonFile, ...]]:
     return [*((file,) for file in grouping.own), *grouping.together]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from trainload.builder.owners import statement, wheels_of
+from trainload.builder.owners import owners_of, statement
 from trainload.builder.workshop import MadeLayer, Shared, Workshop
 from trainload.errors import RegistryError, Text
 from trainload.events import Level, Reporter, Said
@@ -108,8 +108,8 @@ class Sharing:
             and not isinstance(made.planned.recipe, CodeRecipe)  # nobody else ever has the same
             and UNRECORDED not in made.layer.descriptor.annotations
         ]
-        claim = statement(wheels_of(plan))
-        facts = [(claim, self.now)] if wheels_of(plan) and self.store.facts.known(claim) else []
+        claim = statement(owners_of(plan))
+        facts = [(claim, self.now)] if owners_of(plan) and self.store.facts.known(claim) else []
         written: list[Written] = []
         for repository in repositories:
             try:

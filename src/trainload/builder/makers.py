@@ -17,6 +17,8 @@ from trainload.plan.model import (
     BaseRecipe,
     BytecodeRecipe,
     CodeRecipe,
+    CondaEnvironmentRecipe,
+    CondaRecipe,
     ConfiguredRecipe,
     EnvironmentRecipe,
     ImageLayerRecipe,
@@ -88,6 +90,10 @@ class Makers:
                 from trainload.layers.wheels import write_wheels
 
                 return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
+            case CondaRecipe():
+                from trainload.layers.conda.write import write_conda
+
+                return write_conda(recipe, self.sources, sink, self.reporter, self.limits)
             case BaseRecipe():
                 return self._base(recipe, sink)
             case _:
@@ -105,6 +111,10 @@ class Makers:
                 from trainload.layers.environment import write_environment
 
                 return write_environment(recipe, sink)
+            case CondaEnvironmentRecipe():
+                from trainload.layers.conda.environment import write_conda_environment
+
+                return write_conda_environment(recipe, sink)
             case InterpreterRecipe():
                 from trainload.layers.interpreter import write_interpreter
 
@@ -140,6 +150,8 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
             return recipe.wheels
         case BaseRecipe() | SystemRecipe():
             return tuple(package.file for package in recipe.packages)
+        case CondaRecipe():
+            return tuple(package.archive for package in recipe.packages)
         case InterpreterRecipe():
             return (recipe.archive,)
         case SourceRecipe():

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainload.lock.model import ArchivePath, HubPath
+from trainload.lock.model import ArchivePath, ChannelPath, HubPath
 from trainload.project.model import Settings
 from trainload.project.weights import HubSource, LocalSource
 from trainload.resolve.fetch import Places, credentials, link_folders
@@ -28,6 +28,7 @@ def places(settings: Settings, root: Path, environ: Mapping[str, str], local: Lo
         interpreters=settings.mirrors.value.python,
         credentials=credentials(settings.indexes.value),
         archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
+        channel_urls=_ChannelUrls(root, settings.mirrors.value.conda),
     )
     if not settings.weights.value:
         return usual
@@ -62,6 +63,19 @@ class _ArchiveUrls:
 
     def __call__(self, location: ArchivePath) -> Sequence[str]:
         return self._archives.urls(location)
+
+
+class _ChannelUrls:
+    """Addresses of conda packages."""
+
+    def __init__(self, root: Path, mirrors: tuple[str, ...]) -> None:
+        self._root = root
+        self._mirrors = mirrors
+
+    def __call__(self, location: ChannelPath) -> Sequence[str]:
+        from trainload.resolve.conda.channels import Channels
+
+        return Channels(self._root, self._mirrors).urls(location)
 
 
 class _HubUrls:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
-from trainload.builder.owners import check_owners, statement, wheel_recipes, wheels_of
+from trainload.builder.owners import check_owners, owners_of, owning_recipes, statement
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
@@ -137,11 +137,11 @@ class Workshop:
             from trainload.layers.ownership import check_portable
 
             check_portable((file.path for file in code.listing.files), plan.name)
-        unchecked = () if self._wheels_get_along(plan) else tuple(wheels_of(plan))
+        unchecked = () if self._wheels_get_along(plan) else tuple(owners_of(plan))
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
         self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
         if unchecked:
-            check_owners(plan, self.sources, self.limits)
+            check_owners(plan, self.sources, self.limits, self.reporter)
             self.store.facts.learn(statement(unchecked, portable=self.limits.portable))
         makers = self.makers(plan, code)
         writers = {
@@ -345,12 +345,12 @@ class Workshop:
 
     def _wheels_get_along(self, plan: Plan) -> bool:
         """Whether that is known without looking into them."""
-        recipes = wheel_recipes(plan)
+        recipes = owning_recipes(plan)
         if not recipes:
             return True
         if self.anew:
             return False
-        claim = statement(wheels_of(plan), portable=self.limits.portable)
+        claim = statement(owners_of(plan), portable=self.limits.portable)
         if self.store.facts.known(claim) or self.shared is None:
             return self.store.facts.known(claim)
         # an image that has all these layers shows that they get along, but not on every file system

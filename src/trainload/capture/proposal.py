@@ -16,6 +16,8 @@ from trainload.limits import MiB
 from trainload.project.config import OWN, PYPROJECT, Sources
 from trainload.project.document import LIMIT
 from trainload.project.model import (
+    CondaFile,
+    CondaLockFile,
     DockerfileInput,
     NoDependencies,
     Project,
@@ -127,11 +129,15 @@ def _python(found: Recognised, here: Here, choice: Choice) -> Proposal:
             return Proposal(_edit(here, PYPROJECT, requirements.in_pyproject(text, asked)), notes=notes)
         case UvLock():
             return Proposal(commands=tuple(_uv(asked)), notes=notes)
-        case PylockFile():
+        case PylockFile() | CondaLockFile():
             template = "{file} decides the packages: the tool that made it has to change it"
             return Proposal(notes=(*notes, Text(template, file=dependencies.path)))
         case DockerfileInput():
             return Proposal(notes=(*notes, Text("{file} says what goes in: add it there", file=dependencies.path)))
+        case CondaFile():
+            lines = ", ".join(f"{name}{value}" for name, value in sorted(asked.set.items()))
+            note = Text("write it into the pip section of {file}: {lines}", file=dependencies.path, lines=lines)
+            return Proposal(notes=(*notes, *((note,) if lines else ())))
         case NoDependencies():
             text = requirements.added(_text(here, _REQUIREMENTS, REQUIREMENTS_LIMIT), asked.set)
             return Proposal(_edit(here, _REQUIREMENTS, text), notes=notes)

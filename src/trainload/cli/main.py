@@ -38,6 +38,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "init": ("init", "Write a commented configuration and explain what was found."),
         "plan": ("plan", "Show what goes in, how big it is and why, before anything is built."),
         "lock": ("lock", "Pin the exact bytes of everything that goes in."),
+        "freeze": ("freeze", "Write what is locked for conda, for pip, or as a list for bills of materials."),
         "build": ("build", "Make the image."),
         "run": ("run", "Run the project, or an image, here."),
         "dev": ("dev", "Run the project with live code, and again on every save."),

@@ -1,4 +1,4 @@
-"""Compressed streams as bounded reads: gzip, xz, zstd; cut-off streams and bytes after them are refused.
+"""Compressed streams as bounded reads: gzip, xz, zstd, bzip2; cut-off streams and bytes after them are refused.
 
 The framing libraries only ever see chunks, and give at most a chunk (THREATS D04, D3); the window of zstd and
 the dictionary of xz are bounded, and so is the ratio of what comes out to what went in.
@@ -56,6 +56,12 @@ def _xz() -> _Format:
     )
 
 
+def _bzip2() -> _Format:
+    import bz2
+
+    return _Format(lambda _: bz2.BZ2Decompressor(), OSError)  # a block has 900 kB at most
+
+
 def _zstd() -> _Format:
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -69,7 +75,7 @@ def _zstd() -> _Format:
     return _Format(new, zstd.ZstdError)
 
 
-_FORMATS: dict[str, Callable[[], _Format]] = {"gz": _gzip, "xz": _xz, "zst": _zstd}
+_FORMATS: dict[str, Callable[[], _Format]] = {"gz": _gzip, "xz": _xz, "zst": _zstd, "bz2": _bzip2}
 
 
 def compression(head: bytes) -> str:
@@ -127,9 +133,9 @@ class Decompressed:
         members: bool = False,
         limits: Limits = DEFAULT,
     ) -> None:
-        """``compression``: ``gz``, ``xz``, ``zst`` or empty for none. Raises :class:`LayerError` for another."""
+        """``compression``: ``gz``, ``xz``, ``zst``, ``bz2``, or empty for none; for another :class:`LayerError`."""
         if compression and compression not in _FORMATS:
-            raise LayerError("the compression is not known", place=place, got=compression, want="gz, xz, zst")
+            raise LayerError("the compression is not known", place=place, got=compression, want="gz, xz, zst, bz2")
         self._stream = stream
         self._format = _FORMATS[compression]() if compression else None
         self._decoder = self._format.new(limits) if self._format else None

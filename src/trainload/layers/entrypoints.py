@@ -42,11 +42,11 @@ class EntryPoint:
     attribute: str
     """Dotted."""
 
-    def script(self) -> bytes:
+    def script(self, shebang: str = SHEBANG) -> bytes:
         """The file that calls it."""
         imported = self.attribute.partition(".")[0]
         return _TEMPLATE.format(
-            shebang=SHEBANG, module=self.module, imported=imported, attribute=self.attribute
+            shebang=shebang, module=self.module, imported=imported, attribute=self.attribute
         ).encode()
 
 

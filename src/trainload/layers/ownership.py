@@ -11,6 +11,7 @@ from trainload.errors import LayerError, ManyErrors, Place, Text
 from trainload.layers.wheel import Wheel, read_wheel
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
+from trainload.plan.model import VENV
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ Claims = Mapping[str, Claim]
 """By image path, without the first slash."""
 
 
-def claims(file: File, stream: BinaryIO, python: str, limits: Limits = DEFAULT) -> Claims:
+def claims(file: File, stream: BinaryIO, python: str, limits: Limits = DEFAULT, *, prefix: str = VENV) -> Claims:
     """What the wheel ``file`` puts into the image, from its directory and RECORD. Raises :class:`LayerError`."""
-    return claims_of(read_wheel(stream, file.name, python, limits))
+    return claims_of(read_wheel(stream, file.name, python, limits, prefix=prefix))
 
 
 def claims_of(wheel: Wheel) -> Claims:

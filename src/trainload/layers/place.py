@@ -43,10 +43,17 @@ class Scheme:
     """Normalised name (PEP 503)."""
     data: str
     """Its data folder in the archive, ``NAME-VERSION.data``."""
+    root: str = ROOT
+    """The environment it goes into, as a path of the image without its first slash."""
 
     @property
     def site_packages(self) -> str:
-        return site_packages(self.python)
+        return site_packages(self.python, self.root)
+
+    @property
+    def shebang(self) -> str:
+        """The first line of its scripts."""
+        return f"#!/{self.root}/bin/python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +71,9 @@ class Refused:
     reason: Text
 
 
-def site_packages(python: str) -> str:
+def site_packages(python: str, root: str = ROOT) -> str:
     """The folder of the packages of ``python`` (a minor version), without the first slash."""
-    return f"{ROOT}/lib/python{python}/site-packages"
+    return f"{root}/lib/python{python}/site-packages"
 
 
 def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
@@ -86,9 +93,9 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
     prefixes = {
         "purelib": scheme.site_packages,
         "platlib": scheme.site_packages,
-        "headers": f"{ROOT}/include/site/python{scheme.python}/{scheme.distribution}",
-        "scripts": f"{ROOT}/bin",
-        "data": ROOT,
+        "headers": f"{scheme.root}/include/site/python{scheme.python}/{scheme.distribution}",
+        "scripts": f"{scheme.root}/bin",
+        "data": scheme.root,
     }
     if key not in prefixes:
         return Refused(Text("{key} is no part of a wheel's data folder", key=key or "a file"))
@@ -99,7 +106,7 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
     if key == "scripts":
         if "/" in rest or is_directory:
             return Refused(Text("the scripts of a wheel lie in one folder, and this is a folder in it"))
-        return _checked(f"{ROOT}/bin/{rest}", Role.SCRIPT, scheme)
+        return _checked(f"{scheme.root}/bin/{rest}", Role.SCRIPT, scheme)
     if key == "data" and parts[1] == "lib64" and (is_directory or len(parts) > 2):
         rest = "/".join(["lib", *parts[2:]])  # a link to lib in every virtual environment
     return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN, scheme, is_directory=is_directory)
@@ -107,16 +114,17 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
 
 def _checked(path: str, role: Role, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
     """THREATS W25: the environment's own files stay its own; W22: no other package is made up."""
-    if path in (f"{ROOT}/pyvenv.cfg", f"{ROOT}/lib64", f"{ROOT}/bin/activate"):
+    root = scheme.root
+    if path in (f"{root}/pyvenv.cfg", f"{root}/lib64", f"{root}/bin/activate"):
         return Refused(Text("it would replace a file of the virtual environment itself"))
-    if not is_directory and (path == f"{ROOT}/bin" or f"{scheme.site_packages}/".startswith(f"{path}/")):
+    if not is_directory and (path == f"{root}/bin" or f"{scheme.site_packages}/".startswith(f"{path}/")):
         return Refused(Text("it is a file where a folder belongs"))
     if path.startswith(f"{scheme.site_packages}/"):
         top = path[len(scheme.site_packages) + 1 :].partition("/")[0]
         if top.lower().endswith(".dist-info") and top != f"{scheme.data.removesuffix('.data')}.dist-info":
             return Refused(Text("it would stand for another package, {name}", name=top))
     folder, _, name = path.rpartition("/")
-    if folder == f"{ROOT}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
+    if folder == f"{root}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
         return Refused(Text("a command called {name} would stand in for the interpreter or a shell", name=name))
     if "/.wh." in path:
         return Refused(Text("a name that begins with .wh. means a deletion in an image layer"))

@@ -17,6 +17,7 @@ from trainload.layers.zip import Member, read_members
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.source import headers
+from trainload.plan.model import VENV
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,18 @@ class Wheel:
     """Paths of the directories that the archive lists itself; sorted."""
 
 
-def read_wheel(stream: BinaryIO, name: str, python: str, limits: Limits = DEFAULT) -> Wheel:
+def read_wheel(stream: BinaryIO, name: str, python: str, limits: Limits = DEFAULT, *, prefix: str = VENV) -> Wheel:
     """The wheel called ``name`` for ``python`` (a minor version), from its central directory and metadata.
+
+    ``prefix``: of the environment it goes into.
 
     Every file's sha256 is RECORD's promise, to be checked by whoever reads the file. Raises
     :class:`LayerError` for an archive that is broken, hostile or not what its name says (THREATS W01–W31).
     """
     members = {member.name: member for member in read_members(stream, name, limits)}
     info = _find_info(name, members)
-    prefix = info.removesuffix(".dist-info")
-    scheme = Scheme(python, canonicalize_name(prefix.rpartition("-")[0]), f"{prefix}.data")
+    stem = info.removesuffix(".dist-info")
+    scheme = Scheme(python, canonicalize_name(stem.rpartition("-")[0]), f"{stem}.data", prefix.lstrip("/"))
     archive = Archive(stream, name, members, info, scheme, limits.unrecorded)
     version = _check_identity(archive)
     rows = read_record(archive.read("RECORD"), name, f"{info}/RECORD")

@@ -22,7 +22,7 @@ from trainload.layers.zip import DEFLATED, Member, content, raw_chunks
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
-from trainload.plan.model import WheelsRecipe, recipe_key
+from trainload.plan.model import VENV, PrefixWheelsRecipe, WheelsRecipe, recipe_key
 
 _OPEN = 16
 """Wheels held open at once; most of a wheel's files lie together, so few are opened again."""
@@ -40,7 +40,10 @@ def write_wheels(
     path (THREATS W01–W31); what the sink got is then worth nothing.
     """
     with _Shelf(sources) as shelf:
-        wheels = [read_wheel(shelf.open(file), file.name, recipe.python, limits) for file in recipe.wheels]
+        prefix = recipe.prefix if isinstance(recipe, PrefixWheelsRecipe) else VENV
+        wheels = [
+            read_wheel(shelf.open(file), file.name, recipe.python, limits, prefix=prefix) for file in recipe.wheels
+        ]
         check_ownership({wheel.file: claims_of(wheel) for wheel in wheels})
         _tell(wheels, reporter)
         progress = _Progress(reporter, str(recipe_key(recipe)))

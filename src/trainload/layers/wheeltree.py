@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from trainload.errors import Text
-from trainload.layers.entrypoints import SHEBANG, EntryPoint
-from trainload.layers.place import ROOT, Placed, Refused, Role, Scheme, place, relative
+from trainload.layers.entrypoints import EntryPoint
+from trainload.layers.place import Placed, Refused, Role, Scheme, place, relative
 from trainload.layers.record import SIGNATURES, Row, encode_hash, read_hash, write_record
 from trainload.layers.zip import Member, content, read_bytes
 from trainload.layers.zipend import refuse
@@ -123,7 +123,7 @@ def _item(archive: Archive, member: Member, where: Placed, row: Row | None) -> t
         data = read_bytes(archive.stream, archive.name, member, _SCRIPT_LIMIT)
         if hashlib.sha256(data).digest() != sha256:
             refuse(archive.name, member.name, Text("its sha256 is not the one in RECORD"))
-        data = SHEBANG.encode() + data.removeprefix(_PLACEHOLDER).removeprefix(b"w")
+        data = archive.scheme.shebang.encode() + data.removeprefix(_PLACEHOLDER).removeprefix(b"w")
         item = _made_item(where.path, data, mode)
         return item, Row(path, encode_hash(item.sha256), item.size)
     item = Item(where.path, mode, member.size, sha256, member)
@@ -171,7 +171,8 @@ def _made(archive: Archive, points: tuple[EntryPoint, ...]) -> list[Item]:
         where = place(f"{archive.scheme.data}/scripts/{point.name}", archive.scheme)
         if isinstance(where, Refused):
             refuse(archive.name, f"{archive.info}/entry_points.txt", where.reason)
-        made.append(_made_item(f"{ROOT}/bin/{point.name}", point.script(), 0o755))
+        script = point.script(archive.scheme.shebang)
+        made.append(_made_item(f"{archive.scheme.root}/bin/{point.name}", script, 0o755))
     return made
 
 

@@ -22,3 +22,7 @@ DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 COMMIT = re.compile("[0-9a-f]{40}")
 INSIDE = re.compile(r"(?!/)(?!.*(?:^|/)(?:\.{0,2})(?:/|$))[^\x00-\x1f\x7f\\]{1,1024}")
 """A path below some folder: no empty part, no dots."""
+CONDA_NAME = re.compile("[a-z0-9_][a-z0-9_.-]*")  # CEP 26
+CONDA_VERSION = re.compile("[a-z0-9_.!+-]+", re.IGNORECASE)  # THREATS C05: neither separators nor dots alone
+CONDA_BUILD = re.compile("[A-Za-z0-9_.+]+")  # CEP 26
+CONDA_PATH = re.compile(r"(?:noarch|linux-64|linux-aarch64)/(?!\.)[A-Za-z0-9_.!+-]+\.(?:conda|tar\.bz2)")

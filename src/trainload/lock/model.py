@@ -64,7 +64,18 @@ class InProject:
     path: str
 
 
-Location = Url | ArchivePath | Found | Made | HubPath | InProject
+@dataclass(frozen=True, slots=True, order=True)
+class ChannelPath:
+    """A path inside a conda channel, e.g. ``conda-forge`` and ``linux-64/zlib-1.3.1-hb9d3cd8_2.conda``."""
+
+    channel: str
+    """As people name it: ``conda-forge``, or its address where it has no name."""
+    path: str
+    address: str = ""
+    """The channel's own address, without a slash at its end; mirrors may stand in at fetch time."""
+
+
+Location = Url | ArchivePath | Found | Made | HubPath | InProject | ChannelPath
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -159,7 +170,7 @@ class DistributionBase:
     packages: Mapping[str, tuple[DistributionPackage, ...]]
     """OCI architecture → packages sorted by name."""
     python: str
-    """The distribution's own Python, ``3.11``."""
+    """The distribution's own Python, ``3.11``; empty: none goes in, because the packages bring one."""
     glibc: tuple[int, int]
     """What manylinux tags the base can hold."""
     system: tuple[str, ...] = ()
@@ -287,6 +298,45 @@ class Weights:
     """Which files of it were asked for."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class CondaPackage:
+    """One conda package, as the channel's index describes it."""
+
+    name: str
+    version: str
+    build: str
+    """Its build string: ``py312h2ec8cdc_0``."""
+    file: File
+    noarch: str = ""
+    """``python`` or ``generic``; empty: it is of one platform."""
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+
+    @property
+    def subdir(self) -> str:
+        """``linux-64``, ``linux-aarch64`` or ``noarch``."""
+        assert isinstance(self.file.location, ChannelPath)
+        return self.file.location.path.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CondaEnvironment:
+    """What goes into the conda prefix, for every architecture."""
+
+    requested: tuple[str, ...]
+    """The specifications that were solved, as written; empty where a lock of the user's was taken over."""
+    channels: tuple[tuple[str, str], ...]
+    """(name, address) by priority."""
+    packages: Mapping[str, tuple[CondaPackage, ...]]
+    """OCI architecture → packages sorted by name."""
+    python: str
+    """Full version of the environment's Python."""
+    site_packages: str
+    """Below the prefix: ``lib/python3.12/site-packages``."""
+    installed: tuple[tuple[str, str], ...] = ()
+    """(name, version) of the Python distributions they bring, sorted; looked up only where pip adds to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Everything that goes in, for every target platform at once."""
@@ -309,3 +359,5 @@ class Lock:
     """Where packages are built, if that takes more than the base has (``build.packages``)."""
     weights: tuple[Weights, ...] = ()
     """In the order in which the project names them."""
+    conda: CondaEnvironment | None = None
+    """Brings the Python then; ``packages`` go into its prefix."""

@@ -13,6 +13,7 @@ from trainload.lock.grammar import FILE_NAME, FULL_PYTHON, HEX, PROJECT, PYTHON,
 from trainload.lock.grammar import VERSION as PACKAGE_VERSION
 from trainload.lock.model import (
     Build,
+    CondaEnvironment,
     DistributionBase,
     File,
     Found,
@@ -36,7 +37,7 @@ _PACKAGE_KEYS = (
 )  # fmt: skip
 _OWN_KEYS = (
     "version", "inputs", "python", "accelerator", "platforms", "unhashed", "base", "interpreter", "builds",
-    "build-base", "weights",
+    "build-base", "weights", "conda",
 )  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -64,6 +65,7 @@ def loads(data: bytes, file: str) -> Lock:
         builds=_builds(own),
         build_base=_build_base(own),
         weights=read_weights(own),
+        conda=_conda(own),
     )
     top.problems.check()
     return lock
@@ -126,6 +128,14 @@ def _builds(own: Table) -> tuple[Build, ...]:
         ordered = tuple(sorted(needed, key=lambda package: (package.name, package.version)))
         found[name, version] = Build(name, version, ordered)
     return tuple(found[key] for key in sorted(found))
+
+
+def _conda(own: Table) -> CondaEnvironment | None:
+    if "conda" not in own.values:
+        return None
+    from trainload.lock.readconda import read_conda
+
+    return read_conda(own.table("conda"))
 
 
 def _build_base(own: Table) -> DistributionBase | None:

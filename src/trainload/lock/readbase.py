@@ -65,7 +65,7 @@ def _distribution_base(table: Table) -> DistributionBase:
         requested=table.texts("requested"),
         releases=tuple(_release(release) for release in table.tables("releases")),
         packages={name: _packages(packages, name) for name in sorted(packages.values)},
-        python=table.text("python", PYTHON, want="a minor version such as 3.11"),
+        python=table.optional_text("python", PYTHON, want="a minor version such as 3.11") or "",
         glibc=_glibc(table),
         system=table.texts("system"),
         essential=table.flag("essential"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, urlsplit
 
 from trainload.lock.model import (
@@ -11,6 +10,7 @@ from trainload.lock.model import (
     Base,
     BaseImage,
     Build,
+    ChannelPath,
     DistributionPackage,
     File,
     Found,
@@ -26,6 +26,7 @@ from trainload.lock.model import (
     Weights,
 )
 from trainload.lock.read import VERSION
+from trainload.lock.words import inline, listed, text
 
 _HEAD = """\
 # Made by `trainload lock`: the exact bytes of everything that goes in. Keep it in version control.
@@ -39,8 +40,8 @@ def dumps(lock: Lock) -> bytes:
     lines = [_HEAD]
     lines.append('lock-version = "1.0"')
     machines = [target.machine for target in sorted(lock.platforms)]
-    lines.extend(_list("environments", (_text(_TARGET.format(machine=machine)) for machine in machines)))
-    lines.append(f"requires-python = {_text(f'=={lock.python}.*')}")
+    lines.extend(listed("environments", (text(_TARGET.format(machine=machine)) for machine in machines)))
+    lines.append(f"requires-python = {text(f'=={lock.python}.*')}")
     lines.append('created-by = "trainload"')
     if not lock.packages:
         lines.append("packages = []")
@@ -48,16 +49,20 @@ def dumps(lock: Lock) -> bytes:
         lines.extend(_package(package))
     lines.extend(["", "[tool.trainload]", f"version = {VERSION}"])
     for key, value in (("inputs", lock.inputs), ("python", lock.python), ("accelerator", lock.accelerator)):
-        lines.append(f"{key} = {_text(value)}")
-    lines.append(f"platforms = [{', '.join(_text(str(target)) for target in sorted(lock.platforms))}]")
+        lines.append(f"{key} = {text(value)}")
+    lines.append(f"platforms = [{', '.join(text(str(target)) for target in sorted(lock.platforms))}]")
     if lock.unhashed:
         lines.append("# nobody told the hashes of these; they are of what came when they were locked")
-        lines.extend(_list("unhashed", (_text(name) for name in sorted(lock.unhashed))))
+        lines.extend(listed("unhashed", (text(name) for name in sorted(lock.unhashed))))
     lines.extend(base_lines(lock.base, "base"))
     if lock.build_base is not None:
         lines.extend(base_lines(lock.build_base, "build-base"))
     for build in lock.builds:
         lines.extend(_build(build))
+    if lock.conda is not None:
+        from trainload.lock.writeconda import written
+
+        lines.extend(written(lock.conda))
     if lock.interpreter is not None:
         lines.extend(_interpreter(lock.interpreter))
     for weights in lock.weights:
@@ -67,17 +72,17 @@ def dumps(lock: Lock) -> bytes:
 
 def _build(build: Build) -> Iterator[str]:
     table = "tool.trainload.builds"
-    yield from ("", f"[[{table}]]", f"name = {_text(build.name)}", f"version = {_text(build.version)}")
+    yield from ("", f"[[{table}]]", f"name = {text(build.name)}", f"version = {text(build.version)}")
     for package in sorted(build.packages, key=lambda package: (package.name, package.version)):
         yield from _package(package, f"{table}.packages")
 
 
 def _package(package: PythonPackage, table: str = "packages") -> Iterator[str]:
-    yield from ("", f"[[{table}]]", f"name = {_text(package.name)}", f"version = {_text(package.version)}")
+    yield from ("", f"[[{table}]]", f"name = {text(package.name)}", f"version = {text(package.version)}")
     if package.marker is not None:
-        yield f"marker = {_text(package.marker)}"
+        yield f"marker = {text(package.marker)}"
     if package.wheels:
-        yield from _list("wheels", (_file(wheel) for wheel in sorted(package.wheels)))
+        yield from listed("wheels", (_file(wheel) for wheel in sorted(package.wheels)))
     if package.sdist is not None:
         yield f"sdist = {_file(package.sdist)}"
 
@@ -91,11 +96,11 @@ def _file(file: File) -> str:
             pairs["url"] = url
         case Found(name):
             pairs["path"] = name
-        case ArchivePath() | Made() | HubPath() | InProject():
+        case ArchivePath() | Made() | HubPath() | InProject() | ChannelPath():
             raise AssertionError("a Python file of a lock comes from an index or a find-links folder")
     if file.size is not None:
         pairs["size"] = file.size
-    return _inline({**pairs, "hashes": {"sha256": file.sha256}})
+    return inline({**pairs, "hashes": {"sha256": file.sha256}})
 
 
 def base_lines(base: Base, table: str) -> Iterator[str]:
@@ -106,18 +111,19 @@ def base_lines(base: Base, table: str) -> Iterator[str]:
         return
     yield 'kind = "distribution"'
     for key, value in (("distribution", base.distribution), ("suite", base.suite), ("profile", base.profile)):
-        yield f"{key} = {_text(value)}"
-    yield from _list("requested", (_text(name) for name in base.requested))
+        yield f"{key} = {text(value)}"
+    yield from listed("requested", (text(name) for name in base.requested))
     if base.system:
-        yield from _list("system", (_text(name) for name in base.system))
+        yield from listed("system", (text(name) for name in base.system))
     if base.essential:
         yield "essential = true"
-    yield f"python = {_text(base.python)}"
-    yield f"glibc = {_text(_version(base.glibc))}"
+    if base.python:
+        yield f"python = {text(base.python)}"
+    yield f"glibc = {text(_version(base.glibc))}"
     yield from _releases(base.releases)
     yield from ("", f"[tool.trainload.{table}.packages]")
     for architecture, packages in sorted(base.packages.items()):
-        yield from _list(architecture, (_distribution_package(package) for package in sorted(packages)))
+        yield from listed(architecture, (_distribution_package(package) for package in sorted(packages)))
 
 
 def _version(version: tuple[int, int]) -> str:
@@ -129,16 +135,16 @@ def _releases(releases: Iterable[ReleaseFile]) -> Iterator[str]:
         {"archive": item.archive, "suite": item.suite, "date": item.date, "sha256": item.sha256}
         for item in releases
     )
-    yield from _list("releases", (_inline(row) for row in rows))
+    yield from listed("releases", (inline(row) for row in rows))
 
 
 def _image_base(base: ImageBase) -> Iterator[str]:
     yield 'kind = "image"'
     for key, value in (("reference", base.reference), ("digest", base.digest), ("profile", base.profile)):
         if value:
-            yield f"{key} = {_text(value)}"
+            yield f"{key} = {text(value)}"
     if base.requested:
-        yield from _list("requested", (_text(name) for name in base.requested))
+        yield from listed("requested", (text(name) for name in base.requested))
     if base.releases:
         yield from _releases(base.releases)
     for architecture, image in sorted(base.images.items()):
@@ -148,30 +154,30 @@ def _image_base(base: ImageBase) -> Iterator[str]:
 
 def _base_image(image: BaseImage) -> Iterator[str]:
     for key, blob in (("manifest", image.manifest), ("config", image.config)):
-        yield f"{key} = {_inline({'digest': blob.digest, 'size': blob.size})}"
+        yield f"{key} = {inline({'digest': blob.digest, 'size': blob.size})}"
     for key, value in (("distribution", image.distribution), ("suite", image.suite), ("init", image.init)):
         if value:
-            yield f"{key} = {_text(value)}"
-    yield f"glibc = {_text(_version(image.glibc))}"
+            yield f"{key} = {text(value)}"
+    yield f"glibc = {text(_version(image.glibc))}"
     python = image.python
     if python is not None:
         told: dict[str, object] = {"path": python.path, "version": python.version}
         if python.is_ours:
             told["venv"] = True
-        yield f"python = {_inline(told)}"
+        yield f"python = {inline(told)}"
         if python.folders:
-            yield from _list("folders", map(_text, python.folders))
-        yield from _list("installed", (_text(f"{name}=={version}") for name, version in python.installed))
+            yield from listed("folders", map(text, python.folders))
+        yield from listed("installed", (text(f"{name}=={version}") for name, version in python.installed))
     for key, lines in zip(("passwd", "group"), image.accounts, strict=True):
-        yield from _list(key, map(_text, lines))
+        yield from listed(key, map(text, lines))
     if image.packages:
-        yield from _list("packages", (_distribution_package(package) for package in sorted(image.packages)))
+        yield from listed("packages", (_distribution_package(package) for package in sorted(image.packages)))
 
 
 def _distribution_package(package: DistributionPackage) -> str:
     location = package.file.location
     assert isinstance(location, ArchivePath)
-    return _inline(
+    return inline(
         {
             "name": package.name,
             "version": package.version,
@@ -186,7 +192,7 @@ def _distribution_package(package: DistributionPackage) -> str:
 
 
 def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
-    yield from ("", "[tool.trainload.interpreter]", f"version = {_text(interpreter.version)}")
+    yield from ("", "[tool.trainload.interpreter]", f"version = {text(interpreter.version)}")
     yield from ("", "[tool.trainload.interpreter.archives]")
     for architecture, archive in sorted(interpreter.archives.items()):
         yield f"{architecture} = {_file(archive)}"
@@ -194,12 +200,12 @@ def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
 
 def _weights(weights: Weights) -> Iterator[str]:
     """Files by their paths; where they lie follows from the source and the commit."""
-    yield from ("", "[[tool.trainload.weights]]", f"source = {_text(weights.source)}")
+    yield from ("", "[[tool.trainload.weights]]", f"source = {text(weights.source)}")
     if weights.commit:
-        yield f"commit = {_text(weights.commit)}"
+        yield f"commit = {text(weights.commit)}"
     for key, patterns in (("include", weights.include), ("exclude", weights.exclude)):
         if patterns:
-            yield from _list(key, map(_text, patterns))
+            yield from listed(key, map(text, patterns))
     rows = (
         {
             "path": one.path,
@@ -209,27 +215,4 @@ def _weights(weights: Weights) -> Iterator[str]:
         }
         for one in sorted(weights.files)
     )
-    yield from _list("files", map(_inline, rows))
-
-
-def _list(key: str, values: Iterable[str]) -> Iterator[str]:
-    """A list with one value per line."""
-    items = [f"    {value}," for value in values]
-    yield from [f"{key} = [", *items, "]"] if items else [f"{key} = []"]
-
-
-def _inline(pairs: Mapping[str, object]) -> str:
-    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in pairs.items()) + " }"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return _inline(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else _text(str(value))
-
-
-def _text(text: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    yield from listed("files", map(inline, rows))

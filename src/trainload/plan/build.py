@@ -9,6 +9,7 @@ from trainload.errors import PlanError, Text
 from trainload.lock.model import Lock, PythonFile
 from trainload.plan.base import base_name, environment_of, interpreter_of, python_of
 from trainload.plan.below import base_layers, base_warnings, check_count, configures, user_layer
+from trainload.plan.conda import conda_layers, wheels
 from trainload.plan.model import (
     VENV,
     BaseDocument,
@@ -60,7 +61,8 @@ def make_plan(
             got=", ".join(map(str, lock.platforms)),
             hints=[Text('add "{platform}" to platforms and run `trainload lock`', platform=platform)],
         )
-    below = (*base_layers(project, lock, platform, base), *_python_layers(lock, platform))
+    conda = lock.conda is not None
+    below = (*base_layers(project, lock, platform, base), *(() if conda else _python_layers(lock, platform)))
     above = (
         *_bytecode_layer(project, lock),
         *(() if configures(project) else user_layer(project, lock, platform)),
@@ -68,7 +70,9 @@ def make_plan(
         _code_layer(project, code),
     )
     room = MOST_LAYERS - len(below) - len(above)
-    layers = (*below, *_package_layers(lock, platform, packages, room), *above)
+    placed = conda_layers(project, lock, platform, room - (room // 3 if packages else 1))
+    room = min(room, LAYERS) - len(placed) if conda else room
+    layers = (*below, *placed, *_package_layers(lock, platform, packages, room), *above)
     check_count(layers, base)
     return Plan(
         name=project.settings.name.value,
@@ -112,9 +116,9 @@ def _package_layers(
     """``room``: layers that may be."""
 
     def placed(group: Sequence[PythonFile]) -> WheelsRecipe | UnbuiltRecipe:
-        wheels = tuple(package.file for package in group if package.is_wheel)
+        files = tuple(package.file for package in group if package.is_wheel)
         builds = tuple(build_recipe(lock, platform, package) for package in group if not package.is_wheel)
-        return UnbuiltRecipe(wheels, builds, lock.python) if builds else WheelsRecipe(wheels, lock.python)
+        return UnbuiltRecipe(files, builds, lock.python) if builds else wheels(lock, files)
 
     grouping = group(packages, max(1, min(LAYERS, room)))
     own = tuple(
@@ -140,7 +144,7 @@ def _package_layers(
     return *own, *shared
 
 
-def _least(package: PythonFile, grouping: Grouping) -> int:
+def _least(package: PythonFile, grouping: Grouping[PythonFile]) -> int:
     return OWN_LAYER if (package.file.size or 0) >= OWN_LAYER else grouping.grain
 
 

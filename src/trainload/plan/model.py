@@ -19,6 +19,9 @@ from trainload.platform import Platform
 VENV = "/opt/venv"
 """The virtual environment all Python packages go into, so that their layers do not depend on the base."""
 
+CONDA = "/opt/conda"
+"""The prefix of conda packages; where conda's own images have it, too."""
+
 
 class Kind(StrEnum):
     """A layer's kind; the order of the members is the order of the layers (engines share prefixes).
@@ -31,6 +34,7 @@ class Kind(StrEnum):
     CONFIGURED = "configured"
     INTERPRETER = "python"
     ENVIRONMENT = "venv"
+    CONDA = "conda"
     PACKAGE = "package"
     SMALL = "packages"
     BYTECODE = "bytecode"
@@ -127,6 +131,55 @@ class WheelsRecipe:
     wheels: tuple[File, ...]
     python: str
     """Minor version: it names the site-packages folder."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixWheelsRecipe(WheelsRecipe):
+    """Wheels placed beside conda packages, by the conda environment's own Python."""
+
+    prefix: str = CONDA
+
+
+@dataclass(frozen=True, slots=True)
+class CondaFiles:
+    """One conda package, and what the record of it in ``conda-meta`` says."""
+
+    name: str
+    release: str
+    """The package's version."""
+    build: str
+    archive: File
+    channel: str
+    url: str
+    """Its canonical address, whichever mirror it came from."""
+    depends: tuple[str, ...]
+    constrains: tuple[str, ...]
+    noarch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CondaRecipe:
+    """Conda packages placed in their prefix, in the order given (canonical: by name)."""
+
+    packages: tuple[CondaFiles, ...]
+    site_packages: str = ""
+    """Below the prefix; empty where nothing depends on it, so that the layer is the same for every Python."""
+    python: str = ""
+    """Minor version, for scripts of ``noarch: python`` packages; empty as above."""
+    prefix: str = CONDA
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CondaEnvironmentRecipe:
+    """What makes the prefix an environment that conda knows: its history and its variables."""
+
+    requested: tuple[str, ...]
+    packages: tuple[str, ...]
+    """``channel::name-version-build``, as conda's history has them; sorted."""
+    variables: tuple[tuple[str, str], ...] = ()
+    prefix: str = CONDA
     version: int = 1
 
 
@@ -231,8 +284,8 @@ class WeightsRecipe:
 
 Recipe = (
     BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
-    | WheelsRecipe | UnbuiltRecipe | BytecodeRecipe | UserRecipe | CodeRecipe | SourceRecipe
-    | WeightsRecipe | CopyRecipe | RunRecipe
+    | WheelsRecipe | UnbuiltRecipe | CondaRecipe | CondaEnvironmentRecipe | BytecodeRecipe | UserRecipe
+    | CodeRecipe | SourceRecipe | WeightsRecipe | CopyRecipe | RunRecipe
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from trainload.lock.model import PythonFile
+from trainload.lock.model import File
 
 OWN_LAYER = 4_000_000
 """Bytes of a wheel from which it has its own layer in every project."""
@@ -33,19 +34,31 @@ _THEN = ("torch", "triton", "pytorch-triton", "pytorch-triton-rocm")
 _NAME_BITS = 64
 
 
+class Packaged(Protocol):
+    """A package that is one file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> File: ...
+
+
+P = TypeVar("P", bound=Packaged)
+
+
 @dataclass(frozen=True, slots=True)
-class Grouping:
+class Grouping(Generic[P]):
     """How packages fall into layers, in canonical order: the large, the alone, then each group."""
 
-    own: tuple[PythonFile, ...]
+    own: tuple[P, ...]
     """At least :data:`OWN_LAYER`, or ``grain``: one layer each."""
-    together: tuple[tuple[PythonFile, ...], ...]
+    together: tuple[tuple[P, ...], ...]
     """One layer each, by name inside."""
     grain: int
     """Bytes of a small package from which it is alone; 0: there are too many, and all small ones share a layer."""
 
 
-def group(files: Sequence[PythonFile], most: int = LAYERS) -> Grouping:
+def group(files: Sequence[P], most: int = LAYERS) -> Grouping[P]:
     """At most ``most`` layers of ``files``; a package of unknown size counts as one of no bytes.
 
     With another package added, what changes is its own layer, or one group of at most ``grain`` bytes, which may
@@ -63,7 +76,7 @@ def group(files: Sequence[PythonFile], most: int = LAYERS) -> Grouping:
     return Grouping(tuple(sorted(large, key=_rank)), (tuple(small),), 0)
 
 
-def _cut(files: Sequence[PythonFile], most: int, depth: int = 0) -> Iterator[tuple[PythonFile, ...]]:
+def _cut(files: Sequence[P], most: int, depth: int = 0) -> Iterator[tuple[P, ...]]:
     """Groups of at most ``most`` bytes: halved by the bits of a hash of the name, so that each knows its place
     whatever else is there (extendible hashing).
     """
@@ -80,7 +93,7 @@ def _bit(name: str, depth: int) -> int:
     return hashlib.sha256(name.encode()).digest()[depth // 8] >> (7 - depth % 8) & 1
 
 
-def _rank(file: PythonFile) -> tuple[int, str]:
+def _rank(file: Packaged) -> tuple[int, str]:
     if file.name.startswith(_BEFORE_ALL):
         return 0, file.name
     if file.name in _THEN:

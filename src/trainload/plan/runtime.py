@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from trainload.errors import Text
 from trainload.lock.model import DistributionBase, ImageBase, Lock
+from trainload.plan import conda
 from trainload.plan.base import INTERPRETER
-from trainload.plan.model import VENV, RuntimeConfig
+from trainload.plan.model import CONDA, VENV, RuntimeConfig
 from trainload.plan.weights import weight_environment
 from trainload.platform import Platform
 from trainload.project.model import Project
@@ -29,20 +31,36 @@ def runtime(project: Project, lock: Lock, platform: Platform, base: RuntimeConfi
         workdir=settings.workdir.value,
         command=settings.command.value,
         entrypoint=chosen if chosen is not None else below.entrypoint or _init(lock, platform),
-        env=environment(lock, {**weight_environment(project), **settings.env.value}, below.env),
+        env=environment(
+            lock, {**weight_environment(project), **settings.env.value}, below.env, _conda(project, lock)
+        ),
         onbuild=(),  # for Dockerfiles that are built on it
         # no label of ours, not the name: it may be the folder's, and another checkout is the same image
     )
 
 
-def environment(lock: Lock, chosen: Mapping[str, str], below: Mapping[str, str]) -> dict[str, str]:
-    """The image's environment: the base's, ours, then the user's."""
+def _conda(project: Project, lock: Lock) -> dict[str, str]:
+    """What ``conda activate`` would set, and the environment's own variables."""
+    if lock.conda is None:
+        return {}
+    activated = {"CONDA_PREFIX": CONDA, "CONDA_DEFAULT_ENV": conda.name(project), "CONDA_SHLVL": "1"}
+    return {**conda.variables(project), **activated}
+
+
+def environment(
+    lock: Lock,
+    chosen: Mapping[str, str],
+    below: Mapping[str, str],
+    activated: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
+    """The image's environment: the base's, ours, that of a conda environment, then the user's."""
     python = [f"{INTERPRETER}/bin"] if lock.interpreter is not None else []
-    path = [f"{VENV}/bin", *python, *(below.get("PATH") or SYSTEM_PATH).split(":")]
+    own = CONDA if lock.conda is not None else VENV
+    path = [f"{own}/bin", *python, *(below.get("PATH") or SYSTEM_PATH).split(":")]
     env = {
         **below,
         "PATH": ":".join(dict.fromkeys(path)),
-        "VIRTUAL_ENV": VENV,
+        **({"VIRTUAL_ENV": VENV} if lock.conda is None else activated),
         "LANG": below.get("LANG") or "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # logs at once; "0" would mean buffered
     }

@@ -10,6 +10,7 @@ from trainload.digest import Digest
 from trainload.lock.model import Made
 from trainload.plan.model import (
     BaseRecipe,
+    CondaRecipe,
     InterpreterRecipe,
     Plan,
     PlannedLayer,
@@ -71,6 +72,8 @@ def inputs(layer: PlannedLayer) -> list[dict[str, Any]]:
             files = recipe.wheels
         case BaseRecipe() | SystemRecipe():
             files = tuple(package.file for package in recipe.packages)
+        case CondaRecipe():
+            files = tuple(package.archive for package in recipe.packages)
         case UnbuiltRecipe():
             files = (*recipe.wheels, *(build.source.sdist for build in recipe.builds))
         case InterpreterRecipe():

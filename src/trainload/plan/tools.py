@@ -12,7 +12,15 @@ from dataclasses import replace
 from trainload.errors import Text
 from trainload.lock.model import PythonFile
 from trainload.plan.below import check_count
-from trainload.plan.model import CodeRecipe, Kind, Plan, PlannedLayer, WheelsRecipe
+from trainload.plan.model import (
+    CodeRecipe,
+    CondaEnvironmentRecipe,
+    Kind,
+    Plan,
+    PlannedLayer,
+    PrefixWheelsRecipe,
+    WheelsRecipe,
+)
 from trainload.plan.order import MOST_LAYERS, group
 
 _LAYERS = 6
@@ -30,14 +38,16 @@ def with_tools(plan: Plan, tools: Sequence[PythonFile], python: str) -> Plan:
     above = plan.layers[len(below) :]
     room = max(2, min(_LAYERS, MOST_LAYERS - len(plan.layers)))
     grouping = group(tools, room)
-    layers = [_layer(files, python) for files in (*([file] for file in grouping.own), *grouping.together)]
+    conda = any(isinstance(layer.recipe, CondaEnvironmentRecipe) for layer in plan.layers)
+    recipe = PrefixWheelsRecipe if conda else WheelsRecipe
+    layers = [_layer(files, recipe, python) for files in (*([file] for file in grouping.own), *grouping.together)]
     made = (*below, *layers, *above)
     check_count(made, plan.base)
     return replace(plan, layers=made)
 
 
-def _layer(files: Sequence[PythonFile], python: str) -> PlannedLayer:
+def _layer(files: Sequence[PythonFile], recipe: type[WheelsRecipe], python: str) -> PlannedLayer:
     title = f"{files[0].name} {files[0].version}" if len(files) == 1 else f"tools, {len(files)} packages"
-    recipe = WheelsRecipe(tuple(file.file for file in files), python)
+    wheels = recipe(tuple(file.file for file in files), python)
     size = sum(file.file.size or 0 for file in files)
-    return PlannedLayer(Kind.TOOLS, title, recipe, size, Text("a tool, and no part of the project"))
+    return PlannedLayer(Kind.TOOLS, title, wheels, size, Text("a tool, and no part of the project"))

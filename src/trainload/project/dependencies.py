@@ -1,8 +1,10 @@
 """Where the project says what it needs. The first that is there wins, and the reason tells what it won over:
 
-``requirements = [...]`` in the configuration, ``uv.lock``, ``pylock.toml``, ``requirements.txt``, ``[project]`` of
-``pyproject.toml``, one other ``requirements*.txt``. With ``extras`` or ``groups`` set, requirements files are not
-looked for. With nothing at all, the scripts are searched for imports and the user is told what to write.
+``requirements = [...]`` or ``conda.file`` in the configuration, ``uv.lock``, ``pylock.toml``, a lock of a conda
+environment, ``requirements.txt`` (unless ``environment.yml`` takes it in), ``environment.yml``, ``[project]`` of
+``pyproject.toml``, one other ``requirements*.txt``. With ``extras`` or ``groups`` set, only ``pyproject.toml`` and
+its locks are looked for. With nothing at all, the scripts are searched for imports and the user is told what to
+write.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, Place, Text
+from trainload.project.conda.find import configured, environment, environment_here, lock_here, takes_in
 from trainload.project.config import PYPROJECT, Sources
 from trainload.project.keys import ALLOW_INDEX_OPTIONS, DOCKERFILE, EXTRAS, GROUPS, REQUIREMENTS
 from trainload.project.metadata import Metadata, check_names
@@ -34,10 +37,6 @@ from trainload.tree import EntryKind, Tree
 if TYPE_CHECKING:
     from trainload.project.imports import Scan
 
-_LATER = {
-    "environment.yml": "conda environments", "environment.yaml": "conda environments",
-    "conda.yaml": "conda environments",
-}  # fmt: skip
 _DOCKERFILES = ("Dockerfile", "Containerfile")
 _FOREIGN = {
     "Pipfile": "pipenv requirements > requirements.txt",
@@ -64,13 +63,13 @@ class _Asked:
 
 def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ: Mapping[str, str]) -> Found:
     """What decides the Python packages, and warnings. Raises :class:`ConfigError`."""
-    named = sources.choose(DOCKERFILE)
-    if named.value is not None:
-        return Chosen(DockerfileInput(named.value), named.origin, named.reason), ()
+    dockerfile = sources.choose(DOCKERFILE)
+    if dockerfile.value is not None:
+        return Chosen(DockerfileInput(dockerfile.value), dockerfile.origin, dockerfile.reason), ()
     extras, groups = sources.choose(EXTRAS).value, sources.choose(GROUPS).value
     asked = _Asked(tree, sources, metadata, environ, extras, groups)
-    configured = sources.choose(REQUIREMENTS)
-    if (extras or groups) and configured.value:
+    named = sources.choose(REQUIREMENTS)
+    if (extras or groups) and named.value:
         raise ConfigError(
             Text("extras and groups belong to pyproject.toml, and requirements go before it"),
             place=Place(sources.file or "command line", "requirements"),
@@ -78,14 +77,20 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
         )
     check_names(metadata, extras, groups)
     present = {entry.path for entry in tree.walk(lambda _: False) if entry.kind is not EntryKind.FOLDER}
-    later = tuple(_later(name) for name in _LATER if name in present)
-    both = tuple(Text("{file} is not used: name it with -f, or set dockerfile", file=name)
-                 for name in _DOCKERFILES if name in present)  # fmt: skip
-    if configured.value:
-        files = _requirements(asked, configured.value)
-        return Chosen(files, configured.origin, configured.reason), (*later, *both)
-    found = _locks(asked, present) or _files(asked, present, look=configured.value is None and not extras + groups)
-    later = (*later, *both) if found is not None else later
+    both = tuple(
+        Text("{file} is not used: name it with -f, or set dockerfile", file=name)
+        for name in _DOCKERFILES
+        if name in present
+    )
+    own = _conda_configured(asked, named)
+    if own is not None:
+        return own, both
+    if named.value:
+        return Chosen(_requirements(asked, named.value), named.origin, named.reason), both
+    conda = not extras + groups
+    found = _locks(asked, present) or (lock_here(tree, present) if conda else None)
+    found = found or _files(asked, present, look=named.value is None and conda, conda=conda)
+    later = both if found is not None else ()
     found = found or _dockerfile(present) or _nothing(asked, present)
     if isinstance(found.value, UvLock) and metadata.dependencies is not None:
         old = outdated(tree, found.value.path, _all_dependencies(metadata))
@@ -93,14 +98,22 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     return found, later
 
 
+def _conda_configured(asked: _Asked, requirements: Chosen[tuple[str, ...] | None]) -> Chosen[Dependencies] | None:
+    """What ``conda.file`` names. Raises :class:`ConfigError` where something else is named too."""
+    found = configured(asked.tree, asked.sources, asked.environ)
+    if found is not None and (requirements.value or asked.extras or asked.groups):
+        raise ConfigError(
+            Text("conda.file stands for the whole environment, and requirements, extras and groups do too"),
+            place=Place(asked.sources.file or "command line", "conda.file"),
+            hints=[Text("set only one of them; a requirements file can go into the pip section: - -r FILE")],
+        )
+    return found
+
+
 def _all_dependencies(metadata: Metadata) -> list[str]:
     """With those of every extra: uv locks all of them."""
     extras = metadata.extras or {}
     return [*(metadata.dependencies or ()), *(line for lines in extras.values() for line in lines)]
-
-
-def _later(name: str) -> Text:
-    return Text("{file} is not used: {kind} come with a later version", file=name, kind=_LATER[name])
 
 
 def _chosen(value: Dependencies, file: str, present: set[str]) -> Chosen[Dependencies]:
@@ -126,8 +139,9 @@ def _locks(asked: _Asked, present: set[str]) -> Chosen[Dependencies] | None:
     return None
 
 
-def _files(asked: _Asked, present: set[str], *, look: bool) -> Chosen[Dependencies] | None:
-    if look and "requirements.txt" in present:
+def _files(asked: _Asked, present: set[str], *, look: bool, conda: bool) -> Chosen[Dependencies] | None:
+    environment_file = environment_here(present) if conda else None
+    if look and "requirements.txt" in present and not takes_in(asked.tree, present):
         files = _requirements(asked, ("requirements.txt",))
         reason = Text("requirements.txt is here")
         if asked.metadata.dependencies:
@@ -135,7 +149,14 @@ def _files(asked: _Asked, present: set[str], *, look: bool) -> Chosen[Dependenci
                 "requirements.txt is here and goes before the dependencies of pyproject.toml; "
                 "requirements = [] turns that round"
             )
+        elif environment_file is not None:
+            reason = Text(
+                'requirements.txt is here and goes before {file}; conda.file = "{file}" turns that round',
+                file=environment_file,
+            )
         return Chosen(files, Origin.DETECTED, reason)
+    if environment_file is not None:
+        return environment(asked.tree, environment_file, asked.sources, asked.environ)
     metadata = asked.metadata
     if metadata.dependencies is not None or asked.groups or asked.extras:
         value = PyprojectDependencies(PYPROJECT, asked.extras, asked.groups)
@@ -188,7 +209,6 @@ def _nothing(asked: _Asked, present: set[str]) -> Chosen[Dependencies]:
     ]  # fmt: skip
     if asked.metadata.poetry:
         hints.insert(0, Text("write Poetry's dependencies down: poetry export -o requirements.txt"))
-    hints += [_later(name) for name in _LATER if name in present]
     from trainload.project.imports import scan
 
     found = scan(asked.tree)

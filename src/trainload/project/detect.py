@@ -22,6 +22,8 @@ from trainload.project.model import (
     Building,
     Cache,
     Chosen,
+    CondaFile,
+    CondaSettings,
     Dependencies,
     Mirrors,
     Origin,
@@ -81,6 +83,7 @@ def read_project(
         cache=_cache(sources),
         weights=sources.choose(keys.WEIGHTS),
         weights_pickles=sources.choose(keys.WEIGHTS_PICKLES),
+        conda=_conda(sources),
     )
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
@@ -105,7 +108,7 @@ def image_name(text: str) -> str:
 
 def _find_links(sources: Sources, dependencies: Dependencies) -> Chosen[tuple[str, ...]]:
     chosen = sources.choose(keys.FIND_LINKS)
-    lines = dependencies.find_links if isinstance(dependencies, RequirementFiles) else ()
+    lines = dependencies.find_links if isinstance(dependencies, RequirementFiles | CondaFile) else ()
     more = tuple(dict.fromkeys(line for line in lines if line not in chosen.value))
     if not more:
         return chosen
@@ -161,7 +164,8 @@ def _base_warnings(base: str) -> tuple[Text, ...]:
 def _mirrors(sources: Sources) -> Chosen[Mirrors]:
     pypi, apt = sources.choose(keys.MIRRORS_PYPI), sources.choose(keys.MIRRORS_APT)
     python, registry = sources.choose(keys.MIRRORS_PYTHON), sources.choose(keys.MIRRORS_REGISTRY)
-    value = Mirrors(pypi.value, apt.value, python.value, registry.value, sources.choose(keys.MIRRORS_HUB).value)
+    hub, conda = sources.choose(keys.MIRRORS_HUB), sources.choose(keys.MIRRORS_CONDA)
+    value = Mirrors(pypi.value, apt.value, python.value, registry.value, hub.value, conda.value)
     return _together(sources, value, "mirrors.")
 
 
@@ -187,6 +191,14 @@ def _cache(sources: Sources) -> Chosen[Cache]:
         choose(keys.CACHE_REGISTRY).value, choose(keys.CACHE_READ).value, str(choose(keys.CACHE_WRITE).value)
     )
     return _together(sources, value, "cache.")
+
+
+def _conda(sources: Sources) -> Chosen[CondaSettings]:
+    choose = sources.choose
+    value = CondaSettings(
+        choose(keys.CONDA_CHANNELS).value, choose(keys.CONDA_ALIAS).value, choose(keys.CONDA_PRIORITY).value
+    )
+    return _together(sources, value, "conda.")
 
 
 def _limits(sources: Sources) -> Chosen[Allowed]:

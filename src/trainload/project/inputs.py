@@ -22,12 +22,15 @@ from trainload.project.model import (
     BuildFrom,
     Building,
     Chosen,
+    CondaFile,
+    CondaLockFile,
     Dependencies,
     Origin,
     Project,
     PylockFile,
     PyprojectDependencies,
     RequirementFiles,
+    Settings,
     UvLock,
 )
 from trainload.project.requirements import read_requirements
@@ -69,7 +72,20 @@ def inputs(
         "indexes": [_without_credentials(url) for url in settings.indexes.value],
         "find-links": _named(settings.find_links),
         "dependencies": _dependencies(tree, settings.dependencies.value, environ),
+        **_conda(settings),
     }
+
+
+def _conda(settings: Settings) -> dict[str, object]:
+    """Where conda packages come from, if there are any."""
+    if not isinstance(settings.dependencies.value, CondaFile):
+        return {}
+    value = settings.conda.value
+    return {
+        "conda": {
+            "channels": list(value.channels), "alias": value.channel_alias, "priority": str(value.channel_priority),
+        }
+    }  # fmt: skip
 
 
 def _building(value: Building) -> dict[str, object]:
@@ -124,6 +140,15 @@ def _dependencies(tree: Tree, value: Dependencies, environ: Mapping[str, str]) -
                 "kind": "RequirementFiles", "lines": lines, "find-links": found.find_links,
                 "index-options": [_without_credentials(option) for option in found.index_options],
             }  # fmt: skip
+        case CondaFile():
+            return {
+                "kind": "CondaFile", "channels": list(value.channels), "specs": list(value.specs),
+                "pip": list(value.pip), "constraints": list(value.constraints),
+                "find-links": list(value.find_links),
+                "index-options": [_without_credentials(option) for option in value.index_options],
+            }  # fmt: skip
+        case CondaLockFile(path, kind, environment):
+            return {"kind": str(kind), "environment": environment, "content": _content(tree, path)}
         case PyprojectDependencies(path, extras, groups):
             return {"kind": "PyprojectDependencies", **_pyproject(tree, path, extras, groups)}
         case _:  # a Dockerfile's lock knows by itself what is new

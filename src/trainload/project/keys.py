@@ -32,7 +32,7 @@ from trainload.project.kinds import (
     text,
     wrong,
 )
-from trainload.project.model import BuildFrom, Building, Profile
+from trainload.project.model import BuildFrom, Building, ChannelPriority, CondaSettings, Profile
 from trainload.project.places import image_folder, inside
 from trainload.project.weights import KIND as WEIGHTS_KIND
 from trainload.project.weights import Pickles, Wanted
@@ -116,6 +116,11 @@ def _pattern(value: str) -> str | None:
 
 def _url(value: str) -> str | None:
     return value if re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value) else None
+
+
+def _channel(value: str) -> str | None:
+    """A conda channel or what channels lie below: a name, an address, or a folder."""
+    return value if re.fullmatch(r"[^\s\x00-\x1f\x7f]{1,500}", value) else None
 
 
 def _requirement(value: str) -> str | None:
@@ -236,6 +241,10 @@ MIRRORS_APT: Key[tuple[str, ...]] = Key(
 MIRRORS_PYTHON: Key[tuple[str, ...]] = Key(
     "mirrors.python", _URLS, "URL patterns of python-build-standalone archives.", ()
 )
+MIRRORS_CONDA: Key[tuple[str, ...]] = Key(
+    "mirrors.conda", many(checked(_channel, "an address or a folder that channels lie below"), "an array of them"),
+    "Mirrors of conda channels; {channel} is filled in, or the channel's name follows.", (),
+)  # fmt: skip
 MIRRORS_REGISTRY: Key[Mapping[str, tuple[str, ...]]] = Key(
     "mirrors.registry", table(_URLS, "a table from registry to an array of URLs", r"[A-Za-z0-9.-]+(?::\d+)?"),
     "Mirrors of image registries.", {},
@@ -292,6 +301,25 @@ LIMIT_RATIO = Key(
     _ALLOWED.max_ratio,
 )  # fmt: skip
 
+_CONDA = CondaSettings()
+CONDA_FILE: Key[str | None] = Key(
+    "conda.file", _optional(_INSIDE),
+    "The environment.yml, conda-lock.yml, pixi.lock or explicit list that counts, whatever else is there.", None,
+    True,
+)  # fmt: skip
+CONDA_CHANNELS: Key[tuple[str, ...]] = Key(
+    "conda.channels", many(checked(_channel, "a channel such as conda-forge"), "an array of channels"),
+    "Conda channels, where the environment names none.", _CONDA.channels,
+)  # fmt: skip
+CONDA_ALIAS: Key[str | None] = Key(
+    "conda.channel-alias", _optional(_URL),
+    "The address that names of channels are below; conda's own when left out.", None,
+)  # fmt: skip
+CONDA_PRIORITY = Key(
+    "conda.channel-priority", choice(ChannelPriority),
+    "strict: the first channel that has a package is its only one; flexible: others where that one's do not fit; "
+    "disabled: the highest version of all.", _CONDA.channel_priority,
+)  # fmt: skip
 _BUILDING = Building()
 BUILD_SOURCES = Key(
     "build.sources", choice(BuildFrom), "Whether packages that have only their source are built, in the sandbox.",
@@ -339,7 +367,7 @@ KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     MIRRORS_REGISTRY, MIRRORS_HUB, CACHE_REGISTRY,
     CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
     LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
-    HOSTS,
+    HOSTS, MIRRORS_CONDA, CONDA_FILE, CONDA_CHANNELS, CONDA_ALIAS, CONDA_PRIORITY,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
@@ -359,6 +387,8 @@ EXAMPLES: Mapping[str, object] = {
         "hf://org/model@v1.0", {"source": "hf://org/other", "include": ["*.safetensors", "*.json"]},
         {"source": "./checkpoints/best", "target": "/models/best"},
     ],
+    "mirrors.conda": ["https://mirror.example/conda"], "conda.file": "environment.yml",
+    "conda.channel-alias": "https://conda.example",
     "cache.registry": "registry.example/team/cache",
     "run.engine": "docker", "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4,
     "run.pids": 4096, "run.shm": "2g",

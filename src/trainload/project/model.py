@@ -95,13 +95,79 @@ class NoDependencies:
 
 
 @dataclass(frozen=True, slots=True)
+class CondaFile:
+    """conda's ``environment.yml``: conda packages, the Python among them, and what pip puts beside them."""
+
+    path: str = "environment.yml"
+    name: str = ""
+    """The environment's own name."""
+    channels: tuple[str, ...] = ()
+    """By priority, as they are written."""
+    specs: tuple[str, ...] = ()
+    """``python=3.11``, ``conda-forge::numpy>=1.26`` …"""
+    pip: tuple[str, ...] = ()
+    """Requirements of the ``pip:`` section and of the files it includes (PEP 508)."""
+    constraints: tuple[str, ...] = ()
+    """Bounds on their versions."""
+    included: tuple[str, ...] = ()
+    """Files that the section reads."""
+    find_links: tuple[str, ...] = ()
+    index_options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables, by name."""
+
+
+class CondaLockKind(StrEnum):
+    """Who made a lock of a conda environment."""
+
+    CONDA_LOCK = "conda-lock"
+    PIXI = "pixi"
+    EXPLICIT = "explicit"
+
+
+@dataclass(frozen=True, slots=True)
+class CondaLockFile:
+    """A lock of a conda environment that the user keeps: honoured exactly."""
+
+    path: str
+    kind: CondaLockKind
+    environment: str = "default"
+    """Which of a pixi lock's environments."""
+
+
+@dataclass(frozen=True, slots=True)
 class DockerfileInput:
     """A Dockerfile says all: what the image stands on, what goes in and what runs."""
 
     path: str = "Dockerfile"
 
 
-Dependencies = UvLock | PylockFile | RequirementFiles | PyprojectDependencies | NoDependencies | DockerfileInput
+Dependencies = (
+    UvLock | PylockFile | RequirementFiles | PyprojectDependencies | CondaFile | CondaLockFile | NoDependencies
+    | DockerfileInput
+)  # fmt: skip
+
+
+class ChannelPriority(StrEnum):
+    """How conda's solver treats a package that several channels have."""
+
+    STRICT = "strict"
+    """Only the first channel that has it counts."""
+    FLEXIBLE = "flexible"
+    """Other channels count where the first one's do not fit, as conda itself does it."""
+    DISABLED = "disabled"
+    """The highest version of all channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class CondaSettings:
+    """``[tool.trainload.conda]``: where conda packages come from."""
+
+    channels: tuple[str, ...] = ("conda-forge",)
+    """Where the file names none."""
+    channel_alias: str | None = None
+    """The address that names of channels are below; None: conda's own."""
+    channel_priority: ChannelPriority = ChannelPriority.FLEXIBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +181,8 @@ class Mirrors:
     """URL patterns of python-build-standalone archives."""
     registry: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
+    conda: tuple[str, ...] = ()
+    """Addresses that conda channels lie below, or folders; ``{channel}`` in one is filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +241,7 @@ _NO_ENTRYPOINT: Chosen[tuple[str, ...] | None] = Chosen(None, Origin.DEFAULT, Te
 _NO_CACHE: Chosen[Cache] = Chosen(Cache(), Origin.DEFAULT, Text("the default"))
 _NO_WEIGHTS: Chosen[tuple[Wanted, ...]] = Chosen((), Origin.DEFAULT, Text("the default"))
 _PICKLES: Chosen[Pickles] = Chosen(Pickles.WARN, Origin.DEFAULT, Text("the default"))
+_USUAL_CONDA: Chosen[CondaSettings] = Chosen(CondaSettings(), Origin.DEFAULT, Text("the default"))
 _NO_SECRETS: Chosen[tuple[str, ...]] = Chosen((), Origin.DEFAULT, Text("no secret goes in unless it is named"))
 
 
@@ -215,6 +284,7 @@ class Settings:
     cache: Chosen[Cache] = _NO_CACHE
     weights: Chosen[tuple[Wanted, ...]] = _NO_WEIGHTS
     weights_pickles: Chosen[Pickles] = _PICKLES
+    conda: Chosen[CondaSettings] = _USUAL_CONDA
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
@@ -66,6 +66,27 @@ def read_requirements(
     return reader.found
 
 
+def read_lines(
+    tree: Tree,
+    file: str,
+    lines: Sequence[tuple[int, str]],
+    environ: Mapping[str, str],
+    *,
+    allow_index_options: bool = False,
+) -> Requirements:
+    """As :func:`read_requirements`, of lines (number and text) that stand in another kind of ``file``."""
+    reader = _Reader(tree, environ, allow_index_options)
+    for number, text in lines:
+        try:
+            for included, constraint in reader.line(Line(file, number, text, constraint=False)):
+                reader.read(included, constraint=constraint, named=Place(file, line=number))
+        except ConfigError as error:
+            reader.problems.add(error)
+    reader.problems.check()
+    reader.found.included = sorted(set(reader.found.included))
+    return reader.found
+
+
 @dataclass(slots=True)
 class _Reader:
     tree: Tree
@@ -75,8 +96,9 @@ class _Reader:
     problems: Problems = field(default_factory=Problems)
     seen: set[tuple[str, bool]] = field(default_factory=set)
 
-    def read(self, root: str, *, constraint: bool) -> None:
-        waiting = [(root, constraint, Place(root))]
+    def read(self, root: str, *, constraint: bool, named: Place | None = None) -> None:
+        """``named``: where another kind of file names it."""
+        waiting = [(root, constraint, named or Place(root))]
         while waiting:
             file, constraint, place = waiting.pop(0)
             if (file, constraint) in self.seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trainload.errors import LockError, Text
@@ -23,6 +23,19 @@ _T = TypeVar("_T")
 _AT_ONCE = 4  # small against what a mirror allows per client
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What goes in beside what is asked for."""
+
+    essential: bool = False
+    """Every Essential package, which maintainer scripts use without saying so."""
+    python: bool = True
+    """The distribution's own Python."""
+
+
+WHOLE = Extent()
+
+
 def resolve_distribution(
     suite: str,
     *,
@@ -30,19 +43,20 @@ def resolve_distribution(
     system: Sequence[str],
     architectures: Sequence[str],
     services: Services,
-    essential: bool = False,
+    extent: Extent = WHOLE,
 ) -> DistributionBase:
     """The base ``suite`` (``bookworm`` or ``apt:bookworm``) with ``profile`` and the ``system`` packages on top.
 
-    ``essential``: with every Essential package, which maintainer scripts use without saying so.
     ``architectures`` are OCI's words (``amd64``, ``arm64``), which are Debian's too. Raises
     :class:`ConfigError` for an unknown suite or profile, :class:`SignatureError`, :class:`FetchError`, and
     :class:`LockError` when the packages cannot be had together.
     """
     release = suites.suite(suite)
     contents = profiles.profile(profile)
-    if essential:
+    if extent.essential:
         contents = replace(contents, essential=True)
+    if not extent.python:
+        contents = contents.without_python()
     opened, files = _load(release, architectures, services)
     chosen: dict[str, tuple[Stanza, ...]] = {}
     requested: dict[str, None] = {}
@@ -58,10 +72,10 @@ def resolve_distribution(
         profile=profile,
         requested=tuple(requested),
         system=tuple(system),
-        essential=essential,
+        essential=extent.essential,
         releases=tuple(sorted(one.locked for one in opened)),
         packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
-        python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3"),
+        python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3") if extent.python else "",
         glibc=_same({_glibc(stanzas) for stanzas in chosen.values()}, "libc6"),
     )
 

@@ -20,7 +20,7 @@ from trainload.digest import Digest
 from trainload.errors import FetchError, Problems, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT, Limits
-from trainload.lock.model import ArchivePath, File, Found, HubPath, InProject, Made, Url
+from trainload.lock.model import ArchivePath, ChannelPath, File, Found, HubPath, InProject, Made, Url
 from trainload.resolve import interpreter
 from trainload.resolve.failures import WrongBytesError, worst
 from trainload.store.content import Ingest
@@ -52,6 +52,8 @@ class Places:
     """Addresses of a hub's file, the best first."""
     local: Callable[[str], tuple[BinaryIO, str] | None] = lambda path: None
     """A file of the project by its path, and its sha256."""
+    channel_urls: Callable[[ChannelPath], Sequence[str]] = lambda location: ()
+    """Addresses of a conda package, the best first; ``file:`` ones too."""
     credentials: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """Origin → the ``Authorization`` header it gets (THREATS D8)."""
     headers: Callable[[str], Mapping[str, str]] = lambda url: {}
@@ -292,6 +294,8 @@ class Fetcher:
                 ]
             case ArchivePath():
                 found = list(self._places.archive_urls(file.location))
+            case ChannelPath():
+                found = list(self._places.channel_urls(file.location))
             case HubPath():
                 found = list(self._places.hub_urls(file.location))
             case Found() | Made() | InProject():
@@ -300,6 +304,8 @@ class Fetcher:
         return sorted(addresses, key=lambda address: origin(address) in self._dead)
 
     def _download(self, file: File, url: str, http: Http) -> int:
+        if url.startswith("file:"):
+            return self._copy(file, url)
         with self._cache.ingest(file.size) as ingest:
             progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
             http.download(
@@ -314,6 +320,21 @@ class Fetcher:
                 return ingest.commit(Digest("sha256", file.sha256), file.size)[1]
             except DamagedError as error:
                 raise WrongBytesError(file, url, str(error.got)) from error
+
+    def _copy(self, file: File, url: str) -> int:
+        """A file of this machine, which a mirror may be."""
+        path = Path(unquote(urlsplit(url).path))
+        try:
+            with path.open("rb") as opened, self._cache.ingest(file.size) as ingest:
+                progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
+                while data := opened.read(1 << 20):
+                    progress.write(data)
+                try:
+                    return ingest.commit(Digest("sha256", file.sha256), file.size)[1]
+                except DamagedError as error:
+                    raise WrongBytesError(file, url, str(error.got)) from error
+        except OSError as error:
+            raise FetchError(Text("{path} cannot be read", path=path), got=error.strerror) from error
 
 
 class _Progress:

@@ -15,11 +15,13 @@ from trainload.lock.found import Facts, FoundPython
 from trainload.lock.model import BaseImage, BasePython, Blob, DistributionPackage, ImageBase, Lock, ReleaseFile
 from trainload.platform import Platform
 from trainload.project.keys import PYTHON_OF_SUITE, Configure
-from trainload.project.model import Project, Settings
+from trainload.project.model import CondaFile, CondaLockFile, Project, Settings
 from trainload.project.python import accepted
 from trainload.reference import Reference
 from trainload.resolve.distribution import resolve_on_top
 from trainload.resolve.indexes import Services as DistributionServices
+
+_CONDA = "/opt/conda"  # plan.model.CONDA, which this stage may not import
 
 
 class Images(Protocol):
@@ -67,7 +69,7 @@ def resolve_image(
     distribution: Callable[[Sequence[ReleaseFile]], DistributionServices],
     reporter: Reporter,
 ) -> Resolved:
-    """The base image that ``project`` names, as ``previous`` has it if it does.
+    """The base image that ``project`` names, as ``previous`` has it if it does; no Python for a conda environment.
 
     A tag that means something else by now is told, not followed (THREATS R20). Raises :class:`LockError` for an
     image that cannot be a base, :class:`ConfigError` for what cannot be asked of one.
@@ -82,10 +84,13 @@ def resolve_image(
         )
     old = _same(previous, settings.base.value, platforms)
     found = _find(settings.base.value, platforms, old, images, reporter)
-    pythons = {platform: _choose(found.facts[platform], project) for platform in platforms}
+    conda = isinstance(settings.dependencies.value, CondaFile | CondaLockFile)
+    pythons = {p: None if conda else _choose(found.facts[p], project) for p in platforms}
     for platform in platforms:
         _check(found, platform, pythons[platform])
-    wishes, standalone = _wishes(found, platforms, pythons, project)
+        if conda:
+            _check_prefix(found, platform)
+    wishes, standalone = (settings.system.value, False) if conda else _wishes(found, platforms, pythons, project)
     packages, releases = _packages(found, platforms, wishes, settings, old, distribution)
     base = ImageBase(
         reference=settings.base.value,
@@ -159,6 +164,17 @@ def _check(found: _Found, platform: Platform, python: FoundPython | None) -> Non
             Text("{name} has something at /opt/venv, where packages are placed", name=name),
             got=", ".join(each.version for each in facts.pythons if each.is_ours) or None,
             hints=[Text("set python in [tool.trainload] to the version that is there, or take another base")],
+        )
+
+
+def _check_prefix(found: _Found, platform: Platform) -> None:
+    """Raises :class:`LockError` for an image that has a conda of its own where ours goes."""
+    there = [python for python in found.facts[platform].pythons if python.path.startswith(f"{_CONDA}/")]
+    if there:
+        raise LockError(
+            Text("{name} has something at /opt/conda, where conda packages are placed", name=found.reference),
+            got=f"Python {there[0].version}",
+            hints=[Text('take a base without conda: base = "apt:bookworm"')],
         )
 
 

@@ -14,6 +14,7 @@ from trainload.lock.adopt import Adopted
 from trainload.lock.model import (
     Base,
     Build,
+    CondaEnvironment,
     DistributionBase,
     ImageBase,
     Lock,
@@ -27,9 +28,12 @@ from trainload.lock.model import (
 from trainload.lock.select import Target
 from trainload.platform import Platform
 from trainload.project.keys import Configure
-from trainload.project.model import BuildFrom, Origin, Profile, Project, Settings
+from trainload.project.model import BuildFrom, CondaFile, CondaLockFile, Origin, Profile, Project, Settings
 from trainload.project.python import fitting
-from trainload.resolve.distribution import resolve_distribution
+from trainload.resolve.conda.request import Conda, Kept, is_conda, lock_conda, take_conda
+from trainload.resolve.conda.request import installed as conda_installed
+from trainload.resolve.conda.request import provided as conda_provides
+from trainload.resolve.distribution import Extent, resolve_distribution
 from trainload.resolve.fetch import credentials, link_folders
 from trainload.resolve.image import Images, resolve_image
 from trainload.resolve.indexes import Services as DistributionServices
@@ -65,6 +69,8 @@ class Services:
     """Base images; None where none is asked for."""
     shelf: Callable[[], Shelf] | None = None
     """Weights; None where none are asked for."""
+    conda: Conda | None = None
+    """Conda channels; None where there are none."""
 
 
 def make_lock(
@@ -87,10 +93,12 @@ def make_lock(
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
     kept = previous if not upgrade.everything else None
     base, provided, lacking = _base(project, platforms, kept, services)
+    part = _conda_part(settings, root, base, platforms, services, Kept(kept, upgrade))
+    provided = part.provided if part.environment is not None else provided
     interpreter = _kept_interpreter(lacking, platforms, kept)
     if interpreter is None and lacking is not None:
         interpreter = _interpreter(settings, lacking, platforms, root, services)
-    python = interpreter.version if interpreter is not None else _full_version(base)
+    python = interpreter.version if interpreter is not None else _full_version(base, part.environment)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -104,11 +112,13 @@ def make_lock(
         unhashed=services.unhashed,
         build_constraints=settings.build.value.constraints,
         provided=provided,
+        taken=part.wheels,
     )
     minor = ".".join(python.split(".")[:2])
     ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
     weights = _weights(settings, previous, named, services)
-    ground = replace(ground, build_base=_build_base(settings, base, kept, services), weights=weights)
+    build_base = _build_base(settings, base, kept, services)
+    ground = replace(ground, build_base=build_base, weights=weights, conda=part.environment)
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
         lock, adopted = _with_python(settings, request, ground, services)
@@ -117,7 +127,39 @@ def make_lock(
         raise
     services.reporter.report(Ended("lock:python", "Python packages", How.MADE))
     _check_misfits(adopted, platforms, settings, services.reporter)
-    return lock
+    return replace(lock, unhashed=tuple(sorted({*lock.unhashed, *part.unhashed})))
+
+
+@dataclass(frozen=True, slots=True)
+class _CondaPart:
+    """What conda brings, if anything."""
+
+    environment: CondaEnvironment | None = None
+    provided: Provided = field(default_factory=Provided)
+    """What pip's section finds there."""
+    wheels: tuple[PythonPackage, ...] = ()
+    """What a lock of the user's has for pip."""
+    unhashed: tuple[str, ...] = ()
+    """Files that were taken on trust."""
+
+
+def _conda_part(
+    settings: Settings, root: Path, base: Base, platforms: Sequence[Platform], services: Services, kept: Kept
+) -> _CondaPart:
+    value = settings.dependencies.value
+    if not isinstance(value, CondaFile | CondaLockFile):
+        return _CondaPart()
+    conda = services.conda
+    assert conda is not None, "a conda environment is locked where channels can be had"
+    if isinstance(value, CondaLockFile):
+        trust = Trust(services.http, reporter=services.reporter) if services.unhashed else None
+        taken = take_conda(settings, root, base, platforms, conda, trust)
+        return _CondaPart(taken.environment, wheels=taken.wheels, unhashed=taken.unhashed)
+    environment = lock_conda(settings, base, platforms, conda, services.reporter, kept)
+    if not value.pip:
+        return _CondaPart(environment)
+    given = conda_provides(environment, platforms, conda)
+    return _CondaPart(replace(environment, installed=conda_installed(given)), given)
 
 
 def _weights(
@@ -147,7 +189,10 @@ def tools_on_top(
     Raises :class:`LockError` when these leave no room for it.
     """
     settings = project.settings
-    python = lock.interpreter.version if lock.interpreter is not None else _full_version(lock.base)
+    if lock.conda is not None and not lock.conda.installed and services.conda is not None:
+        given = conda_provides(lock.conda, lock.platforms, services.conda)
+        lock = replace(lock, conda=replace(lock.conda, installed=conda_installed(given)))
+    python = lock.interpreter.version if lock.interpreter is not None else _full_version(lock.base, lock.conda)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -184,6 +229,8 @@ def _pins(lock: Lock) -> tuple[str, ...]:
         if image.python is not None
         for name, version in image.python.installed
     }
+    for name, version in lock.conda.installed if lock.conda is not None else ():
+        installed[name] = f"{name}=={version}"
     return tuple({**installed, **pins}.values())
 
 
@@ -207,7 +254,7 @@ def _with_python(
 
 def _examiner(settings: Settings, request: PythonRequest, ground: Lock, services: Services) -> Examiner | None:
     """Who finds out about sdists; None: they are refused."""
-    composed = isinstance(ground.base, DistributionBase)
+    composed = isinstance(ground.base, DistributionBase) and ground.conda is None
     if services.backends is None or settings.build.value.sources is BuildFrom.NEVER or not composed:
         return None
 
@@ -236,7 +283,8 @@ def _base(
     wanted = settings.python.value
     if kind == "apt":
         base = _distribution_base(suite, settings, platforms, previous, services)
-        return base, Provided(), wanted if wanted != base.python else None
+        lacking = wanted if wanted != base.python and not is_conda(settings) else None
+        return base, Provided(), lacking
     assert services.images is not None, "a base image is locked where images can be had"
     resolved = resolve_image(
         project, platforms, previous, services.images, services.distribution, services.reporter
@@ -265,7 +313,7 @@ def _distribution_base(
     new = DistributionBase(
         "", suite, profile, (), (), dict.fromkeys(architectures, ()), "", (0, 0), system, essential
     )
-    return _resolved_base(new, old, services)
+    return _resolved_base(new, old, services, python=not is_conda(settings))
 
 
 def _build_base(
@@ -280,7 +328,9 @@ def _build_base(
     return _resolved_base(replace(base, system=system, essential=False), old, services)
 
 
-def _resolved_base(asked: DistributionBase, old: Base | None, services: Services) -> DistributionBase:
+def _resolved_base(
+    asked: DistributionBase, old: Base | None, services: Services, *, python: bool = True
+) -> DistributionBase:
     """The base ``asked`` for by suite, profile, packages and architectures: ``old`` if it is that."""
 
     def asks(base: DistributionBase) -> tuple[object, ...]:
@@ -288,7 +338,7 @@ def _resolved_base(asked: DistributionBase, old: Base | None, services: Services
 
     releases: tuple[ReleaseFile, ...] = ()
     if isinstance(old, DistributionBase) and old.suite == asked.suite:
-        if asks(old) == asks(asked):
+        if asks(old) == asks(asked) and bool(old.python) == python:
             return old
         releases = old.releases
     base = resolve_distribution(
@@ -297,13 +347,15 @@ def _resolved_base(asked: DistributionBase, old: Base | None, services: Services
         system=asked.system,
         architectures=list(asked.packages),
         services=services.distribution(releases),
-        essential=asked.essential,
+        extent=Extent(asked.essential, python),
     )
     return replace(base, system=asked.system)
 
 
-def _full_version(base: Base) -> str:
+def _full_version(base: Base, conda: CondaEnvironment | None = None) -> str:
     """``3.11.2``: markers may ask for the patch version; the minor one when the base does not tell it."""
+    if conda is not None:
+        return conda.python
     if isinstance(base, ImageBase):
         found = next((image.python for image in base.images.values() if image.python is not None), None)
         if found is not None:

@@ -43,6 +43,8 @@ class Provided:
     by_platform: Mapping[Platform, tuple[Installed, ...]] = field(default_factory=dict)
     whole: bool = False
     """Our packages go into the same folder, so none of these may be replaced."""
+    conda: bool = False
+    """They are those of a conda environment."""
 
     def on(self, platforms: Iterable[Platform]) -> tuple[Installed, ...]:
         """What is the same on all of ``platforms``; sorted by name."""
@@ -159,7 +161,10 @@ def beside(adopted: Adopted, platforms: Sequence[Platform], provided: Provided, 
     found = split(adopted.packages, platforms, provided)
     if found.kept:
         names = ", ".join(f"{each.name} {each.version}" for each in found.kept)
-        reporter.report(Said(Text("of the base: {names}", names=names)))
+        text = (
+            Text("of conda: {names}", names=names) if provided.conda else Text("of the base: {names}", names=names)
+        )
+        reporter.report(Said(text))
     for own, version in found.hidden:
         text = Text("{name} {version} hides the base's {own}", name=own.name, version=version, own=own.version)
         reporter.report(Said(text, Level.WARNING))
@@ -200,7 +205,7 @@ def split(packages: Sequence[PythonPackage], platforms: Sequence[Platform], prov
                 continue
             lacking.append(platform)
             if own is not None and provided.stays(own.name):
-                raise replaces(own, package.version)
+                raise replaces(own, package.version, conda=provided.conda)
             if own is not None:
                 hidden.add((own, package.version))
         if len(lacking) == len(takers):
@@ -224,8 +229,17 @@ def _needless(kept: Collection[str], placed: Sequence[PythonPackage]) -> tuple[s
     return tuple(package.name for package in placed if package.name.startswith(_CUDA) or package.name in _OF_TORCH)
 
 
-def replaces(own: Installed, version: str) -> LockError:
+def replaces(own: Installed, version: str, *, conda: bool = False) -> LockError:
     """The project wants another version of what stays."""
+    if conda:
+        values = {"name": own.name, "own": own.version, "version": version}
+        return LockError(
+            Text("conda brings {name} {own}, and the pip section needs {name} {version}", **values),
+            hints=[
+                Text("ask conda for the version that pip needs: {name}={version}", name=own.name, version=version),
+                Text("or take {name} out of the dependencies of conda, if nothing there needs it", name=own.name),
+            ],
+        )
     return LockError(
         Text("the base has {name} {own}, and the project needs {name} {version}", name=own.name, own=own.version,
              version=version),
@@ -242,8 +256,10 @@ def explained(error: LockError, installed: Sequence[Installed], provided: Provid
     own = next((each for each in installed if match and each.name == match[1]), None)
     if own is None or not provided.stays(own.name):
         return error
-    return LockError(
-        Text("the base has {name} {own}, which the project does not take", name=own.name, own=own.version),
-        got=error.got,
-        hints=replaces(own, own.version).hints,
-    )
+    text = Text("the base has {name} {own}, which the project does not take", name=own.name, own=own.version)
+    hints = replaces(own, own.version).hints
+    if provided.conda:
+        values = {"name": own.name, "own": own.version}
+        text = Text("conda brings {name} {own}, which the pip section does not take", **values)
+        hints = replaces(own, own.version, conda=True).hints[-1:]
+    return LockError(text, got=error.got, hints=hints)

@@ -12,6 +12,8 @@ from trainload.lock.model import PythonPackage
 from trainload.lock.toml import dumps
 from trainload.platform import Platform
 from trainload.project.model import (
+    CondaFile,
+    CondaLockFile,
     DockerfileInput,
     NoDependencies,
     PylockFile,
@@ -34,6 +36,10 @@ def resolve_python(request: PythonRequest, uv: Uv, examiner: Examiner | None = N
     match request.dependencies:
         case NoDependencies() | DockerfileInput():
             return Adopted((), {})
+        case CondaLockFile():
+            return Adopted(request.taken, {})
+        case CondaFile():
+            return _pip_section(request, request.dependencies, uv, examiner)
         case PylockFile(path=path, extras=extras, groups=groups):
             asks = replace(wanted(request), extras=extras, groups=groups or None)
             return adopt(read_lock_file(request.root / path), path, asks)
@@ -41,6 +47,23 @@ def resolve_python(request: PythonRequest, uv: Uv, examiner: Examiner | None = N
             return _export(request, request.dependencies, uv)
         case RequirementFiles() | PyprojectDependencies():
             return _compile(request, uv, examiner)
+
+
+def _pip_section(request: PythonRequest, value: CondaFile, uv: Uv, examiner: Examiner | None) -> Adopted:
+    """What the ``pip:`` section of an environment means beside its conda packages (``request.provided``)."""
+    if not value.pip:
+        return Adopted((), {})
+    with scratch.folder("pip") as folder:
+        files = {"requirements.txt": (*value.index_options, *value.pip), "constraints.txt": value.constraints}
+        for name, lines in files.items():
+            (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        asked = replace(
+            request,
+            dependencies=RequirementFiles((str(folder / "requirements.txt"),)),
+            constraints=(str(folder / "constraints.txt"),),
+            find_links=find_links(request),
+        )
+        return _compile(asked, uv, examiner)
 
 
 def _export(request: PythonRequest, lock: UvLock, uv: Uv) -> Adopted:

@@ -15,7 +15,7 @@ from trainload.limits import DEFAULT
 from trainload.lock import tags
 from trainload.lock.adopt import Wanted
 from trainload.lock.found import Installed
-from trainload.lock.model import Lock
+from trainload.lock.model import Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
 from trainload.resolve.fetch import link_folders
@@ -58,6 +58,8 @@ class PythonRequest:
     """Bounds on the versions of what builds sdists, as requirements (PEP 508)."""
     provided: Provided = field(default_factory=Provided)
     """What the base image's Python has."""
+    taken: tuple[PythonPackage, ...] = ()
+    """What a lock of a conda environment has for pip."""
 
     @property
     def installed(self) -> tuple[Installed, ...]:

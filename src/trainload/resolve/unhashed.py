@@ -7,16 +7,17 @@ the lock has must hold. The lock lists the files, so that nobody takes their has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from trainload.errors import FetchError, LockError, Place, Text
 from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
 from trainload.limits import DEFAULT
-from trainload.lock.model import File, Found, Location, Lock, PythonPackage, Url
+from trainload.lock.model import ChannelPath, File, Found, Location, Lock, PythonPackage, Url
 from trainload.system.http import Http, origin
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Trust:
     credentials: Mapping[tuple[str, str, int], str] | None = None
     """Origin → the ``Authorization`` header it gets."""
     reporter: Reporter = SILENT
+    channels: Callable[[ChannelPath], Sequence[str]] = lambda location: ()
+    """Addresses of a conda package, the best first."""
 
 
 def pinned(
@@ -81,6 +84,22 @@ def pinned(
     return packages, names
 
 
+def on_trust(given: Mapping[File, Mapping[str, str]], trust: Trust) -> dict[File, File]:
+    """Each file with the sha256 of what is there now; ``given``: its hashes of other kinds, which must hold.
+
+    Raises as :func:`pinned` does.
+    """
+    files = list(given)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        read = dict(zip(files, pool.map(lambda file: _read(file, given[file], trust), files), strict=True))
+    text = Text(
+        "{files}: taken on trust, the lock has no sha256 of the publisher; what came now is locked",
+        files=", ".join(file.name for file in files),
+    )
+    trust.reporter.report(Said(text, Level.WARNING))
+    return read
+
+
 def _files(package: PythonPackage) -> tuple[File, ...]:
     return (*package.wheels, *(() if package.sdist is None else (package.sdist,)))
 
@@ -111,6 +130,8 @@ def _read(file: File, given: Mapping[str, str], trust: Trust) -> File:
                 )
             case Found(name):
                 _read_here(name, trust.folders, digests)
+            case ChannelPath():
+                _read_channel(file, trust, digests)
             case _:
                 raise AssertionError("a Python file does not come from a distribution's archive")
         _check(file, given, digests)
@@ -119,6 +140,30 @@ def _read(file: File, given: Mapping[str, str], trust: Trust) -> File:
         raise
     trust.reporter.report(Ended(task, file.name, How.FETCHED, digests.size))
     return replace(file, sha256=digests.hex("sha256"), size=digests.size)
+
+
+def _read_channel(file: File, trust: Trust, digests: _Digests) -> None:
+    """From the first address that has it."""
+    assert isinstance(file.location, ChannelPath)
+    addresses = trust.channels(file.location)
+    for number, url in enumerate(addresses):
+        try:
+            digests.restart()
+            if url.startswith("file:"):
+                with Path(unquote(urlsplit(url).path)).open("rb") as stream:
+                    while chunk := stream.read(_CHUNK):
+                        digests.write(chunk)
+            else:
+                trust.http.download(
+                    url, digests.write, limit=DEFAULT.unpacked, restart=digests.restart, size=file.size
+                )
+        except (FetchError, OSError) as error:
+            if number + 1 < len(addresses):
+                continue
+            if isinstance(error, FetchError):
+                raise
+            raise FetchError(Text("{path} cannot be read", path=url), got=error.strerror) from error
+        return
 
 
 def _read_here(name: str, folders: Sequence[Path], digests: _Digests) -> None:

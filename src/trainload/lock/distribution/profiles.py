@@ -15,7 +15,7 @@ Every system has its Essential packages (Debian policy 3.8), and other packages 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainload.errors import ConfigError, Text
 
@@ -60,6 +60,10 @@ class Contents:
     """Every Essential package too."""
     ignored: frozenset[tuple[str, str]] = frozenset()
     """(package or ``*``, dependency) that only maintainer scripts use: left out."""
+
+    def without_python(self) -> Contents:
+        """For packages that bring their own."""
+        return replace(self, packages=tuple(name for name in self.packages if not name.startswith("python3")))
 
     def wishes(self, names: Container[str], essential: tuple[str, ...]) -> tuple[str, ...]:
         """What to ask for, given the names a distribution has and its Essential packages; sorted."""

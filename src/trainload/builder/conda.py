@@ -1,0 +1,146 @@
+"""Python distributions of conda packages, looked up in the packages themselves and remembered by their bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from io import SEEK_END
+
+from trainload.layers.model import Sources
+from trainload.limits import DEFAULT, Limits
+from trainload.lock.found import Installed
+from trainload.lock.model import CondaPackage, File
+from trainload.lock.source import headers
+from trainload.resolve.cache import FolderCache
+from trainload.resolve.conda.taken import About
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Distributions:
+    """Looks into conda packages, which are fetched for it."""
+
+    sources: Sources
+    prefetch: Callable[[Sequence[File]], object]
+    memory: FolderCache
+    limits: Limits = DEFAULT
+
+    def __call__(self, packages: Sequence[CondaPackage], /) -> tuple[Installed, ...]:
+        """Every distribution of ``packages``, sorted by name. Raises :class:`FetchError`, :class:`LayerError`."""
+        candidates = [package for package in packages if _may_have(package)]
+        known = {package: self._known(package) for package in candidates}
+        self.prefetch([package.file for package, found in known.items() if found is None])
+        found: dict[str, Installed] = {}
+        for package, installed in known.items():
+            for each in installed if installed is not None else self._look(package):
+                found[each.name] = each
+        return tuple(found[name] for name in sorted(found))
+
+    def _known(self, package: CondaPackage) -> tuple[Installed, ...] | None:
+        data = self.memory.get(self._key(package))
+        if data is None:
+            return None
+        try:
+            return tuple(_installed(row) for row in json.loads(data))
+        except (ValueError, TypeError, KeyError):
+            return None  # a file that a power cut left half
+
+    def _look(self, package: CondaPackage) -> tuple[Installed, ...]:
+        from trainload.layers.conda.distributions import distributions
+
+        with self.sources.open(package.file) as stream:
+            found = tuple(
+                each
+                for data in distributions(stream, package.file.name, self.limits)
+                if (each := _of_metadata(data)) is not None
+            )
+        self.memory.put(self._key(package), json.dumps([asdict(each) for each in found]).encode())
+        return found
+
+    def _key(self, package: CondaPackage) -> str:
+        return f"{package.file.sha256}-{_FORMAT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Abouts:
+    """What conda packages say of themselves, for locks that do not say it."""
+
+    sources: Sources
+    prefetch: Callable[[Sequence[File]], object]
+    memory: FolderCache
+    limits: Limits = DEFAULT
+
+    def __call__(self, files: Sequence[File], /) -> dict[str, About]:
+        """By sha256. Raises :class:`FetchError`, :class:`LayerError`."""
+        known = {file: self._known(file) for file in dict.fromkeys(files)}
+        self.prefetch([file for file, about in known.items() if about is None])
+        return {file.sha256: about or self._look(file) for file, about in known.items()}
+
+    def _known(self, file: File) -> About | None:
+        data = self.memory.get(self._key(file))
+        if data is None:
+            return None
+        try:
+            return _about(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            return None  # a file that a power cut left half
+
+    def _look(self, file: File) -> About:
+        from trainload.layers.conda.claims import read_index
+
+        with self.sources.open(file) as stream:
+            about = _about(read_index(stream, file.name, self.limits))
+            about = replace(about, size=stream.seek(0, SEEK_END))
+        self.memory.put(self._key(file), json.dumps(asdict(about)).encode())
+        return about
+
+    def _key(self, file: File) -> str:
+        return f"about-{file.sha256}-{_FORMAT}"
+
+
+def _about(values: Mapping[str, object]) -> About:
+    size = values.get("size")
+    noarch, folder = values.get("noarch"), values.get("python_site_packages_path") or values.get("site_packages")
+    return About(
+        depends=_texts(values.get("depends")),
+        constrains=_texts(values.get("constrains")),
+        noarch=noarch if noarch in ("python", "generic") else "generic" if noarch else "",
+        site_packages=folder if isinstance(folder, str) else "",
+        size=size if isinstance(size, int) else None,
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def _may_have(package: CondaPackage) -> bool:
+    """Whether Python can import anything of it: then it depends on Python, or is for any."""
+    return package.noarch == "python" or any(
+        depend.split(maxsplit=1)[0] in ("python", "python_abi") for depend in package.depends if depend.strip()
+    )
+
+
+def _of_metadata(data: bytes) -> Installed | None:
+    from packaging.utils import canonicalize_name
+    from packaging.version import InvalidVersion, Version
+
+    fields = headers(data)
+    name, version = (next(iter(fields.get(key, ())), "") for key in ("name", "version"))
+    try:
+        Version(version)
+    except InvalidVersion:
+        return None  # uv could not compare it either
+    return Installed(
+        str(canonicalize_name(name)), version, tuple(fields.get("requires-dist", ())),
+        tuple(fields.get("provides-extra", ())),
+    )  # fmt: skip
+
+
+def _installed(row: dict[str, object]) -> Installed:
+    requires, extras = row["requires"], row["extras"]
+    if not isinstance(requires, list) or not isinstance(extras, list):
+        raise TypeError(row)
+    return Installed(str(row["name"]), str(row["version"]), tuple(map(str, requires)), tuple(map(str, extras)))

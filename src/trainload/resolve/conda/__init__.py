@@ -1,0 +1,1 @@
+"""From a conda environment to exact bytes: rattler solves, for the target and never for this machine."""
