@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.digest import Digest
 from trainload.errors import RunError, Text
-from trainload.events import SILENT, Reporter
+from trainload.events import SILENT, Reporter, Said
 from trainload.image.model import Layer
 from trainload.layers.debian import configuration
 from trainload.layers.model import ByteSink, Written
@@ -36,6 +38,9 @@ _LAST = 20
 """Lines of a failed program that are told."""
 _TAIL = 64 << 10
 _PROCESSES = 4096
+_LOOK = 0.2  # seconds
+_WIDTH = 500
+"""Bytes of a line that are told."""
 _NOISE = re.compile(
     r"(var/log/(apt/.+|dpkg\.log|alternatives\.log|bootstrap\.log|lastlog|faillog|btmp|wtmp|tallylog)"
     r"|var/cache/ldconfig/aux-cache|var/lib/systemd/random-seed"
@@ -89,10 +94,39 @@ def write_line(job: LineJob, layers: Sequence[Layer], room: Room, sink: ByteSink
     with scratch.folder("line") as folder:
         log = folder / "log"
         log.touch()
-        outcome = engine.run(_spec(job, str(log)), Changing(prepare, capture))
+        with following(log, room.reporter):
+            outcome = engine.run(_spec(job, str(log)), Changing(prepare, capture))
         if outcome.exit_code != 0:
             raise _failure(job, log, outcome.exit_code, outcome.reason)
     return written[0]
+
+
+@contextmanager
+def following(log: Path, reporter: Reporter) -> Iterator[None]:
+    """What a line's program says is told while it runs."""
+    done = threading.Event()
+
+    def follow() -> None:
+        rest = b""
+        with log.open("rb") as file:
+            ended = False
+            while not ended:
+                ended = done.wait(_LOOK)
+                rest += file.read(_TAIL)
+                *lines, rest = re.split(rb"[\r\n]+", rest)
+                lines += [rest] if ended else []
+                for line in lines:
+                    if line.strip():
+                        text = line[:_WIDTH].decode("utf-8", "replace")
+                        reporter.report(Said(Text("  | {line}", line=text.rstrip())))
+
+    thread = threading.Thread(target=follow, name="log", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def write_all(changes: Changes, seen: Below, stubs: Collection[str], out: LayerWriter) -> None:
@@ -209,6 +243,7 @@ def _spec(job: LineJob, log: str) -> RunSpec:
         hostname="buildkitsandbox",  # BuildKit's; some programs write it down
         log=log,
         seconds=job.seconds,
+        step=True,
     )
 
 
