@@ -228,7 +228,10 @@ def test_an_ordinary_user_is_root_inside_and_gets_the_same_image(folder: Path, h
         pytest.skip(reason)
     project = theirs / "project"
     shutil.copytree(folder, project)
-    text = "WORKDIR /w\nCOPY --chown=ada a.txt .\nRUN id -u > id && mkdir d && touch d/x && rm /etc/not-a-program"
+    text = (
+        "WORKDIR /w\nCOPY --chown=ada a.txt .\nRUN id -u > id && mkdir d && touch d/x && rm /etc/not-a-program\n"
+        "USER ada\nWORKDIR /home/ada/in\nRUN id -u > id && touch ../mine && mkdir -p a/b"
+    )
     ours = build(folder, home, text)
     (project / "Dockerfile").write_text(f"FROM tiny\nUSER 0\n{text}\n")
     try:
