@@ -14,7 +14,6 @@ from functools import cached_property
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ConfigError, LayerError, Text
 from trainload.image.model import Layer
-from trainload.layers.debian.root import normalise
 from trainload.layers.foreign.changes import Effect, LayerReader
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
@@ -74,19 +73,24 @@ class Ground:
 
     def real(self, path: str) -> str:
         """``path`` with all links followed, as far as it is there. Raises :class:`ConfigError` for a loop."""
-        here, rest, hops = "", [part for part in path.split("/") if part], 0
+        here, rest, hops = "", path.split("/"), 0
         while rest:
-            step = f"{here}/{rest[0]}" if here else rest[0]
+            part = rest.pop(0)
+            if part in ("", "."):
+                continue
+            if part == "..":  # above the root is the root
+                here = here.rpartition("/")[0]
+                continue
+            step = f"{here}/{part}" if here else part
             node = self.nodes.get(step)
-            rest.pop(0)
             if node is None or node.kind is not MemberKind.SYMLINK:
                 here = step
                 continue
             hops += 1
-            led = normalise(here, node.target)
             if hops > self.limits.symlink_hops:
                 raise ConfigError(Text("links in the image lead around in a circle"), got=f"/{path}")
-            here, rest = "", [*[part for part in (led or "").split("/") if part], *rest]
+            here = "" if node.target.startswith("/") else here
+            rest = [*node.target.split("/"), *rest]
         return here
 
     def folder(self, path: str) -> tuple[str, ...]:
