@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python benchmarks` puts only this folder on the path
 
-from benchmarks import project, registry, splice, throughput, unpacking
+from benchmarks import engines, project, registry, splice, throughput, unpacking
 from benchmarks.measure import Figure
 from benchmarks.results import Results, table
 
-PROMISES = ("help", "splice", "digits", "tiny-gpt", "registry", "throughput")
+PROMISES = ("help", "splice", "digits", "tiny-gpt", "registry", "throughput", "engines")
 PARTS = (*PROMISES, "side", "scaling", "year")
 QUICK = ("help", "side", "year")
 OUTPUT = Path(__file__).parents[1] / "outputs" / "benchmarks"
@@ -51,6 +51,10 @@ def promises(only: str, scratch: Path) -> Iterator[Figure]:
         bench = project.example("tiny-gpt", scratch / "registry-example", ("--steps", "1", "--sample", "1"))
         bench.run("build")
         yield from registry.figures(bench)
+    elif only == "engines":
+        yield from engines.figures(
+            project.example("tiny-gpt", scratch / "engines", ("--steps", "1", "--sample", "1"))
+        )
 
 
 def part(name: str, scratch: Path, results: Results, output: Path, *, quick: bool) -> None:

@@ -31,12 +31,16 @@ class Bench:
         done = process([TRAINLOAD, *words], cwd=self.folder, environ=self.environ)
         return done.seconds, done.peak, done.first_output
 
-    def edit(self) -> None:
-        """One line of train.py changes; the first thing the script does is to say that it started."""
+    def edit(self, then: str = "") -> None:
+        """One line of train.py changes; the first thing the script does is to say that it started.
+
+        ``then``: what else it does first.
+        """
         script = self.folder / "train.py"
-        lines = [line for line in script.read_text().splitlines(keepends=True) if not line.startswith(_MARK)]
+        old = script.read_text().splitlines(keepends=True)
+        lines = [line for line in old if not line.startswith(_MARK) and line != then]
         first = next(number for number, line in enumerate(lines) if line.startswith("import "))
-        script.write_text("".join([*lines[:first], f"{_MARK}{os.urandom(4).hex()}\n", *lines[first:]]))
+        script.write_text("".join([*lines[:first], f"{_MARK}{os.urandom(4).hex()}\n{then}", *lines[first:]]))
 
 
 def example(name: str, scratch: Path, arguments: tuple[str, ...]) -> Bench:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import lzma
 import os
+import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -18,6 +23,11 @@ from trainload.project.model import CodeListing, Left
 from trainload.system.tree import DiskTree
 from trainload.testing.tree import Fifo, Link, MemoryTree, Node, Sparse
 from trainload.tree import Entry, EntryKind
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 BARE: dict[str, Node] = {"train.py": "print()"}
 TOKEN = "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ2cF4hJ6l"  # made up: no real token has these letters
@@ -55,6 +65,54 @@ def test_what_tools_make_stays_out() -> None:
     assert names(nodes) == {"src/outputs/keep.py"}
     assert left(nodes)["env/"] == (Left.GENERATED, "a virtual environment")
     assert left(nodes)[".git/"] == (Left.GENERATED, ".git")
+
+
+def saved(first: str, size: int = MiB) -> bytes:
+    """A tar whose first member has this name."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, length in ((first, 8), ("more", size)):
+            info = tarfile.TarInfo(name)
+            info.size = length
+            archive.addfile(info, io.BytesIO(bytes(length)))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    "first", ["oci-layout", "blobs/sha256/ab", "manifest.json", f"{'ab' * 32}/", f"{'0f' * 32}.json", "repositories"]
+)
+def test_images_that_were_saved_here_stay_out_whatever_they_are_called(first: str) -> None:
+    data = saved(first)
+    found = listing({"x.tar": data, "backup": data, "small.tar": saved(first, 100)})
+    assert {file.path for file in found.files} == {"train.py", "small.tar"}
+    assert [str(text) for text in found.warnings] == [
+        "backup, x.tar: an image that was saved here is no part of the project, and is left out"
+    ]
+    assert ("x.tar", Left.GENERATED, "an image") in found.left_out
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstd.compress])
+def test_an_image_stays_out_however_it_is_compressed(compress: Callable[[bytes], bytes]) -> None:
+    assert names({"x": compress(saved("oci-layout", 0) + os.urandom(MiB))}) == set()
+
+
+def test_other_archives_go_in() -> None:
+    nodes: dict[str, Node] = {
+        "data.tar": saved("data/train.csv"), "data.tgz": gzip.compress(saved("data/x")), "zeros": Sparse(2 * MiB),
+        "broken.gz": b"\x1f\x8b" + os.urandom(MiB), "broken.zst": b"\x28\xb5\x2f\xfd" + os.urandom(MiB),
+        "broken.xz": b"\xfd7zXZ\0" + os.urandom(MiB),
+    }  # fmt: skip
+    assert names(nodes) == set(nodes)
+
+
+def test_an_image_layout_stays_out_and_exclude_takes_back_what_is_wanted() -> None:
+    nodes: dict[str, Node] = {
+        "layout/oci-layout": "{}", "layout/index.json": "{}", "layout/blobs/sha256/ab": "x", "other/index.json": "{}",
+        "x.tar": saved("oci-layout"),
+    }  # fmt: skip
+    assert names(nodes) == {"other/index.json"}
+    assert left(nodes)["layout/"] == (Left.GENERATED, "an image")
+    assert names(nodes, 'exclude = ["!layout", "!*.tar"]') == set(nodes)
 
 
 def test_find_links_folders_stay_out() -> None:

@@ -1,0 +1,126 @@
+"""From an edit to the running program, and the first delivery of an image: ours beside ``docker build`` and ``run``.
+
+The peer has the same base, the same wheels and ``COPY . .`` as its last step, so it rebuilds one small layer, too.
+The sides take turns, and medians are shown: what else the machine does hits all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import Figure, process, timed, touch_memory
+from benchmarks.peers import PATH, docker, missing
+from benchmarks.project import TRAINLOAD, Bench
+
+_ROUNDS = 9
+_DELIVERIES = 3
+_END = "raise SystemExit\n"
+"""After the first line: the training itself would only keep the machine busy."""
+_DOCKERFILE = 'FROM deps\nUSER root\nWORKDIR /workspace\nCOPY . .\nENTRYPOINT []\nCMD ["python", "train.py"]\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Docker's own way with the same project."""
+
+    bench: Bench
+    host: str
+    """Of its engine."""
+
+    def call(self, *words: str) -> None:
+        environ = {**os.environ, "PATH": PATH, "DOCKER_BUILDKIT": "0"}
+        subprocess.run(
+            ["docker", "-H", self.host, *words], check=True, capture_output=True, env=environ, cwd=self.bench.folder
+        )
+
+    def edited(self) -> float:
+        """Seconds until the program's first line after an edit: build, then run."""
+        self.bench.edit(_END)
+        built = timed(lambda: self.call("build", "-q", "-t", "peer", "."))
+        argv = ["docker", "-H", self.host, "run", "--rm", "peer", "python", "train.py", *self.bench.arguments]
+        environ = {**os.environ, "PATH": PATH}
+        return built + process(argv, cwd=self.bench.folder, environ=environ).first_output
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    name = bench.folder.name
+    bench.edit(_END)
+    bench.run("build")
+    bench.run("run", "--", *bench.arguments)  # unpacks the layers
+    reason = missing("dockerd", "docker")
+    if reason:
+        ours = statistics.median(_edited(bench, "embedded", bench.environ) for _ in range(_ROUNDS))
+        yield Figure(f"{name}: edit to running, embedded", ours, "s", 0.6, note=reason)
+        return
+    yield from _edits(bench)
+    yield from _deliveries(bench)
+
+
+def _edits(bench: Bench) -> Iterator[Figure]:
+    name, scratch = bench.folder.name, Path(bench.environ["TRAINLOAD_HOME"]).parent
+    with docker(scratch / "docker-edits") as host:
+        environ = {**bench.environ, "DOCKER_HOST": host}
+        Bench(bench.folder, environ, bench.arguments).run("run", "--engine", "docker", "--", *bench.arguments)
+        peer = Peer(bench, host)
+        peer.call("tag", f"localhost/trainload/{name}", "deps")
+        (bench.folder / "Dockerfile").write_text(_DOCKERFILE)
+        (bench.folder / ".dockerignore").write_text("outputs\n")
+        sides: Mapping[str, Callable[[], float]] = {
+            "embedded": lambda: _edited(bench, "embedded", environ),
+            "docker": lambda: _edited(bench, "docker", environ),
+            "theirs": peer.edited,
+        }
+        told: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(_ROUNDS):
+            for side, measure in sides.items():
+                told[side].append(measure())
+    middle = {side: statistics.median(seconds) for side, seconds in told.items()}
+    yield Figure(f"{name}: edit to running, embedded", middle["embedded"], "s", 0.6, note=_spread(told["embedded"]))
+    yield Figure(f"{name}: edit to running, in Docker", middle["docker"], "s", 1.5, note=_spread(told["docker"]))
+    yield Figure(f"{name}: docker build + docker run", middle["theirs"], "s", note=_spread(told["theirs"]))
+    for side, ours in (("embedded", "embedded"), ("docker", "in Docker")):
+        ratio = middle["theirs"] / middle[side]
+        yield Figure(f"{name}: times faster than that, {ours}", ratio, "×", 1, at_least=True)
+
+
+def _edited(bench: Bench, engine: str, environ: Mapping[str, str]) -> float:
+    bench.edit(_END)
+    argv = [TRAINLOAD, "-q", "run", "--engine", engine, "--", *bench.arguments]
+    return process(argv, cwd=bench.folder, environ=environ).first_output
+
+
+def _spread(seconds: list[float]) -> str:
+    return f"{min(seconds):.2f}–{max(seconds):.2f}"
+
+
+def _deliveries(bench: Bench) -> Iterator[Figure]:
+    """Into an engine that is new, until a first program has run there."""
+    name, scratch = bench.folder.name, Path(bench.environ["TRAINLOAD_HOME"]).parent
+    archive = scratch / "image.tar"
+    ours: list[float] = []
+    theirs: list[float] = []
+    for attempt in range(_DELIVERIES):
+        with docker(scratch / f"docker-ours-{attempt}") as host:
+            environ = {**bench.environ, "DOCKER_HOST": host}
+            touch_memory()
+            argv = [TRAINLOAD, "-q", "run", "--engine", "docker", name, "true"]
+            ours.append(process(argv, cwd=bench.folder, environ=environ).seconds)
+            if not archive.exists():
+                Peer(bench, host).call("save", "-o", str(archive), f"localhost/trainload/{name}")
+        with docker(scratch / f"docker-theirs-{attempt}") as host:
+            peer = Peer(bench, host)
+            touch_memory()
+            began = time.perf_counter()
+            peer.call("load", "-q", "-i", str(archive))
+            peer.call("run", "--rm", f"localhost/trainload/{name}", "true")
+            theirs.append(time.perf_counter() - began)
+    yield Figure(f"{name}: first delivery to Docker and run", statistics.median(ours), "s", note=_spread(ours))
+    yield Figure(f"{name}: docker load and docker run", statistics.median(theirs), "s", note=_spread(theirs))
+    ratio = statistics.median(theirs) / statistics.median(ours)
+    yield Figure(f"{name}: times as fast as docker load", ratio, "×", 1, at_least=True)
