@@ -1,4 +1,4 @@
-"""From an edit to the running program, and the first delivery of an image: ours beside ``docker build`` and ``run``.
+"""From an edit to the running program, and an image's first delivery: ours beside Docker's own way.
 
 The peer has the same base, the same wheels and ``COPY . .`` as its last step, so it rebuilds one small layer, too.
 The sides take turns, and medians are shown: what else the machine does hits all of them.

@@ -414,3 +414,28 @@ def test_what_does_not_end_on_our_sigterm_is_killed_after_its_grace(asked: Asked
     script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
     [answer] = asked(sh(script, signal=signal.SIGTERM, grace=0.5))
     assert answer == Answer(137, "killed because it did not stop within 0.5 s", output="ready\n")
+
+
+def test_what_stays_unhealthy_is_started_again_as_often_as_asked_and_then_ends(asked: Asked, run_id: str) -> None:
+    asked.must("restart of what is unhealthy")
+    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    answers = asked(
+        sh("echo start; sleep 1000", "start", id=run_id, health=check, restart=["on-failure", 1], grace=0.5),
+        {"do": "wait", "id": run_id}, {"do": "state", "id": run_id}, {"do": "logs", "id": run_id},
+        {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[2].value["phase"], answers[2].value["restarts"]) == ("ended", 1)
+    assert answers[2].reason == "stopped because it was unhealthy"
+    assert answers[3].value == ["start", "start"]
+
+
+def test_what_is_unhealthy_does_not_start_again_once_it_was_stopped(asked: Asked, run_id: str) -> None:
+    asked.must("restart of what is unhealthy")
+    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    answers = asked(
+        sh("echo start; sleep 1000", "start", id=run_id, health=check, restart=["always", None], grace=0.5),
+        {"do": "until", "id": run_id, "want": {"restarts": 1}}, {"do": "stop", "id": run_id, "grace": 0},
+        {"do": "pause", "seconds": 1.0}, {"do": "state", "id": run_id}, {"do": "remove", "id": run_id},
+        {"do": "state", "id": run_id},
+    )  # fmt: skip
+    assert (answers[4].value["phase"], answers[5].failed, answers[6].value) == ("ended", False, None)

@@ -41,6 +41,9 @@ def command(world: World, *, everything: bool) -> None:
     rows: list[list[object]] = [_row(world, run, state) for run, state in listed]
     documents = [document(world, run, state) for run, state in listed]
     world.result(documents, [run.id for run, _ in listed] if world.quiet else table(heads, rows, world.catalogue))
+    for run, state in listed:
+        for note in state.notes:
+            world.warn(Text("{run}: {note}", run=run.called or run.id, note=world.translate(note)))
 
 
 def _known(world: World) -> list[tuple[Run, State]]:
@@ -101,6 +104,7 @@ def document(world: World, run: Run, state: State) -> dict[str, object]:
         "state": state.phase,
         "health": state.health,
         "restarts": state.restarts,
+        "notes": [world.translate(note) for note in state.notes],
         "started": state.started.isoformat() if state.started else None,
         "ended": state.ended.isoformat() if state.ended else None,
         "exit_code": state.exit_code,

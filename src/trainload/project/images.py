@@ -20,7 +20,9 @@ SMALLEST = MiB
 _BLOCK = 512
 _START = 256 * 1024
 """zstd gives whole blocks, of at most 128 KiB (RFC 8878, 3.1.1.2.4)."""
-_FIRST = re.compile(rb"(oci-layout|index\.json|manifest\.json|repositories|blobs/.*|[0-9a-f]{64}(/.*|\.json|\.tar)?)")
+_FIRST = re.compile(
+    rb"(oci-layout|index\.json|manifest\.json|repositories|blobs/.*|[0-9a-f]{64}(/.*|\.json|\.tar)?)"
+)
 """Name of the first member: of an OCI archive, or of Docker's older form."""
 _GZIP, _XZ, _ZSTD = _COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _MOST_TOLD = 5

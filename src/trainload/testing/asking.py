@@ -135,7 +135,13 @@ def _state(engine: Engine, image: Digest, one: Ask) -> Answer:
     if state is None:
         return Answer()
     return Answer(
-        {"phase": state.phase, "exit_code": state.exit_code, "health": state.health, "restarts": state.restarts},
+        {
+            "phase": state.phase,
+            "exit_code": state.exit_code,
+            "health": state.health,
+            "restarts": state.restarts,
+            "notes": [str(note) for note in state.notes],
+        },
         str(state.reason or ""),
     )
 
@@ -212,6 +218,7 @@ _ASKS: Mapping[str, Callable[[Engine, Digest, Ask], Answer]] = {
     "usage": _usage,
     "states": lambda engine, image, one: Answer([state.id for state in engine.states()]),
     "lacks": lambda engine, image, one: Answer(sorted(engine.lacks(frozenset(Ability)))),
+    "pause": _told(lambda engine, one: time.sleep(one["seconds"])),
     "stop": _told(lambda engine, one: engine.stop(one["id"], one.get("grace"))),
     "kill": _told(lambda engine, one: engine.kill(one["id"], one["signal"])),
     "remove": _told(lambda engine, one: engine.remove(one["id"])),

@@ -79,7 +79,8 @@ def saved(first: str, size: int = MiB) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "first", ["oci-layout", "blobs/sha256/ab", "manifest.json", f"{'ab' * 32}/", f"{'0f' * 32}.json", "repositories"]
+    "first",
+    ["oci-layout", "blobs/sha256/ab", "manifest.json", f"{'ab' * 32}/", f"{'0f' * 32}.json", "repositories"],
 )
 def test_images_that_were_saved_here_stay_out_whatever_they_are_called(first: str) -> None:
     data = saved(first)
@@ -107,8 +108,8 @@ def test_other_archives_go_in() -> None:
 
 def test_an_image_layout_stays_out_and_exclude_takes_back_what_is_wanted() -> None:
     nodes: dict[str, Node] = {
-        "layout/oci-layout": "{}", "layout/index.json": "{}", "layout/blobs/sha256/ab": "x", "other/index.json": "{}",
-        "x.tar": saved("oci-layout"),
+        "layout/oci-layout": "{}", "layout/index.json": "{}", "layout/blobs/sha256/ab": "x",
+        "other/index.json": "{}", "x.tar": saved("oci-layout"),
     }  # fmt: skip
     assert names(nodes) == {"other/index.json"}
     assert left(nodes)["layout/"] == (Left.GENERATED, "an image")

@@ -106,6 +106,8 @@ class State:
     """Of the end, in words."""
     health: Health | None = None
     restarts: int = 0
+    notes: tuple[Text, ...] = ()
+    """What should be known of it besides."""
 
     @property
     def lives(self) -> bool:

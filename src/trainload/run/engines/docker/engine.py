@@ -14,7 +14,7 @@ from typing import Any
 from trainload.errors import RunError, Text, TrainloadError
 from trainload.image.model import Image
 from trainload.layers.tarread import Readable
-from trainload.run.engines import inspected
+from trainload.run.engines import inspected, watcher
 from trainload.run.engines.docker import answers, render
 from trainload.run.engines.docker.api import Api, ApiError
 from trainload.run.engines.docker.deliver import Delivery, find
@@ -29,6 +29,7 @@ from trainload.run.engines.interface import (
     LogQuery,
     State,
     Usage,
+    needs,
 )
 from trainload.run.engines.logs import chosen
 from trainload.run.engines.table import Site
@@ -60,12 +61,15 @@ class Docker:
         return self.api.unavailable()
 
     def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
-        found = {
-            Ability.RESTART_UNHEALTHY: Lack(
-                Text("Docker does not restart what is unhealthy, it only says so (trainload ps)")
-            )
-        }
+        found: dict[Ability, Lack] = {}
         if not self.api.address.here:
+            found[Ability.RESTART_UNHEALTHY] = Lack(
+                Text(
+                    "Docker only marks what is unhealthy, and on another machine ({address}) nobody of ours"
+                    " starts it again",
+                    address=self.api.address.url,
+                )
+            )
             found[Ability.FOLDERS] = Lack(
                 Text("Docker runs on another machine ({address}), which has no folders of this one",
                      address=self.api.address.url), refused=True,
@@ -114,6 +118,8 @@ class Docker:
         container = self._create(spec, detached=True)
         try:
             self._begin(container, spec)
+            if needs(spec) >= {Ability.RESTART_UNHEALTHY} and self.api.address.here:
+                watcher.begin(watcher.duty(self._home, self.name, self.site.environ, spec))
         except BaseException:
             with contextlib.suppress(TrainloadError):
                 self.api.delete(f"/containers/{container}", force=1, v=1)
@@ -122,11 +128,11 @@ class Docker:
     def states(self) -> tuple[State, ...]:
         listed = self.api.get("/containers/json", all=1, filters=f'{{"label":["{inspected.RUN}"]}}')
         found = [self.api.find(f"/containers/{one['Id']}/json") for one in listed]
-        return tuple(inspected.state(one) for one in found if one is not None)
+        return tuple(self._state(one) for one in found if one is not None)
 
     def state(self, run: str) -> State | None:
         container = self._find(run)
-        return None if container is None else inspected.state(container)
+        return None if container is None else self._state(container)
 
     def wait(self, run: str) -> State:
         container = self._existing(run)
@@ -135,8 +141,9 @@ class Docker:
             found = self.api.find(f"/containers/{container['Id']}/json")
             if found is None:
                 return replace(inspected.state(container), exit_code=None)
-            if not inspected.state(found).lives:
-                return inspected.state(found)
+            if not self._state(found).lives:
+                return self._state(found)
+            watcher.settled(self._home, run)
 
     def logs(self, run: str, query: LogQuery) -> Iterator[LogLine]:
         container = self._existing(run)
@@ -179,17 +186,29 @@ class Docker:
         return int(code)
 
     def stop(self, run: str, grace: float | None) -> None:
-        container = self._existing(run)
-        self.api.post(f"/containers/{container['Id']}/stop", t=None if grace is None else round(grace))
+        with watcher.ending(self._home, run):
+            self.halt(run, grace)
+
+    def halt(self, run: str, grace: float | None) -> None:
+        """As :meth:`stop`, for the watcher."""
+        self.api.post(f"/containers/{self._existing(run)['Id']}/stop", t=None if grace is None else round(grace))
+
+    def again(self, run: str, grace: float) -> None:
+        """See :class:`trainload.run.engines.watcher.Watched`."""
+        self.api.post(f"/containers/{self._existing(run)['Id']}/restart", t=round(grace))
+
+    def check(self, run: str, seconds: float) -> None:
+        """Docker does it."""
 
     def kill(self, run: str, signal: int) -> None:
         self.api.post(f"/containers/{self._running(run)['Id']}/kill", signal=signal)
 
     def remove(self, run: str) -> None:
         container = self._existing(run)
-        if inspected.state(container).lives:
+        if self._state(container).lives:
             raise RunError(Text("{id} is running", id=run), hints=(Text("stop it first, or use rm -f"),))
         self.api.delete(f"/containers/{container['Id']}", v=1)
+        watcher.watch(self._home, run).remove()
 
     def usage(self, run: str) -> Usage:
         container = self._running(run)
@@ -235,6 +254,13 @@ class Docker:
         if pid and self.api.address.here:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
+
+    @property
+    def _home(self) -> Path:
+        return self.site.store.home
+
+    def _state(self, container: inspected.Document) -> State:
+        return watcher.seen(self._home, inspected.state(container))
 
     def _find(self, run: str) -> inspected.Document | None:
         listed = self.api.get("/containers/json", all=1, filters=f'{{"label":["{inspected.RUN}={run}"]}}')

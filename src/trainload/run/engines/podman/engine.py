@@ -18,7 +18,7 @@ from typing import Any
 from trainload.errors import RunError, Text, TrainloadError
 from trainload.image.model import Image
 from trainload.layers.tarread import Readable
-from trainload.run.engines import inspected, processes
+from trainload.run.engines import inspected, processes, watcher
 from trainload.run.engines.interface import (
     Ability,
     Delivered,
@@ -84,7 +84,7 @@ class Podman:
 
     def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
         found: dict[Ability, Lack] = {}
-        if not _SYSTEMD.exists():
+        if Ability.DETACH not in needed and not self._has_timers():  # detached runs have a watcher
             why = Lack(Text("Podman checks health through systemd, which does not run here"))
             found |= {Ability.HEALTH: why, Ability.RESTART_UNHEALTHY: why}
         where = self.site.environ.get("CONTAINER_HOST", "")
@@ -138,9 +138,14 @@ class Podman:
         container = self._create(spec, detached=True)
         try:
             self.program.call("start", container)
+            if spec.health is not None and not self._has_timers():
+                watcher.begin(watcher.duty(self.site.store.home, self.name, self.site.environ, spec))
         except PodmanError as error:
             self._forget(container, spec.id)
             raise inspected.start_error(error.message, spec.command[0]) from error
+        except BaseException:
+            self._forget(container, spec.id)
+            raise
 
     def states(self) -> tuple[State, ...]:
         ids = self.program.call("ps", "--all", "--quiet", f"--filter=label={inspected.RUN}").split()
@@ -159,6 +164,7 @@ class Podman:
                 return replace(self._state(container), exit_code=None)
             if not self._state(found[0]).lives:
                 return self._state(found[0])
+            watcher.settled(self.site.store.home, run)
 
     def logs(self, run: str, query: LogQuery) -> Iterator[LogLine]:
         container = self._existing(run)
@@ -188,9 +194,21 @@ class Podman:
         return talked.exit_code
 
     def stop(self, run: str, grace: float | None) -> None:
-        container = self._existing(run)
+        with watcher.ending(self.site.store.home, run):
+            self.halt(run, grace)
+
+    def halt(self, run: str, grace: float | None) -> None:
+        """As :meth:`stop`, for the watcher."""
         words = [] if grace is None else [f"--time={round(grace)}"]
-        self.program.call("stop", *words, container["Id"])
+        self.program.call("stop", *words, self._existing(run)["Id"])
+
+    def again(self, run: str, grace: float) -> None:
+        """See :class:`trainload.run.engines.watcher.Watched`."""
+        self.program.call("restart", f"--time={round(grace)}", self._existing(run)["Id"])
+
+    def check(self, run: str, seconds: float) -> None:
+        """Podman's own timer would do the same; exit code 1 means unhealthy, and is in its state."""
+        self.program.call("healthcheck", "run", self._existing(run)["Id"], timeout=seconds, codes=(0, 1))
 
     def kill(self, run: str, signal: int) -> None:
         self.program.call("kill", f"--signal={signal}", self._running(run)["Id"])
@@ -201,6 +219,7 @@ class Podman:
             raise RunError(Text("{id} is running", id=run), hints=(Text("stop it first, or use rm -f"),))
         self.program.call("rm", "--volumes", container["Id"])
         self._place(run).remove()
+        watcher.watch(self.site.store.home, run).remove()
 
     def usage(self, run: str) -> Usage:
         container = self._running(run)
@@ -251,11 +270,20 @@ class Podman:
             open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
             version=_version(str(self._info()["version"]["Version"])),
             journal=_JOURNAL.exists(),
+            timers=self._has_timers(),
         )
 
     def _state(self, container: inspected.Document) -> State:
         run = (container["Config"].get("Labels") or {}).get(inspected.RUN, "")
-        return inspected.state(container, killed=bool(run) and self._place(run).killed())
+        state = inspected.state(container, killed=bool(run) and self._place(run).killed())
+        return watcher.seen(self.site.store.home, state)
+
+    def _has_timers(self) -> bool:
+        """Whether systemd calls Podman for health checks: the user's own for rootless ones."""
+        if not _SYSTEMD.exists():
+            return False
+        folder = self.site.environ.get("XDG_RUNTIME_DIR", "")
+        return os.geteuid() == 0 or (bool(folder) and Path(folder, "systemd").exists())
 
     def _place(self, run: str) -> _Place:
         return _Place(self.site.store.home / "podman" / run)

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from trainload.errors import RunError, Text
@@ -47,12 +48,12 @@ class Program:
     def missing(self) -> bool:
         return shutil.which("podman", path=self.environ.get("PATH")) is None
 
-    def call(self, *words: str, cwd: os.PathLike[str] | None = None) -> str:
-        """What it says on standard output. Raises :class:`PodmanError`."""
-        from pathlib import Path
-
-        done = run(["podman", *self.options, *words], env=self.environ, cwd=None if cwd is None else Path(cwd))
-        if done.exit_code != 0:
+    def call(
+        self, *words: str, cwd: Path | None = None, timeout: float | None = None, codes: Collection[int] = (0,)
+    ) -> str:
+        """What it says on standard output; ``codes``: exit codes that are no error. Raises :class:`PodmanError`."""
+        done = run(["podman", *self.options, *words], env=self.environ, cwd=cwd, timeout=timeout)
+        if done.exit_code not in codes:
             raise PodmanError(complaint(done.stderr))
         return done.stdout.decode("utf-8", "replace").strip()
 

@@ -29,6 +29,8 @@ class Here:
     version: tuple[int, ...] = (4, 3)
     journal: bool = True
     """Somebody takes what is written to the journal."""
+    timers: bool = True
+    """systemd calls it for health checks."""
 
 
 def environment(spec: RunSpec) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -68,7 +70,7 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
         *(word for mount in spec.mounts for word in ("--mount", _mount(mount))),
         *(f"--publish={_port(port)}" for port in spec.ports),
         *(f"--device={device}" for device in _devices(spec.gpus)),
-        *(_health(spec.health, restarts=again is not Again.NO) if spec.health else ()),
+        *(_health(spec.health, here, restarts=again is not Again.NO) if spec.health else ()),
         f"--entrypoint={json.dumps([spec.command[0]])}",
         image,
         *spec.command[1:],
@@ -124,12 +126,15 @@ def _devices(gpus: str | None) -> tuple[str, ...]:
     return tuple(name if "=" in name else f"nvidia.com/gpu={name}" for name in names)
 
 
-def _health(check: HealthCheck, *, restarts: bool) -> tuple[str, ...]:
+def _health(check: HealthCheck, here: Here, *, restarts: bool) -> tuple[str, ...]:
+    """Without timers the watcher of a detached run checks."""
     return (
-        f"--health-cmd={json.dumps(['CMD', *check.command])}",
-        f"--health-interval={check.interval:g}s",
+        # without Docker's CMD before it: Podman would split the text at its spaces (specgenutil: makeHealthCheck…)
+        f"--health-cmd={json.dumps(check.command)}",
+        f"--health-interval={f'{check.interval:g}s' if here.timers else 'disable'}",
         f"--health-timeout={check.timeout:g}s",
         f"--health-retries={check.retries}",
         f"--health-start-period={check.start_period:g}s",
-        *(("--health-on-failure=kill",) if restarts else ()),  # and the restart policy starts it again
+        # and the restart policy starts it again
+        *(("--health-on-failure=kill",) if restarts and here.timers else ()),
     )
