@@ -52,10 +52,12 @@ _CONTROLLERS = {
 def make(site: Site) -> Podman:
     """See ``table.py``.
 
-    Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them.
+    Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them. A service elsewhere
+    knows better, and its client has no such option.
     """
-    there = "CONTAINER_HOST" in site.environ or sys.platform != "linux"  # a service elsewhere has its own settings
-    return Podman(site, Program(site.environ, () if there or _JOURNAL.exists() else ("--events-backend=file",)))
+    elsewhere = any(name in site.environ for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION"))
+    options = () if elsewhere or _JOURNAL.exists() else ("--events-backend=file",)
+    return Podman(site, Program(site.environ, options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,7 @@ class Podman:
             may_raise_limits=_may_raise_limits(),
             open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
             version=_version(str(self._info()["version"]["Version"])),
-            journal=_JOURNAL.exists(),
+            journal=_JOURNAL.exists() or "CONTAINER_HOST" in self.site.environ,
             timers=self._has_timers(),
         )
 
