@@ -7,7 +7,6 @@ import os
 import re
 import resource
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -52,8 +51,8 @@ _CONTROLLERS = {
 def make(site: Site) -> Podman:
     """See ``table.py``.
 
-    Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them. A service elsewhere
-    knows better, and its client has no such option.
+    Where no journal runs, events go to a file: ``podman logs -f`` learns of a run's end from them. A service
+    elsewhere knows better, and its client has no such option.
     """
     elsewhere = any(name in site.environ for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION"))
     options = () if elsewhere or _JOURNAL.exists() else ("--events-backend=file",)
