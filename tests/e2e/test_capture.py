@@ -56,6 +56,9 @@ class Work:
         (self.folder / "requirements.txt").write_text("pip  # the installer\ncolorama\n")
         (self.folder / "train.py").write_text('print("as it was")\n')
         (self.folder / "trainload.toml").write_text(CONFIG)
+        for path in ("other.py", "file.py", "folder/a.py", "gone/a.py", "gone/b/c.py"):
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_text("x = 1\n")
 
     def __call__(self, *words: str, stdin: str = "", good: bool = True) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "TRAINLOAD_HOME": str(self.home), "LANG": "C.UTF-8", **self.env}
@@ -106,6 +109,50 @@ def shell(work: Work, tmp_path: Path) -> Iterator[str]:
     assert f"trainload rm {kept['id']} forgets it" in done.stderr
     yield kept["id"]
     work("rm", kept["id"], good=False)
+
+
+# forty characters as a key of AWS has them
+KEY = "wJalrXUtnFEMIoK7MDENGobPxRfiCY" + "a1b2c3d4e5"
+ODD = f"""
+set -e
+chmod 755 train.py; touch other.py
+rm file.py; mkdir file.py; echo 1 > file.py/inside.py
+rm -r folder; echo now > folder
+rm -r gone
+ln -s train.py link.py; ln -s /etc/passwd outside
+mkdir new; echo 1 > new/one.py; ln new/one.py new/two.py; echo 3 > new/three.py; echo 4 > new/four.py
+head -c 70000000 /dev/zero > big.bin
+echo 'AWS_SECRET_ACCESS_KEY={KEY}' > conf.py
+echo 1 > "a b's.py"; mkdir empty
+touch /opt/venv/.lock
+"""
+
+
+def check_odd(odd: Work, *container: str) -> None:
+    """What is proposed is what was done, it can be written, and then nothing is left to do."""
+    found = odd.json("capture", "--dry-run", *container)
+    assert (found["python"], found["system"], found["elsewhere"], found["conflicts"]) == ([], [], [], [])
+    assert sorted(found["edits"]) == [
+        "a b's.py", "file.py", "file.py/inside.py", "folder", "folder/a.py", "gone/a.py", "gone/b/c.py",
+        "link.py", "new/four.py", "new/one.py", "new/three.py", "new/two.py", "train.py",
+    ]  # fmt: skip
+    assert [one["path"] for one in found["left_out"]] == ["big.bin", "conf.py", "outside"]
+    assert "AWS secret key" in str(found["left_out"])
+    assert KEY not in json.dumps(found)
+    odd("capture", "--yes", *container)
+    assert os.access(odd.folder / "train.py", os.X_OK)
+    assert (odd.folder / "file.py/inside.py").read_text() == "1\n"
+    assert (odd.folder / "new/one.py").read_text() == (odd.folder / "new/two.py").read_text() == "1\n"
+    assert (odd.folder / "folder").read_text() == "now\n"
+    assert (odd.folder / "link.py").readlink() == Path("train.py")
+    assert not list(odd.folder.glob("gone/**/*.py"))
+    assert odd.json("capture", "--dry-run", *container)["diff"] == ""
+
+
+def test_odd_changes_are_taken_as_what_they_are(work: Work, tmp_path: Path) -> None:
+    odd = Work(tmp_path / "odd", work.home)
+    odd("shell", "--root", "--no-code", "--entrypoint", "sh", stdin=ODD)
+    check_odd(odd)
 
 
 def check_found(found: Any) -> None:  # noqa: ANN401 - a document
@@ -186,6 +233,9 @@ def test_a_container_of_docker_or_podman_says_the_same(
         assert "cannot be built again" in committed.stderr and "/app/.env looks like a secret" in committed.stderr
         said = mine("-q", "run", "--engine", "embedded", "frozen", "sh", "-c", FROZEN).stdout
         assert said == "by hand\nNone\n/etc/tool.conf\n"
+    own = ["run", "--name", "odd", "--network", "host", "-u", "0", "--entrypoint", "sh", "work", "-c", ODD]
+    call(*words, *own, env=env)
+    check_odd(Work(tmp_path / "odd", work.home, mine.env), "odd", "--engine", engine)
     left = call(*words, "ps", "-aq", env=env).split()
-    assert len(left) == 1  # what was made to look at the image is gone
-    call(*words, "rm", "byhand", env=env)
+    assert len(left) == 2  # what was made to look at the image is gone
+    call(*words, "rm", "byhand", "odd", env=env)

@@ -43,7 +43,7 @@ def _one(edit: Edit) -> Iterator[str]:
 
 def _lines(found: Found | None) -> list[str] | None:
     """None: not to be shown as lines."""
-    if found is None:
+    if found is None or found.kind is MemberKind.DIRECTORY:
         return []
     if found.kind is MemberKind.SYMLINK:
         return [f"-> {found.target}"]

@@ -63,7 +63,8 @@ def take(code: Sequence[tuple[str, How]], sides: Sides, tree: Tree, project: Pro
         if here != before:
             conflicts.append(path)
         edits.append(Edit(path, sides.here.get(path), now))
-    return Taken(tuple(edits), tuple(conflicts), tuple(sorted(left_out)))
+    edits.sort(key=lambda edit: edit.new is not None)  # a folder may come where a file goes
+    return Taken(tuple(edits), tuple(conflicts), tuple(sorted(left_out, key=lambda one: one[0])))
 
 
 def _small(now: Mapping[str, Found]) -> Mapping[str, Found]:

@@ -59,13 +59,15 @@ class Recognised:
     """Whatever else has a meaning; no project can hold it as it lies."""
     noise: int = 0
     """Caches, logs, bytecode, and what installing leaves."""
+    conda: tuple[tuple[str, How], ...] = ()
+    """``name=version`` of conda's packages."""
 
     owned: frozenset[str] = field(default=frozenset(), repr=False)
     """Paths that belong to what was installed."""
 
     @property
     def empty(self) -> bool:
-        return not (self.python or self.system or self.code or self.elsewhere)
+        return not (self.python or self.system or self.conda or self.code or self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ _NOISE = re.compile(
     | (.*/)?\.[a-z_]*_?history | (.*/)?\.(lesshst|viminfo|wget-hsts|sudo_as_admin_successful|node_repl_history)
     | (.*/)?\.nano(/.*)? | (.*/)?\.[^/]+\.sw[op] | (.*/)?\.config/(matplotlib|pip|uv|htop)(/.*)?
     | (.*/)?\.ipynb_checkpoints(/.*)? | (.*/)?\.(pytest|mypy|ruff)_cache(/.*)? | core(\.[0-9]+)?
-    | (.*/)?\.wh\.[^/]*
+    | (.*/)?\.wh\.[^/]* | (opt|usr/local)/([^/]+/)?\.lock  # uv's, in an environment
     )""",
     re.VERBOSE,
 )

@@ -70,7 +70,7 @@ def propose(found: Recognised, container: Container, here: Here, choice: Choice)
     return Proposal(
         edits=(*python.edits, *system.edits, *code.edits, *_taken(choice.take, container, here)),
         commands=python.commands,
-        notes=(*python.notes, *system.notes),
+        notes=(*python.notes, *system.notes, *_conda(found)),
         conflicts=code.conflicts,
         left_out=code.left_out,
     )
@@ -108,11 +108,26 @@ def _system(packages: Sequence[SystemPackage], here: Here) -> Proposal:
         for name in gone
         if name not in now
     ]
+    newer = [one.name for one in packages if one.how is How.CHANGED]
+    if newer:
+        command = f"trainload lock --upgrade {newer[0]}"
+        notes.append(Text("upgraded: {names}; the lock decides their versions: {command}", names=", ".join(newer),
+                          command=command))  # fmt: skip
     if not add and not remove:
         return Proposal(notes=tuple(notes))
     file = here.sources.file or (PYPROJECT if here.tree.find(PYPROJECT) else OWN)
     text = with_system(_text(here, file), "" if file == OWN else "tool.trainload", add, remove)
     return Proposal(_edit(here, file, text), notes=tuple(notes))
+
+
+def _conda(found: Recognised) -> Iterable[Text]:
+    added = [name for name, how in found.conda if how is How.ADDED]
+    gone = [name for name, how in found.conda if how is How.DELETED]
+    if added:
+        yield Text("conda installed {names}: what you asked for of it belongs into environment.yml",
+                   names=", ".join(added))  # fmt: skip
+    if gone:
+        yield Text("conda removed {names}", names=", ".join(gone))
 
 
 def _python(found: Recognised, here: Here, choice: Choice) -> Proposal:
@@ -188,6 +203,7 @@ def _in_files(
 def _code(found: Recognised, container: Container, here: Here, written: set[str]) -> Proposal:
     """``written``: files that are changed for another reason; the container's own version of them is not taken."""
     code = [(path, how) for path, how in found.code if path not in written]
+    code += [(path, How.DELETED) for path in (*_in_the_way(code, here.tree), *_below(code, container, here.tree))]
     start = container.workdir.strip("/")
     inside = {f"{start}/{path}": path for path, _ in code}
     now = {inside[path]: one for path, one in container.read(tuple(inside)).items()}
@@ -195,6 +211,39 @@ def _code(found: Recognised, container: Container, here: Here, written: set[str]
     sides = Sides(now, before, _here(here.tree, [path for path, _ in code]))
     taken = take(code, sides, here.tree, here.project, here.above)
     return Proposal(taken.edits, conflicts=taken.conflicts, left_out=taken.left_out)
+
+
+def _in_the_way(code: Sequence[tuple[str, How]], tree: Tree) -> list[str]:
+    """Files of the project where the container has folders now: no engine names what a folder replaced."""
+    known = {path for path, _ in code}
+    above: dict[str, None] = {}
+    for path, how in code:
+        parts = path.split("/")[:-1] if how is not How.DELETED else ()
+        above |= dict.fromkeys("/".join(parts[: count + 1]) for count in range(len(parts)))
+    found = ((path, tree.find(path)) for path in above if path not in known)
+    return [path for path, entry in found if entry is not None and entry.kind in (EntryKind.FILE, EntryKind.LINK)]
+
+
+def _below(code: Sequence[tuple[str, How]], container: Container, tree: Tree) -> list[str]:
+    """The project's files in folders that are gone, or are files now: engines name the folder alone."""
+    folders = {
+        path for path, _ in code if (entry := tree.find(path)) is not None and entry.kind is EntryKind.FOLDER
+    }
+    start = container.workdir.strip("/")
+    now = container.read([f"{start}/{path}" for path in folders])
+    gone = {
+        path for path in folders
+        if (one := now.get(f"{start}/{path}")) is None or one.kind is not MemberKind.DIRECTORY
+    }  # fmt: skip
+    if not gone:
+        return []
+    known = {path for path, _ in code}
+    tops = {path.partition("/")[0] for path in gone}
+    found = (
+        entry.path for entry in tree.walk(lambda entry: entry.path.partition("/")[0] in tops)
+        if entry.kind in (EntryKind.FILE, EntryKind.LINK)
+    )  # fmt: skip
+    return [path for path in found if path not in known and any(path.startswith(f"{folder}/") for folder in gone)]
 
 
 def _taken(paths: Sequence[str], container: Container, here: Here) -> tuple[Edit, ...]:

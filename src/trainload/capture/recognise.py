@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from trainload.capture import debian, python
+from trainload.capture import conda, debian, python
 from trainload.capture.model import Recognised
 from trainload.capture.noise import is_made_by_installing, is_noise
 from trainload.layers.tarread import MemberKind
@@ -30,14 +30,14 @@ def look(container: Container) -> Recognised:
 
 def wanted(changes: Sequence[Changed]) -> Iterable[str]:
     """Paths whose content tells what happened."""
-    return (*python.wanted(changes), *debian.wanted(changes))
+    return (*python.wanted(changes), *debian.wanted(changes), *conda.wanted(changes))
 
 
 def recognise(changes: Sequence[Changed], texts: Mapping[str, bytes], workdir: str) -> Recognised:
     """``texts``: the content of what :func:`wanted` asked for, as far as it is there; ``workdir``: as the paths."""
-    leaves = _leaves(changes)
+    leaves = _leaves(changes, workdir)
     system = debian.packages(leaves, texts)
-    owned = debian.files(texts)
+    owned = debian.files(texts) | conda.files(leaves, texts)
     own = [change for change in leaves if change.path not in owned]
     dists = python.distributions(own, texts)
     installed = python.files(own, texts)
@@ -58,7 +58,9 @@ def recognise(changes: Sequence[Changed], texts: Mapping[str, bytes], workdir: s
             noise += 1
         else:
             elsewhere.append((path, change.how))
-    return Recognised(dists, system, tuple(code), tuple(elsewhere), noise, owned | installed)
+    return Recognised(
+        dists, system, tuple(code), tuple(elsewhere), noise, conda.packages(leaves), owned | installed
+    )
 
 
 def _real(container: Container, paths: Sequence[tuple[str, How]]) -> tuple[tuple[str, How], ...]:
@@ -76,14 +78,20 @@ def _real(container: Container, paths: Sequence[tuple[str, How]]) -> tuple[tuple
     )
 
 
-def _leaves(changes: Sequence[Changed]) -> list[Changed]:
-    """Without folders that are there only because something in them changed."""
+def _leaves(changes: Sequence[Changed], workdir: str) -> list[Changed]:
+    """Without folders that are there only because something in them changed.
+
+    Of the code, those stay in which everything was deleted: each may be a file now.
+    """
     above: set[str] = set()
     for change in changes:
+        if change.how is How.DELETED and change.path.startswith(f"{workdir}/"):
+            continue
         parent = change.path.rpartition("/")[0]
         while parent and parent not in above:
             above.add(parent)
             parent = parent.rpartition("/")[0]
+    above |= {workdir}
     return [change for change in changes if change.path not in above or change.how is How.DELETED]
 
 

@@ -115,6 +115,7 @@ def summary(found: Recognised) -> Iterator[Text]:
     counted = (
         Text("{count} Python packages", count=len(found.python)),
         Text("{count} distribution packages", count=len(found.system)),
+        Text("{count} conda packages", count=len(found.conda)),
         Text("{count} files of the project", count=len(found.code)),
         Text("{count} other files", count=len(found.elsewhere)),
     )

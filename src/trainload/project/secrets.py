@@ -41,6 +41,7 @@ HARMLESS: tuple[str, ...] = (
 )  # fmt: skip
 """Files that only look like secrets by their names."""
 
+_ASSIGNED = rb"[\"']?[ \t]{0,4}[=:][ \t]{0,4}[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"
 # prefix to look for first (a plain search is fast), the whole form, what it is
 _TOKENS: tuple[tuple[bytes, bytes, str], ...] = (
     (b"PRIVATE KEY", rb"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=:,\-\s]{40}",
@@ -48,6 +49,8 @@ _TOKENS: tuple[tuple[bytes, bytes, str], ...] = (
     (b"hf_", rb"\bhf_[A-Za-z0-9]{30,60}\b", "Hugging Face token"),
     (b"AKIA", rb"\bAKIA[0-9A-Z]{16}\b", "AWS access key"),
     (b"ASIA", rb"\bASIA[0-9A-Z]{16}\b", "AWS access key"),
+    (b"SECRET_ACCESS_KEY", b"AWS_SECRET_ACCESS_KEY" + _ASSIGNED, "AWS secret key"),
+    (b"secret_access_key", b"aws_secret_access_key" + _ASSIGNED, "AWS secret key"),
     (b"LTAI", rb"\bLTAI[0-9A-Za-z]{17,21}\b", "Alibaba Cloud access key"),
     (b"AKID", rb"\bAKID[0-9A-Za-z]{32}\b", "Tencent Cloud access key"),
     (b"AIza", rb"\bAIza[0-9A-Za-z_-]{35}\b", "Google API key"),

@@ -154,3 +154,27 @@ def test_a_difference_is_gits_and_cannot_move_the_cursor() -> None:
     assert "\x1b" not in text
     assert "--- a/a\\x1b[2J\n+++ b/a\\x1b[2J\n" in text and "+\\x1b[2Jy\n" in text
     assert "--- /dev/null\n+++ b/new\n" in text and "0 -> 2 bytes" in text
+
+
+def test_a_file_may_become_a_folder_and_a_folder_a_file(folder: Path) -> None:
+    (folder / "pkg").mkdir()
+    (folder / "pkg/a.py").write_text("a\n")
+    write(folder, [
+        Edit("train.py", file("one\n"), None), Edit("pkg/a.py", file("a\n"), None),
+        Edit("train.py/x.py", None, file("x\n")), Edit("pkg", Found(MemberKind.DIRECTORY, 0o755), file("p\n")),
+    ])  # fmt: skip
+    assert (folder / "train.py/x.py").read_text() == "x\n"
+    assert (folder / "pkg").read_text() == "p\n"
+
+
+def test_what_cannot_be_put_back_together_was_never_taken_apart(folder: Path) -> None:
+    (folder / "pkg").mkdir()
+    for name in ("a.py", "other"):
+        (folder / "pkg" / name).write_text("a\n")
+    with pytest.raises(ConfigError, match="did not have"):
+        write(folder, [
+            Edit("train.py", file("one\n"), None), Edit("pkg/a.py", file("a\n"), None),
+            Edit("train.py/x.py", None, file("x\n")), Edit("pkg", Found(MemberKind.DIRECTORY, 0o755), file("p\n")),
+        ])  # fmt: skip
+    assert (folder / "train.py").read_text() == "one\n"
+    assert sorted(path.name for path in (folder / "pkg").iterdir()) == ["a.py", "other"]

@@ -150,3 +150,26 @@ def test_what_programs_leave_behind_is_noise(path: str) -> None:
 )
 def test_what_people_write_is_no_noise(path: str) -> None:
     assert not is_noise(path)
+
+
+def test_a_folder_that_was_emptied_may_be_a_file_now() -> None:
+    changes = [Changed("app", How.CHANGED), Changed("app/pkg", How.CHANGED), Changed("app/pkg/a.py", How.DELETED)]
+    assert recognise(changes, {}, "app").code == (("pkg", How.CHANGED), ("pkg/a.py", How.DELETED))
+
+
+def test_what_conda_installed_is_named_and_its_files_are_nobody_elses() -> None:
+    record = "opt/conda/conda-meta/numpy-2.1.0-py312_0.json"
+    texts = {record: json.dumps({"files": ["lib/python3.12/site-packages/numpy/__init__.py"]}).encode()}
+    found = seen(
+        texts, "opt/conda/lib/python3.12/site-packages/numpy/__init__.py", "opt/conda/conda-meta/history",
+        "opt/conda/own.txt",
+        gone=("opt/conda/conda-meta/numpy-1.26.4-py312_0.json", "opt/conda/conda-meta/six-1.16-0.json"),
+    )  # fmt: skip
+    assert found.conda == (("numpy=2.1.0", How.ADDED), ("six=1.16", How.DELETED))
+    assert found.elsewhere == (("opt/conda/own.txt", How.ADDED),)
+
+
+@pytest.mark.parametrize("record", [b"[]", b"{", b'{"files": 3}', b'{"files": [3]}'])
+def test_a_record_of_condas_that_is_none_is_no_trouble(record: bytes) -> None:
+    found = seen({"opt/c/conda-meta/a-1-0.json": record}, "opt/c/lib/x")
+    assert (found.conda, found.elsewhere) == ((("a=1", How.ADDED),), (("opt/c/lib/x", How.ADDED),))

@@ -25,7 +25,9 @@ from trainload.system.process import ProcessError, run
 PROGRAMS = ("docker", "podman")
 _HOW = {"A": How.ADDED, "C": How.CHANGED, "D": How.DELETED}
 _LINE = re.compile(r"([ACD]) /(.+)")
-_MISSING = re.compile(r"no such file|not find|could not be found|does not exist|ENOENT", re.IGNORECASE)
+_MISSING = re.compile(
+    r"no such file|not find|could not be found|does not exist|not a directory|ENOENT", re.IGNORECASE
+)
 _SIBLINGS = 4
 """So many paths of one folder are read as the folder."""
 
@@ -153,6 +155,11 @@ class ByProgram:
         for place in together(wanted):
             for path, member, reader in self._members(container, place):
                 if path in wanted:
+                    found[path] = _found(member, reader)
+        linked = [path for path, one in found.items() if one.kind is MemberKind.HARDLINK]
+        for place in linked:  # alone it comes with its content
+            for path, member, reader in self._members(container, place):
+                if path == place:
                     found[path] = _found(member, reader)
         return found
 
