@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +11,19 @@ from trainload.lint.ignore import ignored
 from trainload.lint.kinds import kind_of
 from trainload.lint.model import Edit, Finding, Flaw, Kind, Rule, Surroundings
 from trainload.lint.nodes import Node
-from trainload.lint.source import Source, apart
+from trainload.lint.source import PLAIN, YAML, Source, apart
 
 _PASSES = 30
 """A mend can make room for another one; each pass mends at least one finding, or the last one was it."""
 
 
-def check(name: str, text: str, around: Surroundings | None = None) -> tuple[Finding, ...]:
-    """What is wrong with the file, by line. Raises :class:`ConfigError` when it is no file of a kind we know."""
+def check(
+    name: str, text: str, around: Surroundings | None = None, rules: Sequence[Rule[Any]] | None = None
+) -> tuple[Finding, ...]:
+    """What is wrong with the file, by line; ``rules``: by others than those of the table.
+
+    Raises :class:`ConfigError` when it is no file of a kind we know.
+    """
     from trainload.lint.table import RULES
 
     kind = kind_of(text)
@@ -26,13 +31,17 @@ def check(name: str, text: str, around: Surroundings | None = None) -> tuple[Fin
         raise ConfigError(
             Text("this is neither a Dockerfile, nor a compose file, nor a Kubernetes manifest"), place=Place(name)
         )
-    source = Source.of(text)
-    rules = [rule for rule in RULES if rule.kind is kind]
-    found = _found(rules, _document(kind, name, source), source, around or Surroundings())
+    source = _source(kind, text)
+    held = [rule for rule in (RULES if rules is None else rules) if rule.kind is kind]
+    found = _found(held, _document(kind, name, source), source, around or Surroundings())
     return tuple(
         sorted((Finding(rule, name, flaw, source.part(flaw.line, flaw.last)) for rule, flaw in found),
                key=lambda one: (one.flaw.line, one.rule))
     )  # fmt: skip
+
+
+def _source(kind: Kind | None, text: str) -> Source:
+    return Source.of(text, PLAIN if kind is Kind.DOCKERFILE else YAML)
 
 
 def _found(
@@ -86,31 +95,61 @@ class Mended:
 
 
 def mended(
-    name: str, text: str, around: Surroundings | None = None, *, risky: bool = False, only: Sequence[str] = ()
-) -> Mended:
+    name: str, text: str, around: Surroundings | None = None, *, risky: bool = False, only: Sequence[str] = (),
+    rules: Sequence[Rule[Any]] | None = None,
+) -> Mended:  # fmt: skip
     """The file with every mend applied; ``risky``: also those that change what the image holds or needs.
 
     ``only``: of these rules; none: of all.
     """
-    done: list[Finding] = []
-    added: dict[str, list[str]] = {}
-    found = check(name, text, around)
+    kind = kind_of(text)
+
+    def read(new: str) -> tuple[Finding, ...]:
+        return check(name, new, around, rules)
+
+    work = _Work(text, read(text))
     tried: set[tuple[str, str]] = set()
     for _ in range(_PASSES):
-        wanted = [one for one in found if not only or one.rule in only]
-        chosen = [one for one in _chosen(wanted, added, risky=risky) if _sign(one) not in tried]
+        wanted = [one for one in work.found if (not only or one.rule in only) and _sign(one) not in tried]
+        chosen = _chosen(wanted, work.added, risky=risky)
         if not chosen:
             break
+        tried |= {_sign(one) for one in chosen}
+        if not work.applied(chosen, kind, read):
+            for one in chosen:  # what does not fit together fits alone, or is left to the author
+                if one in work.found:
+                    work.applied([one], kind, read)
+                else:
+                    tried.discard(_sign(one))  # it stands on other lines now: the next pass has it
+    left = tuple(one for one in work.found if not _only_elsewhere(one, work.added))
+    return Mended(work.text, tuple(work.done), left, {file: tuple(lines) for file, lines in work.added.items()})
+
+
+@dataclass(slots=True)
+class _Work:
+    """A file between two passes."""
+
+    text: str
+    found: tuple[Finding, ...]
+    done: list[Finding] = field(default_factory=list)
+    added: dict[str, list[str]] = field(default_factory=dict)
+
+    def applied(
+        self, chosen: Sequence[Finding], kind: Kind | None, read: Callable[[str], tuple[Finding, ...]]
+    ) -> bool:
+        """Whether the file with ``chosen`` mended can be read; if not, it stays as it was."""
         edits = [edit for one in chosen for edit in one.flaw.mend]
+        new = _source(kind, self.text).edited(edit for edit in edits if not edit.file).text
+        try:
+            found = read(new)
+        except TrainloadError:
+            return False
         for edit in edits:
             if edit.file:
-                added.setdefault(edit.file, []).extend(edit.lines)
-        text = Source.of(text).edited(edit for edit in edits if not edit.file).text
-        done += chosen
-        tried |= {_sign(one) for one in chosen}
-        found = check(name, text, around)
-    left = tuple(one for one in found if not _only_elsewhere(one, added))
-    return Mended(text, tuple(done), left, {file: tuple(lines) for file, lines in added.items()})
+                self.added.setdefault(edit.file, []).extend(edit.lines)
+        self.text, self.found = new, found
+        self.done += chosen
+        return True
 
 
 def _chosen(found: Iterable[Finding], added: Mapping[str, list[str]], *, risky: bool) -> list[Finding]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from trainload.lint.model import Edit
 
-_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+YAML = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """YAML 1.1's line breaks, as PyYAML counts lines."""
+PLAIN = re.compile("\r?\n")
+"""A Dockerfile's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,9 @@ class Source:
     ends: tuple[str, ...]
 
     @classmethod
-    def of(cls, text: str) -> Source:
+    def of(cls, text: str, breaks: re.Pattern[str] = YAML) -> Source:
         lines, ends, at = [], [], 0
-        for match in _BREAK.finditer(text):
+        for match in breaks.finditer(text):
             lines.append(text[at : match.start()])
             ends.append(match[0])
             at = match.end()

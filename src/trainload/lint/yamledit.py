@@ -45,6 +45,8 @@ def scalar(source: Source, value: Node, text: str) -> Edit | None:
     line = source.line(value.line)
     if value.text is None or value.last != value.line or value.end_column < value.column:
         return None
+    if line[: value.column].endswith(":"):
+        text = f" {text}"  # there was none
     return Edit(value.line, value.line, (line[: value.column] + text + line[value.end_column :],))
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from trainload.errors import ConfigError
+from trainload.errors import ConfigError, Text
 from trainload.lint import yamledit
 from trainload.lint.check import check, mended
 from trainload.lint.code import health, servers, workers
@@ -15,7 +15,7 @@ from trainload.lint.drivers import cuda_of
 from trainload.lint.images import floats, pinned
 from trainload.lint.kinds import kind_of
 from trainload.lint.launch import launches, worker_option
-from trainload.lint.model import Edit, Kind, Surroundings
+from trainload.lint.model import Edit, Flaw, Kind, Rule, Surroundings
 from trainload.lint.nodes import read
 from trainload.lint.secrets import formed, literal, named
 from trainload.lint.servers import server
@@ -198,6 +198,34 @@ def test_F12_values_are_secrets_only_when_they_stand_there() -> None:
     assert not any(map(literal, ["", "$X", "${X:?}", "/run/secrets/x", "<your token>", "{{ token }}"]))
     assert formed("https://user:hunter22@git.example/x") == "password in an address"
     assert formed("https://user:$TOKEN@git.example/x") is None
+
+
+def test_a_value_that_is_missing_is_put_behind_its_colon() -> None:
+    text = "apiVersion: batch/v1\nkind: Job\nspec:\n  template:\n    spec:\n      restartPolicy: # none\n"
+    text += "      containers: [{image: 'a:1'}]\n"
+    assert "      restartPolicy: Never # none\n" in mended("job.yaml", text).text
+
+
+def test_a_mend_that_would_break_the_file_is_not_made_and_the_others_are() -> None:
+    text = "services:\n  a:\n    image: redis\n    gpus: 2\n"
+
+    def find(document: object, around: Surroundings) -> list[Flaw]:
+        return (
+            [Flaw(1, 1, Text("broken"), mend=(Edit(1, 1, ("services: [",)),))] if "2" in str(around.python) else []
+        )
+
+    from trainload.lint import table
+
+    rules = (*table.RULES, Rule("breaks", Kind.COMPOSE, Text("broken"), find))
+    found = mended("compose.yaml", text, Surroundings(python="2"), rules=rules)
+    assert "image: redis:7.4" in found.text
+    assert "count: 2" in found.text
+    assert [one.rule for one in found.left] == ["breaks"]
+
+
+def test_a_line_of_a_dockerfile_ends_where_docker_says() -> None:
+    text = "FROM python:3.11\nRUN echo a\x85b\nRUN pip install x\nUSER 1\n"
+    assert mended("Dockerfile", text).text == text.replace("pip install", "pip install --no-cache-dir")
 
 
 def test_F12_no_output_shows_the_value() -> None:

@@ -132,9 +132,9 @@ def suspended(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
         if job.owner != "Job" or "kueue.x-k8s.io/queue-name" not in job.labels:
             continue
         if node is None or node.value is not True:
-            assert job.named is not None
+            place = job.named or job.node
             yield Flaw(
-                job.named.line, job.named.last,
+                place.line, place.line,
                 Text("a Job for Kueue's queue begins with suspend: true"),
                 Text("otherwise some of its pods may start, and hold their GPUs, before there is room for all"),
                 edits(set_to(document, job.node, "suspend", "true")),
