@@ -55,6 +55,7 @@ _IMAGES = {
     "vllm/vllm-openai": "vllm", "pytorch/torchserve": "torchserve", "tensorflow/serving": "tensorflow_model_server",
 }  # fmt: skip
 _PORT = re.compile(r"--(?:port|bind|rest_api_port|server\.port|http-port)|-b|-p")
+_REST = re.compile("--rest_api_port")
 _ADDRESS = re.compile(r"(?:.*:)?([0-9]{1,5})")
 
 
@@ -99,9 +100,10 @@ def _stops(rest: Sequence[str]) -> bool:
 
 
 def _with_port(known: Server, rest: Sequence[str]) -> Server:
+    ports = _REST if any(word.startswith("--rest_api_port") for word in rest) else _PORT  # not that of gRPC
     for index, word in enumerate(rest):
         name, equals, value = word.partition("=")
-        if not _PORT.fullmatch(name):
+        if not ports.fullmatch(name):
             continue
         value = value if equals else rest[index + 1] if index + 1 < len(rest) else ""
         if match := _ADDRESS.fullmatch(value):

@@ -44,6 +44,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "apt-alone.Dockerfile": (
         ("apt-update-alone", "RUN apt-get update"), ("apt-yes", "RUN apt-get install curl"),
     ),
+    "checkpoints.Dockerfile": (("weights-in-code", "COPY checkpoints/*.pt"),),
     "conda.Dockerfile": (
         ("floating-image", "FROM continuumio/miniconda3"), ("code-first", "COPY . /opt/project"),
         ("conda-cache", "conda env create"), ("pip-cache", "pip install jupyterlab"), ("root", "CMD"),

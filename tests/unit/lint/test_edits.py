@@ -267,6 +267,7 @@ def test_servers_and_their_ports() -> None:
     assert seen("uvicorn a:b --port 9000") == ("uvicorn", 9000)
     assert seen("gunicorn -b 0.0.0.0:81 a:b") == ("gunicorn", 81)
     assert seen("python -m vllm.entrypoints.openai.api_server") == ("vllm", 8000)
+    assert seen("tensorflow_model_server --port=8500 --rest_api_port 8601") == ("tensorflow_model_server", 8601)
     assert seen("vllm bench") is None
     assert seen("python train.py") is None
 

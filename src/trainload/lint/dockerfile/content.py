@@ -27,6 +27,7 @@ _WEIGHTS = re.compile(
     r"|pkl|npz)$|(?:.*/)?(?:pytorch_model|model)[^/]*\.bin$",
     re.IGNORECASE,
 )
+_LEARNED = re.compile(r".*\.(?:pt|pth|ckpt|safetensors|gguf|ggml|onnx|bin|h5)$", re.IGNORECASE)
 _DATA = re.compile(r"(?:data|datasets?|checkpoints|imagenet|coco|cifar-?10|mnist)", re.IGNORECASE)
 _DATA_FILE = re.compile(
     r".*\.(?:csv|tsv|jsonl|parquet|arrow|npy|tfrecords?|lmdb|jpe?g|png|wav|flac|mp4|zip|tar|tgz|gz|bin|txt)$", re.I
@@ -172,6 +173,7 @@ def _less(document: Dockerfile, item: Instruction, path: str) -> tuple[Edit, ...
 def big(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
     for stage in document.chain:
         code_seen = False
+        trees = {_tree(document, stage, one) for one in stage.items if _brings_code(copied(one))}
         for item in stage.items:
             copy = copied(item)
             if copy is None or (copy.heredocs and not copy.sources):
@@ -179,8 +181,21 @@ def big(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
             if takes_all(copy):
                 yield from _in_context(item, around)
             else:
-                yield from _named(document, item, code_seen=code_seen)
-            code_seen |= takes_all(copy) or any(_is_code(source) for source in copy.sources)
+                yield from _named(document, item, code_seen=code_seen, among=_tree(document, stage, item) in trees)
+            code_seen |= _brings_code(copy)
+
+
+def _brings_code(copy: Copy | None) -> bool:
+    return copy is not None and (takes_all(copy) or any(_is_code(source) for source in copy.sources))
+
+
+def _tree(document: Dockerfile, stage: Stage, item: Instruction) -> str:
+    """The folder of the image that something is copied below: ``/app``, ``/home/me``, ``/opt/project``."""
+    copy = copied(item)
+    assert copy is not None
+    path = posixpath.normpath(posixpath.join(document.workdir(stage, item.line) or "/", unquoted(copy.target)))
+    parts = path.strip("/").split("/")
+    return "/".join(parts[: 2 if parts[0] in ("home", "opt", "usr", "var") else 1])
 
 
 def _is_code(source: str) -> bool:
@@ -210,7 +225,7 @@ def _in_context(item: Instruction, around: Surroundings) -> Iterator[Flaw]:
         )  # fmt: skip
 
 
-def _named(document: Dockerfile, item: Instruction, *, code_seen: bool) -> Iterator[Flaw]:
+def _named(document: Dockerfile, item: Instruction, *, code_seen: bool, among: bool) -> Iterator[Flaw]:
     copy = copied(item)
     assert copy is not None
     sources = [unquoted(source) for source in copy.sources]
@@ -233,6 +248,11 @@ def _named(document: Dockerfile, item: Instruction, *, code_seen: bool) -> Itera
         yield Flaw(
             item.line, last, Text("weights lie among the code: {paths}", paths=", ".join(heavy)),
             Text("each edit of the code copies them again; copy them before it"),
+        )  # fmt: skip
+    elif among and any(_LEARNED.match(one) for one in heavy):
+        yield Flaw(
+            item.line, last, Text("weights lie among the code: {paths}", paths=", ".join(heavy)),
+            Text("code that is mounted there hides them; mount them too, or give them a folder of their own"),
         )  # fmt: skip
 
 
