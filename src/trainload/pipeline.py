@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from trainload.builder.caching import Caching, Sharing, reading, with_shared, writing
 from trainload.builder.makers import Code, Sandbox
-from trainload.builder.places import local_files, places
+from trainload.builder.mounts import make_mount
+from trainload.builder.outcome import Built, Locked, Planned, look_into, with_pickles
+from trainload.builder.places import Ground, local_digests, local_files, places, shelf
 from trainload.builder.sources import Ask, Builder, Desk, with_built
-from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
-from trainload.digest import Digest
+from trainload.builder.workshop import BaseLayers, Workshop
 from trainload.errors import LockError, Place, Text, UsageError
 from trainload.events import Reporter, Said
-from trainload.image.assemble import assemble, created_in
+from trainload.image.assemble import assemble, created_in, make_bundle
 from trainload.image.model import Image
 from trainload.layers.code import code_content
 from trainload.lock.model import ImageBase, Lock, ReleaseFile
@@ -30,8 +31,9 @@ from trainload.plan.tools import with_tools
 from trainload.platform import Platform
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
-from trainload.project.listing import LOCK, list_code
-from trainload.project.model import BuildFrom, CodeListing, DockerfileInput, Project
+from trainload.project.listing import list_code
+from trainload.project.model import BuildFrom, DockerfileInput, Project, lock_file
+from trainload.project.weights import Pickles
 from trainload.reference import Reference
 from trainload.resolve.fetch import Fetcher
 from trainload.store.store import Store
@@ -46,14 +48,14 @@ if TYPE_CHECKING:
     from trainload.builder.dockerfile.bench import Rooms, Wanted
     from trainload.builder.rebuild import Remade
     from trainload.destinations.share import Written
+    from trainload.project.matrix import Cell
     from trainload.registry.client import Client
     from trainload.resolve.conda.request import Conda
-    from trainload.resolve.local import LocalFiles
     from trainload.resolve.lock import Services
     from trainload.resolve.upgrade import Upgrade
-    from trainload.resolve.weights import Shelf
 
 
+__all__ = ["Built", "Locked", "Planned", "Site", "Wishes", "build", "lock", "plan", "rebuild", "share"]
 _MAY_SAY_SO = ("Dockerfile", "Containerfile", "pyproject.toml", "trainload.toml")
 
 
@@ -81,46 +83,6 @@ class Site:
     @cached_property
     def tree(self) -> DiskTree:
         return DiskTree(self.root)
-
-
-@dataclass(frozen=True, slots=True)
-class Locked:
-    """A lock that holds for the project as it is now."""
-
-    project: Project
-    lock: Lock
-    previous: Lock | None
-    """What the lock file held before, if it was written anew."""
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A complete plan, and the code it is for."""
-
-    locked: Locked
-    plan: Plan
-    listing: CodeListing
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """An image in the store."""
-
-    planned: Planned
-    image: Image
-    layers: tuple[MadeLayer, ...]
-    references: tuple[str, ...]
-    """Empty when it is not whole here."""
-
-    @property
-    def elsewhere(self) -> dict[Digest, Reference]:
-        """Layers that are not in the store, and the repositories they lie in."""
-        return {
-            made.layer.descriptor.digest: made.origin
-            for made in self.layers
-            if made.origin is not None and not made.here
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +114,8 @@ class Wishes:
     caching: Caching = field(default_factory=Caching)
     dockerfile: Wanted | None = None
     """About a build of a Dockerfile; which one is a matter of settings."""
+    cell: Cell | None = None
+    """The combination of a matrix that it is, which has a lock of its own."""
     beside: Beside | None = None
     """An image beside the project's own, with a name of its own; nothing of the project changes for it."""
 
@@ -173,17 +137,19 @@ def build(site: Site, wishes: Wishes) -> Built:
         code = Code(planned.listing, site.tree.open)
         builder = _builder(site, planned.locked.project, wishes)
         ready = builder.settle(planned.plan)
-        layers = with_registries(site, wishes, planned, builder.shop).make(ready, code)
+        look_into(planned.locked, site.store, builder.shop.sources, Pickles.REFUSE)
+        shop = with_registries(site, wishes, planned, builder.shop)
+        layers = shop.make(ready, code)
+        mounted = tuple(make_mount(shop, mount, ready, code) for mount in ready.mounts)
+        look_into(planned.locked, site.store, builder.shop.sources, Pickles.WARN)
+        ready = with_pickles(ready, planned.locked.lock, site.store)
         finished = changed(ready, layers=tuple(made.planned for made in layers))
-        image = assemble(finished, [made.layer for made in layers], created)
-        names = tuple(wishes.references) or (_name(finished, wishes),)
-        built = Built(changed(planned, plan=finished), image, layers, names)
-        if built.elsewhere:
-            site.store.put(image.config_bytes)
-            site.store.put(image.manifest_bytes)
-            return changed(built, references=())
-        site.store.commit_image(image, built.references)
-    return built
+        artifacts = [one.image for one in mounted]
+        image = assemble(finished, [made.layer for made in layers], created, artifacts)
+        bundle = make_bundle(image, artifacts) if artifacts else None
+        names = tuple(wishes.references) or (_name(planned, finished, wishes),)
+        built = Built(changed(planned, plan=finished), image, layers, names, mounted, bundle)
+        return built.keep(site.store)
 
 
 def dockerfile_of(site: Site, wishes: Wishes) -> Project | None:
@@ -235,15 +201,19 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     made = make_plan(locked.project, locked.lock, target, selection.python, facts, base)
     if aside is not None:
         made = with_tools(made, aside.files(target, selection.python), locked.lock.python)
-    made = with_built(made, site.store)
+    made = with_pickles(with_built(made, site.store), locked.lock, site.store)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 
 
-def _name(plan: Plan, wishes: Wishes) -> str:
+def _name(planned: Planned, plan: Plan, wishes: Wishes) -> str:
     """An image that turns out to be the project's own needs no other name."""
     beside = wishes.beside
+    project = planned.locked.project
+    tag = wishes.cell.tag if wishes.cell is not None else project.variant
     differs = beside is not None and (beside.profile or any(layer.kind is Kind.TOOLS for layer in plan.layers))
-    return f"{plan.name}:{beside.tag}" if beside is not None and differs else plan.name
+    if beside is not None and differs:
+        tag = f"{tag}-{beside.tag}" if tag else beside.tag
+    return f"{plan.name}:{tag}" if tag else plan.name
 
 
 def _beside(site: Site, locked: Locked, wishes: Wishes) -> tuple[Locked, Aside | None]:
@@ -278,53 +248,40 @@ def lock(site: Site, wishes: Wishes) -> Locked:
             Text("this is for projects whose packages are locked one by one, and here a Dockerfile says all"),
             place=Place(project.settings.dependencies.value.path),
         )
-    local = _local_weights(site, project)
+    if wishes.cell is not None and wishes.cell.key:
+        project = changed(project, locks=(lock_file(wishes.cell.key), *project.locks))
+    file = project.locks[0]
+    local = local_digests(project.settings, site.tree, site.root, site.store.home)
     inputs = inputs_digest(site.tree, project, environ=site.environ, local=local)
-    old = read_lock(site)
+    old = _read_lock(site, file)
     if old is not None and old.inputs == inputs and wishes.upgrade is None:
         return Locked(project, old, None, is_new=False)
     if wishes.frozen:
         raise LockError(
             Text("the lock does not hold what the project asks for") if old else Text("there is no lock"),
-            place=Place(LOCK),
-            hints=[Text("run `trainload lock` and keep {file} with the project", file=LOCK)],
+            place=Place(file),
+            hints=[Text("run `trainload lock` and keep {file} with the project", file=file)],
         )
     if wishes.upgrade is None:
-        _tell(site, old)
-    new = _make_lock(site, project, inputs, old, wishes)
-    replace(site.root / LOCK, dumps(new))
+        _tell(site, old, file)
+    begin = old or next((found for one in project.locks[1:] if (found := _read_lock(site, one)) is not None), None)
+    new = _make_lock(site, project, inputs, begin, wishes)
+    replace(site.root / file, dumps(new))
     return Locked(project, new, old, is_new=True)
 
 
-def _local(site: Site, project: Project) -> LocalFiles | None:
-    from trainload.resolve.cache import FolderCache
-
-    memory = FolderCache(site.store.home / "cache" / "weights")
-    return local_files(project.settings, site.tree, site.root, memory)
-
-
-def _local_weights(site: Site, project: Project) -> Mapping[str, str]:
-    """The sha256 of the project's files that are weights."""
-    files = _local(site, project)
-    if files is None:
-        return {}
-    from trainload.resolve.local import digests
-
-    return digests(files, project.settings.weights.value)
-
-
-def read_lock(site: Site) -> Lock | None:
-    """The lock in the project's folder, if there is one. Raises :class:`LockError` for one that is broken."""
-    if site.tree.find(LOCK) is None:
+def _read_lock(site: Site, file: str) -> Lock | None:
+    """A lock in the project's folder, if it is there. Raises :class:`LockError` for one that is broken."""
+    if site.tree.find(file) is None:
         return None
-    return loads(site.tree.read(LOCK, limit=64 << 20), LOCK)
+    return loads(site.tree.read(file, limit=64 << 20), file)
 
 
-def _tell(site: Site, old: Lock | None) -> None:
+def _tell(site: Site, old: Lock | None, file: str) -> None:
     if old is None:
-        text = Text("{file} is not there yet: locking", file=LOCK)
+        text = Text("{file} is not there yet: locking", file=file)
     else:
-        text = Text("{file} no longer holds what the project asks for: locking anew", file=LOCK)
+        text = Text("{file} no longer holds what the project asks for: locking anew", file=file)
     site.reporter.report(Said(text))
 
 
@@ -350,6 +307,7 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
         return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
     builder = _builder(site, project, wishes)
+    ground = Ground(site.tree, site.root, site.environ, site.store, site.reporter)
     return resolve.Services(
         http,
         distribution,
@@ -358,21 +316,9 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
         wishes.unhashed,
         lambda ground: Desk(builder, ground),
         bases(site, wishes),
-        partial(_shelf, site, project, http),
+        lambda: shelf(project.settings, ground, http),
         _conda(site, project, wishes),
     )
-
-
-def _shelf(site: Site, project: Project, http: Http) -> Shelf:
-    """Where weights are found, while they are locked."""
-    from trainload.resolve.cache import FolderCache
-    from trainload.resolve.hub import Hub, find_endpoints
-    from trainload.resolve.local import LocalFiles
-    from trainload.resolve.weights import Shelf
-
-    local = LocalFiles(site.tree, site.root, FolderCache(site.store.home / "cache" / "weights"))
-    hub = Hub(http, lambda: find_endpoints(project.settings.mirrors.value.hub, site.environ))
-    return Shelf(hub, http, site.store.files, local, site.reporter)
 
 
 def _conda(site: Site, project: Project, wishes: Wishes) -> Conda | None:
@@ -440,7 +386,7 @@ def workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     fetcher = Fetcher(
         site.store.files,
         site.http,
-        places(settings, site.root, site.environ, _local(site, project)),
+        places(settings, site.root, site.environ, local_files(settings, site.tree, site.root, site.store.home)),
         offline=wishes.offline,
         reporter=site.reporter,
         limits=limits,

@@ -55,7 +55,10 @@ def flat(table: dict[str, object], prefix: str = "") -> list[tuple[str, object]]
     found: list[tuple[str, object]] = []
     for name, value in table.items():
         path = f"{prefix}{name}"
-        if isinstance(value, dict) and path not in BY_PATH:
+        if path == "variants" and isinstance(value, dict):  # each has the same keys
+            for variant in value.values():
+                found += flat({key: one for key, one in variant.items() if key != "inherits"})
+        elif isinstance(value, dict) and path not in BY_PATH:
             found += flat(value, f"{path}.")
         else:
             found.append((path, value))

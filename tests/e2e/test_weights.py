@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.peers import DockerRegistry
 
 from trainload.testing.hub import MemoryHub
 from trainload.testing.verifier import violations
@@ -35,9 +37,9 @@ found = {
 try:
     open(top + "/config.json", "a")
     found["written"] = True
-except PermissionError:
+except OSError:
     found["written"] = False
-os.mkdir(os.environ["HF_HOME"] + "/modules")
+os.makedirs(os.environ["HF_HOME"] + "/modules", exist_ok=True)
 json.dump(found, sys.stdout)
 """
 
@@ -102,6 +104,50 @@ def test_nothing_is_asked_again_and_a_branch_that_moved_changes_nothing(here: He
     assert moved == ["org/tiny: 2 files"]
 
 
+def test_mounted_weights_are_no_part_of_the_image_and_go_along_with_it(here: Here) -> None:
+    config = here.area / "project" / "trainload.toml"
+    usual, before = here.json("build"), config.read_text()
+    config.write_text('weights = [{ source = "hf://org/tiny", mount = true }]\n')
+    planned = here.json("plan")
+    assert [one["path"] for one in planned["mounts"]] == ["/opt/weights/huggingface/hub/models--org--tiny"]
+    built = here.json("build")
+    assert sum(layer["size"] for layer in built["layers"]) < sum(one["size"] for one in usual["layers"]) - len(BIG)
+    assert not any("org/tiny" in layer["title"] for layer in built["layers"])
+    done = here.run("run")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["size"] == len(BIG) and found["files"] == ["config.json", "model.safetensors", "sub"]
+    assert found["written"] is False and found["repositories"] == ["org/tiny"]
+    here.run("gc")
+    assert here.run("run").returncode == 0
+    assert violations(here.area / "home") == []
+    config.write_text(before)
+    here.json("build")
+
+
+@pytest.mark.skipif(bool(DockerRegistry.missing()), reason=DockerRegistry.missing())
+def test_mounted_weights_are_pushed_and_pulled_with_the_image(here: Here) -> None:
+    config = here.area / "project" / "trainload.toml"
+    before = config.read_text()
+    config.write_text('name = "apart"\nweights = [{ source = "hf://org/tiny", mount = true }]\n')
+    with DockerRegistry(here.area / "registry") as registry:
+        target = f"{registry.host}/team/apart:1"
+        pushed = here.json("build", "--push", target)["pushed"][0]
+        assert pushed["sent"] > len(BIG)
+        again = here.json("push", f"{registry.host}/team/apart:2")
+        assert again["deliveries"][0]["sent"] < 100_000 if "deliveries" in again else True
+        home = {"TRAINLOAD_HOME": str(here.area / "other")}
+        for words in (["pull", target], ["run", target]):
+            done = subprocess.run(
+                [TRAINLOAD, *words], capture_output=True, text=True, check=False, cwd=here.area,
+                env={**os.environ, **home},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["size"] == len(BIG)
+        assert violations(here.area / "other") == []
+    config.write_text(before)
+
+
 def test_no_token_and_no_host_of_the_hub_is_kept(here: Here) -> None:
     here.json("build")
     lock = (here.area / "project" / "pylock.trainload.toml").read_text()
@@ -118,3 +164,43 @@ def test_plan_and_size_show_them(here: Here) -> None:
     assert weights[0]["size"] == len(BIG) and weights[0]["inputs"][0]["name"] == "model.safetensors"
     here.json("build")
     assert here.json("size", "project")["kinds"]["weights"]["unpacked"] == len(BIG)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, ("exit 1",)
+
+
+def test_pickles_are_told_with_what_they_import_or_refused(here: Here) -> None:
+    project = here.area / "project"
+    (project / "best").mkdir()
+    (project / "best" / "bad.pt").write_bytes(pickle.dumps(_Evil()))
+    (project / "best" / "good.pkl").write_bytes(pickle.dumps({"a": [1.0]}))
+    (project / "best" / "data.bin").write_bytes(b"GGUF" + bytes(100))
+    (project / "trainload.toml").write_text('weights = ["best"]\ncommand = ["ls", "-l", "best"]\n')
+    told = [line for line in here.run("plan").stderr.splitlines() if "pickle" in line]
+    assert len(told) == 1 and "best" not in told[0] and "bad.pt, data.bin, good.pkl" in told[0]
+    done = here.run("run")
+    assert done.returncode == 0 and "bad.pt" in done.stdout, done.stderr
+    assert "bad.pt: a pickle that imports" in done.stderr and f"{os.system.__module__}.system" in done.stderr
+    assert "good.pkl: a pickle, though" in done.stderr and "data.bin" not in done.stderr
+    assert "bad.pt: a pickle that imports" in here.run("plan").stderr
+    (project / "trainload.toml").write_text('weights = ["best"]\nweights-pickles = "refuse"\n')
+    refused = here.run("build")
+    assert refused.returncode == 1 and "bad.pt is a pickle" in refused.stderr and "good.pkl" in refused.stderr
+    (project / "trainload.toml").write_text(
+        'weights = [{ source = "best", include = ["*.bin"] }]\nweights-pickles = "refuse"\n'
+    )
+    assert here.run("build").returncode == 0
+
+
+def test_another_checkpoint_makes_the_lock_stale_and_code_does_not(here: Here) -> None:
+    project = here.area / "project"
+    (project / "trainload.toml").write_text('weights = ["best/data.bin"]\n')
+    first = here.json("build")
+    (project / "train.py").write_text("print('other')\n")
+    again = here.json("build", "--frozen")
+    assert [one["title"] for one in again["layers"] if one["how"] == "made"] == ["code, 5 files"]
+    (project / "best" / "data.bin").write_bytes(b"GGUF" + bytes(101))
+    assert here.run("build", "--frozen").returncode == 1
+    assert here.json("build")["digest"] not in (first["digest"], again["digest"])

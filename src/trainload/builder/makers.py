@@ -31,6 +31,7 @@ from trainload.plan.model import (
     WeightsRecipe,
     WheelsRecipe,
 )
+from trainload.plan.weights import PICKLES
 from trainload.project.model import CodeListing
 
 LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
@@ -157,8 +158,13 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
         case SourceRecipe():
             return (recipe.sdist,)
         case WeightsRecipe():
-            return tuple(one.file for one in recipe.files if (one.file.size or 0) < POURED)
+            return tuple(one.file for one in recipe.files if not _is_poured(one.file))
         case UserRecipe(base=BaseRecipe() as base):
             return input_files(base)
         case _:
             return ()
+
+
+def _is_poured(file: File) -> bool:
+    """What may be a pickle is fetched whole, to be looked into."""
+    return (file.size or 0) >= POURED and not file.name.lower().endswith(PICKLES)

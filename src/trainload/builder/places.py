@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainload.events import Reporter
 from trainload.lock.model import ArchivePath, ChannelPath, HubPath
 from trainload.project.model import Settings
 from trainload.project.weights import HubSource, LocalSource
@@ -15,9 +17,11 @@ from trainload.tree import Tree
 
 if TYPE_CHECKING:
     from trainload.resolve.archives import Archives
-    from trainload.resolve.cache import FolderCache
     from trainload.resolve.hub import Endpoints
     from trainload.resolve.local import LocalFiles
+    from trainload.resolve.weights import Shelf
+    from trainload.store.store import Store
+    from trainload.system.http import Http
 
 
 def places(settings: Settings, root: Path, environ: Mapping[str, str], local: LocalFiles | None) -> Places:
@@ -40,13 +44,49 @@ def places(settings: Settings, root: Path, environ: Mapping[str, str], local: Lo
     return replace(usual, local=local.open) if local is not None else usual
 
 
-def local_files(settings: Settings, tree: Tree, root: Path, memory: FolderCache) -> LocalFiles | None:
-    """The project's own files, if some of them are weights."""
+def local_files(settings: Settings, tree: Tree, root: Path, home: Path) -> LocalFiles | None:
+    """The project's own files, if some of them are weights. ``home``: where what is known of them is kept."""
     if not any(isinstance(one.source, LocalSource) for one in settings.weights.value):
         return None
+    return _local(tree, root, home)
+
+
+def local_digests(settings: Settings, tree: Tree, root: Path, home: Path) -> Mapping[str, str]:
+    """The sha256 of the project's files that are weights, by path."""
+    files = local_files(settings, tree, root, home)
+    if files is None:
+        return {}
+    from trainload.resolve.local import digests
+
+    return digests(files, settings.weights.value)
+
+
+def _local(tree: Tree, root: Path, home: Path) -> LocalFiles:
+    from trainload.resolve.cache import FolderCache
     from trainload.resolve.local import LocalFiles
 
-    return LocalFiles(tree, root, memory)
+    return LocalFiles(tree, root, FolderCache(home / "cache" / "weights"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The folder that is worked in, and what reaches the world from it."""
+
+    tree: Tree
+    root: Path
+    environ: Mapping[str, str]
+    store: Store
+    reporter: Reporter
+
+
+def shelf(settings: Settings, ground: Ground, http: Http) -> Shelf:
+    """Where weights are found, while they are locked."""
+    from trainload.resolve.hub import Hub, find_endpoints
+    from trainload.resolve.weights import Shelf
+
+    local = _local(ground.tree, ground.root, ground.store.home)
+    hub = Hub(http, lambda: find_endpoints(settings.mirrors.value.hub, ground.environ))
+    return Shelf(hub, http, ground.store.files, local, ground.reporter)
 
 
 class _ArchiveUrls:

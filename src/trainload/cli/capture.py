@@ -155,7 +155,7 @@ def _check(world: World, proposal: Proposal, *, overwrite: bool, yes: bool) -> N
 
 
 def _after(world: World, *, with_lock: bool) -> None:
-    from trainload.project.listing import LOCK
+    from trainload.project.model import LOCK
 
     if with_lock:
         from trainload.pipeline import Wishes, lock

@@ -44,7 +44,7 @@ def command(world: World, *, force: bool) -> None:
     file = _file(tree, force=force)
     # this machine's variables are not the project's: a lock made elsewhere must be the same
     project = read_project(tree, environ={k: v for k, v in world.environ.items() if not k.startswith("TRAINLOAD_")})
-    configured = read_sources(tree, {}, {}).values[Origin.FILE]
+    configured = read_sources(tree, {}, {}).own
     replace(world.cwd / file, _document(tree, file, project, configured))
     _explain(world, project, configured, file)
 
@@ -73,9 +73,26 @@ def _document(tree: Tree, file: str, project: Project, configured: Configured) -
     from trainload.project.starter import Renderer, starter
 
     if file == OWN:
-        return starter(project, configured, "", Renderer()).encode()
+        return (starter(project, configured, "", Renderer()) + _variants(tree, file)).encode()
     old = tree.read(file, limit=LIMIT)
-    return with_table(old, starter(project, configured, "tool.trainload", Renderer()), Path(file).name)
+    text = starter(project, configured, "tool.trainload", Renderer()) + _variants(tree, file, "tool", "trainload")
+    return with_table(old, text, Path(file).name)
+
+
+def _variants(tree: Tree, file: str, *path: str) -> str:
+    """The variants, which are kept as they are."""
+    from trainload.project.config import VARIANTS
+    from trainload.project.document import read_toml, table_at
+
+    found = table_at(read_toml(tree, file), *path, VARIANTS) if tree.find(file) is not None else {}
+    if not found:
+        return ""
+    import tomlkit
+
+    table: dict[str, object] = {VARIANTS: dict(found)}
+    for part in reversed(path):
+        table = {part: table}
+    return "\n" + tomlkit.dumps(table)
 
 
 def with_table(old: bytes, table_text: str, file: str) -> bytes:

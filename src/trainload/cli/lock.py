@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade: bool, check: bool) -> None:
     from trainload.lock.diff import diff, sentences
     from trainload.pipeline import dockerfile_of, lock
-    from trainload.project.listing import LOCK
     from trainload.resolve.upgrade import Upgrade
 
     if packages and not upgrade:
@@ -47,23 +46,24 @@ def command(world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade:
         )
     wanted = Upgrade(everything=not packages, packages=packages) if upgrade else None
     wishes = replace(wishes, frozen=wishes.frozen or check, upgrade=wanted)
-    file = dockerfile_of(world.site, wishes)
-    if file is not None:
+    project = dockerfile_of(world.site, wishes)
+    if project is not None:
         from trainload.cli.dockerfiles import lock_file
 
-        lock_file(world, wishes, file)
+        lock_file(world, wishes, project)
         return
     locked = lock(world.site, wishes)
     if upgrade:
         _tell_who_decides(world, locked)
+    file = locked.project.locks[0]
     if not locked.is_new:
-        world.say(Text("{file} holds what the project asks for", file=LOCK))
-        world.result({"file": LOCK, "changed": False, **_sizes(locked.lock)})
+        world.say(Text("{file} holds what the project asks for", file=file))
+        world.result({"file": file, "changed": False, **_sizes(locked.lock)})
         return
     changes = diff(locked.previous, locked.lock)
     for sentence in sentences(changes):
         world.say(sentence)
-    world.result({"file": LOCK, "changed": bool(changes), **_sizes(locked.lock), "changes": _document(changes)})
+    world.result({"file": file, "changed": bool(changes), **_sizes(locked.lock), "changes": _document(changes)})
 
 
 def _tell_who_decides(world: World, locked: Locked) -> None:

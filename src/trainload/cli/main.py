@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "lock": ("lock", "Pin the exact bytes of everything that goes in."),
         "freeze": ("freeze", "Write what is locked for conda, for pip, or as a list for bills of materials."),
         "build": ("build", "Make the image."),
+        "matrix": ("matrix", "Make the images of several variants, Pythons and accelerators."),
         "run": ("run", "Run the project, or an image, here."),
         "dev": ("dev", "Run the project with live code, and again on every save."),
         "notebook": ("notebook", "Open Jupyter Lab with the project's packages."),

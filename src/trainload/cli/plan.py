@@ -49,7 +49,9 @@ def command(world: World, wishes: Wishes, other: str | None) -> None:
         changes = _changes(world, planned.plan, other)
         world.result([_change_document(change) for change in changes], list(_difference(world, changes)))
         return
-    present = {recipe_key(layer.recipe) for layer in planned.plan.layers if _is_here(world, layer.recipe)}
+    mounted = [layer for mount in planned.plan.mounts for layer in mount.layers]
+    layers = (*planned.plan.layers, *mounted)
+    present = {recipe_key(layer.recipe) for layer in layers if _is_here(world, layer.recipe)}
     document = as_data(planned.plan, present) | {
         "settings": {name: _chosen(world, value) for name, value in _settings(planned.locked.project.settings)},
         "left_out": [
@@ -112,6 +114,11 @@ def _table(world: World, planned: Planned, present: set[Digest]) -> Iterator[str
         weight = units.size(layer.size) if layer.size is not None else "–"
         there = tr(Text("already there")) if recipe_key(layer.recipe) in present else ""
         rows.append((layer.title, weight, tr(layer.why), there))
+    for mount in planned.plan.mounts:
+        for layer in mount.layers:
+            there = tr(Text("already there")) if recipe_key(layer.recipe) in present else ""
+            why = tr(Text("mounted at {path}, no part of the image", path=f"/{mount.path}"))
+            rows.append((layer.title, units.size(layer.size or 0), why, there))
     yield from _columns(rows, right={1})
     yield ""
     yield from _sources(world, planned.plan)

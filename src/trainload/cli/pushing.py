@@ -104,7 +104,7 @@ def cargo_of(world: World, built: Built) -> Cargo:
     """The image that was just built, whose layers may lie in registries."""
     from trainload.destinations.cargo import from_store
 
-    return from_store(world.store, built.image.digest, elsewhere=built.elsewhere)
+    return from_store(world.store, built.root, elsewhere=built.elsewhere)
 
 
 def send(world: World, cargo: Cargo, references: Sequence[Reference], *, dry_run: bool = False) -> Pushed:

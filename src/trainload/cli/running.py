@@ -121,6 +121,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         world.warn(Text(text, signal=spec.stop_signal))
         spec = replace(spec, stop_signal="SIGTERM")
     with world.store.writing():
+        spec = _with_weights(world, target, spec)
         world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
         engine = chosen(world, way.engine or target.engine, spec, site(world, target.limits), detached=way.detach)
         _make_missing(spec.mounts)
@@ -142,6 +143,18 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         )
         _tell_crash(world, outcome, spec)
     return outcome.exit_code
+
+
+def _with_weights(world: World, target: Target, spec: RunSpec) -> RunSpec:
+    """Weights that are mounted, below what the user mounts."""
+    from trainload.image.model import MOUNTS
+
+    if MOUNTS not in target.image.manifest.annotations:
+        return spec
+    from trainload.run.weights import mounted
+
+    weights = mounted(world.store, target.image, world.reporter, target.limits)
+    return replace(spec, mounts=(*weights, *spec.mounts))
 
 
 def _tell_crash(world: World, outcome: Outcome, spec: RunSpec) -> None:

@@ -24,6 +24,7 @@ R = TypeVar("R")
 Words = tuple[str, ...]
 
 _OPTIONS = (
+    click.option("--variant", metavar="NAME", help="Which of the project's variants is meant."),
     click.option("--base", help="What the image stands on, e.g. apt:bookworm."),
     click.option("--python", help="Minor version of Python, e.g. 3.11."),
     click.option("--profile", help="slim, dev or distroless."),
@@ -41,8 +42,8 @@ _OPTIONS = (
 )
 
 _KEYS = {
-    "base": "base", "python": "python", "profile": "profile", "accelerator": "accelerator", "system": "system",
-    "find_links": "find-links", "max_unpacked": "limits.max-unpacked",
+    "variant": "variant", "base": "base", "python": "python", "profile": "profile", "accelerator": "accelerator",
+    "system": "system", "find_links": "find-links", "max_unpacked": "limits.max-unpacked",
 }  # fmt: skip
 """Parameter → key of the configuration it stands for."""
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, StoreError, Text
 from trainload.image.history import steps
-from trainload.image.model import Descriptor, Image, ImageIndex, Manifest
+from trainload.image.model import WEIGHTS, Descriptor, Image, ImageIndex, Manifest
 from trainload.image.parse import is_image_config, make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
@@ -129,7 +129,13 @@ def narrow(
         found = parse_manifest(document.data, where, media_type=document.media_type or None)
         if platform is None or not isinstance(found, ImageIndex):
             return Document(document.data, found.media_type, document.digest)
-        document = read(select(found, platform))
+        chosen = select(found, platform)
+        if (
+            all(one.artifact_type == WEIGHTS for one in found.manifests if one is not chosen)
+            and found.manifests[1:]
+        ):
+            return Document(document.data, found.media_type, document.digest)  # what is mounted into it goes along
+        document = read(chosen)
     raise _too_deep(where)
 
 

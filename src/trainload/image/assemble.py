@@ -15,7 +15,9 @@ from trainload.image.model import (
     CONFIG,
     INDEX,
     MANIFEST,
+    MOUNTS,
     RECIPE,
+    WEIGHTS,
     Config,
     Descriptor,
     Image,
@@ -23,20 +25,53 @@ from trainload.image.model import (
     Layer,
 )
 from trainload.image.parse import make_image, parse_manifest
-from trainload.plan.model import HealthConfig, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.plan.model import HealthConfig, Plan, PlannedLayer, PlannedMount, RuntimeConfig, recipe_key
+from trainload.platform import Platform
 
 EPOCH = "1970-01-01T00:00:00Z"
 """An image made of the same bytes is the same image, whenever it is made."""
 _TOOL = "trainload"
+TITLE = "org.opencontainers.image.title"
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999, the last that RFC 3339 can write."""
 
 
-def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) -> Image:
+def assemble(
+    plan: Plan, layers: Sequence[Layer], created: str | None = None, mounted: Sequence[Image] = ()
+) -> Image:
     """The image of ``plan``, whose layers became ``layers``, in order.
 
-    ``created``: RFC 3339, from SOURCE_DATE_EPOCH (:func:`created_at`); None: the epoch.
+    ``created``: RFC 3339, from SOURCE_DATE_EPOCH (:func:`created_at`); None: the epoch. ``mounted``: the artifacts
+    of ``plan.mounts``, in order.
     """
+    annotations = {BASE_NAME: plan.base.name, BASE_DIGEST: plan.base.digest} if plan.base else {}
+    if mounted:
+        told = [
+            {"path": f"/{one.path}", "digest": str(made.digest)}
+            for one, made in zip(plan.mounts, mounted, strict=True)
+        ]
+        annotations[MOUNTS] = canonical_json(told).decode()
+    return _assembled(plan, layers, created, {"annotations": annotations} if annotations else {})
+
+
+def assemble_mount(mount: PlannedMount, platform: Platform, layers: Sequence[Layer]) -> Image:
+    """Weights as an artifact: an image that nobody runs, so that whatever moves and unpacks images takes it."""
+    plan = Plan(mount.title, platform, mount.layers, RuntimeConfig("", "", (), (), {}, {}))
+    return _assembled(plan, layers, None, {"artifactType": WEIGHTS, "annotations": {TITLE: mount.title}})
+
+
+def make_bundle(image: Image, mounted: Sequence[Image]) -> ImageIndex:
+    """One name for an image and what is mounted into it; engines see the image only."""
+    nowhere = {"platform": {"os": "unknown", "architecture": "unknown"}, "artifactType": WEIGHTS}
+    children = [{**document(image.descriptor), "platform": _platform(image.config)}]
+    children += [{**document(one.descriptor), **nowhere} for one in {one.digest: one for one in mounted}.values()]
+    raw = canonical_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
+    index = parse_manifest(raw, "index")
+    assert isinstance(index, ImageIndex)
+    return index
+
+
+def _assembled(plan: Plan, layers: Sequence[Layer], created: str | None, more: Mapping[str, object]) -> Image:
     when = created or EPOCH
     config = canonical_json(
         {
@@ -55,7 +90,7 @@ def assemble(plan: Plan, layers: Sequence[Layer], created: str | None = None) ->
             "mediaType": MANIFEST,
             "config": document(Descriptor(CONFIG, Digest.sha256(config), len(config))),
             "layers": [_layer(planned, layer) for planned, layer in zip(plan.layers, layers, strict=True)],
-            **({"annotations": {BASE_NAME: plan.base.name, BASE_DIGEST: plan.base.digest}} if plan.base else {}),
+            **more,
         }
     )
     return make_image(manifest, config, plan.name)

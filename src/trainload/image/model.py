@@ -34,6 +34,10 @@ RECIPE = "dev.trainload.recipe"
 
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 """Annotations of a manifest: the image that its lowest layers are (annotations.md)."""
+WEIGHTS = "application/vnd.trainload.weights.v1"
+"""Artifact type: layers that are mounted read-only into a run of the images that ask for them."""
+MOUNTS = "dev.trainload.mounts"
+"""Annotation of a manifest: which of them, where (JSON)."""
 UNRECORDED = "dev.trainload.unrecorded"
 """Annotation of a layer that only ``--allow-unrecorded`` makes: nobody else may find it by its recipe."""
 

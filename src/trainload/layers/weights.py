@@ -36,7 +36,8 @@ def write_weights(recipe: WeightsRecipe, sources: Pours, sink: ByteSink) -> Writ
         made[path] = lambda out, path=path, target=target: out.symlink(path, target)  # type: ignore[misc]
     for path, text in recipe.texts:
         made[path] = lambda out, path=path, text=text: out.file(path, text.encode())  # type: ignore[misc]
-    folders = {folder for path in made for folder in above(path.rpartition("/")[0])}
+    below = [path.rpartition("/")[0] for path in made]
+    folders = {folder for path in (*below, *recipe.shared) for folder in above(path)}
     with LayerWriter(sink, stored=True) as out:
         for path in sorted(folders | set(made)):
             if path in made:

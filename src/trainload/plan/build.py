@@ -24,7 +24,7 @@ from trainload.plan.model import (
 from trainload.plan.order import LAYERS, MOST_LAYERS, OWN_LAYER, Grouping, group
 from trainload.plan.runtime import runtime
 from trainload.plan.sources import build_recipe
-from trainload.plan.weights import weight_layers
+from trainload.plan.weights import weight_layers, weight_mounts
 from trainload.platform import Platform
 from trainload.project.model import Project
 
@@ -81,6 +81,7 @@ def make_plan(
         config=runtime(project, lock, platform, base.config if base is not None else None),
         warnings=(*project.warnings, *_on_trust(lock, packages), *base_warnings(project, lock, packages, base)),
         base=base,
+        mounts=weight_mounts(project, lock),
     )
 
 

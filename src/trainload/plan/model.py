@@ -370,6 +370,16 @@ class BaseDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedMount:
+    """Weights that are no part of the image: an artifact of their own, seen at ``path`` when it runs."""
+
+    title: str
+    path: str
+    """Of the folder or file, without the first slash."""
+    layers: tuple[PlannedLayer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an image will be, complete."""
 
@@ -380,3 +390,5 @@ class Plan:
     warnings: tuple[Text, ...] = ()
     base: BaseDocument | None = None
     """The image whose layers come first, if the base is one."""
+    mounts: tuple[PlannedMount, ...] = ()
+    """Sorted by path."""

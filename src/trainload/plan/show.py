@@ -14,6 +14,7 @@ from trainload.plan.model import (
     InterpreterRecipe,
     Plan,
     PlannedLayer,
+    PlannedMount,
     SystemRecipe,
     UnbuiltRecipe,
     WeightsRecipe,
@@ -28,9 +29,15 @@ def as_data(plan: Plan, present: Collection[Digest] = ()) -> dict[str, Any]:
         "name": plan.name,
         "platform": str(plan.platform),
         "layers": [_layer(layer, present) for layer in plan.layers],
+        **({"mounts": [_mount(one, present) for one in plan.mounts]} if plan.mounts else {}),
         "config": asdict(plan.config),
         "warnings": [str(warning) for warning in plan.warnings],
     }
+
+
+def _mount(mount: PlannedMount, present: Collection[Digest]) -> dict[str, Any]:
+    layers = [_layer(layer, present) for layer in mount.layers]
+    return {"title": mount.title, "path": f"/{mount.path}", "layers": layers}
 
 
 def _layer(layer: PlannedLayer, present: Collection[Digest]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from trainload.errors import LockError, Text
 from trainload.lock.model import File, Lock, WeightFile, Weights
-from trainload.plan.model import Kind, PlacedFile, PlannedLayer, WeightsRecipe
+from trainload.plan.model import Kind, PlacedFile, PlannedLayer, PlannedMount, WeightsRecipe
 from trainload.project.model import Project
 from trainload.project.weights import COMMIT, DEFAULT_REVISION, HubSource, LocalSource, UrlSource, Wanted
 
@@ -25,6 +25,8 @@ _OPEN = (HUB_HOME, HUB, TORCH_HOME, f"{TORCH_HOME}/hub", CHECKPOINTS)
 """Folders that programs may put more into, as into /tmp; what lies there is not theirs to change."""
 OWN_LAYER = 16_000_000
 """Bytes of a file from which it has a layer of its own."""
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+"""What pickles are called, which run code when they are loaded; they are looked into before they go in."""
 LAYERS = 36
 """Most layers of large files; more files share them, in order."""
 
@@ -43,8 +45,44 @@ class Placement:
 
 def weight_layers(project: Project, lock: Lock) -> tuple[PlannedLayer, ...]:
     """The layers of weights, large files first. Raises :class:`LockError` for a lock that is not the project's."""
-    pairs = [pair for pair in entries(project, lock) if not pair[0].mount]
-    placed = [_placed(project, lock, *pair) for pair in pairs]
+    pairs = entries(project, lock)
+    within = _layers([_placed(project, lock, *pair) for pair in pairs if not pair[0].mount])
+    seen = [path for wanted, weights in pairs if wanted.mount for path in [_top(project, wanted, weights)]]
+    shared = tuple(folder for folder in _OPEN if any(path.startswith(f"{folder}/") for path in seen))
+    if not shared:
+        return within
+    recipe = WeightsRecipe((), shared=shared)
+    return (*within, PlannedLayer(Kind.WEIGHTS, "folders of weights", recipe, 0, Text("weights are mounted there")))
+
+
+def weight_mounts(project: Project, lock: Lock) -> tuple[PlannedMount, ...]:
+    """Weights that are no part of the image, those of one place together."""
+    found: dict[str, list[Placement]] = {}
+    for wanted, weights in entries(project, lock):
+        if wanted.mount:
+            found.setdefault(_top(project, wanted, weights), []).append(_placed(project, lock, wanted, weights))
+    return tuple(PlannedMount(made[0].title, path, _layers(made)) for path, made in sorted(found.items()))
+
+
+def _top(project: Project, wanted: Wanted, weights: Weights) -> str:
+    """The folder or file of the image that all of an entry lies in."""
+    workdir = project.settings.workdir.value
+    match wanted.source:
+        case HubSource() as source if wanted.target is None:
+            return _repository(source)
+        case UrlSource() if wanted.target is None:
+            return f"{CHECKPOINTS}/{weights.files[0].path}"
+        case LocalSource(path) if wanted.target is None:
+            return posixpath.join(workdir, path).strip("/")
+        case _:
+            return _folder(workdir, wanted).strip("/")
+
+
+def _repository(source: HubSource) -> str:
+    return f"{HUB}/{source.kind}--{source.repository.replace('/', '--')}"
+
+
+def _layers(placed: Sequence[Placement]) -> tuple[PlannedLayer, ...]:
     large = sorted({file: one.title for one in placed for file in one.files if _is_large(file)}.items())
     layers = [*_large(large), *(layer for one in placed for layer in _rest(one))]
     return tuple({layer.recipe: layer for layer in layers}.values())
@@ -112,7 +150,7 @@ def _in_cache(source: HubSource, weights: Weights, title: str, *, alone: bool) -
 
     ``alone``: programs that ask for no revision get this one, whatever it is called.
     """
-    top = f"{HUB}/{source.kind}--{source.repository.replace('/', '--')}"
+    top = _repository(source)
     blobs = {one.blob or one.file.sha256: one.file for one in weights.files}
     links = []
     for one in weights.files:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from trainload.errors import ConfigError, Place, Problems, Text, UsageError, printable
 from trainload.project.document import read_toml, table_at
-from trainload.project.keys import BY_PATH, KEYS, TABLES, Key
+from trainload.project.keys import BY_PATH, KEYS, TABLES, VARIANT, Key
 from trainload.project.kinds import Wrong, shown
 from trainload.project.model import Chosen, Origin
+from trainload.project.variants import Variant, line_of, no_such, on_top, read_variants
 from trainload.tree import EntryKind, Tree
 
 T = TypeVar("T")
 
 PYPROJECT = "pyproject.toml"
 OWN = "trainload.toml"
+VARIANTS = "variants"
 _COMMAND_LINE = "command line"
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)(?:_|$)",
@@ -40,6 +42,12 @@ class Sources:
     pyproject: Mapping[str, object]
     """The whole ``pyproject.toml``, empty when there is none."""
     warnings: tuple[Text, ...]
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    """Those the project has, by name."""
+    own: Mapping[str, tuple[object, Text]] = field(default_factory=dict)
+    """What the file sets for the project as a whole, without any variant."""
+    line: tuple[str, ...] = ()
+    """The variant that is meant and what it inherits from, the nearest first; empty: none."""
 
     def choose(self, key: Key[T], detected: Chosen[T] | None = None, default: Text | None = None) -> Chosen[T]:
         """The value of ``key``: flag, environment, file, what was ``detected``, or the default."""
@@ -63,14 +71,46 @@ def read_sources(tree: Tree, flags: Mapping[str, object], environ: Mapping[str, 
         problems.add(_two_files())
     file = OWN if tree.find(OWN) else PYPROJECT if inside is not None else None
     prefix = "tool.trainload." if file == PYPROJECT else ""
+    content = own or inside or {}
+    whole = (
+        {key: value for key, value in content.items() if key != VARIANTS}
+        if isinstance(content, Mapping)
+        else content
+    )
     values = {
         Origin.FLAG: _flags(flags, problems),
         Origin.ENVIRONMENT: _variables(environ, problems),
-        Origin.FILE: _file(own or inside or {}, file or OWN, prefix, problems),
+        Origin.FILE: _file(whole, file or OWN, prefix, problems),
     }
+    table = content.get(VARIANTS) if isinstance(content, Mapping) else None
+    variants = read_variants(
+        table, file or OWN, prefix + VARIANTS, lambda keys, at: _file(keys, file or OWN, at, problems), problems
+    )
     problems.check()
+    own = values[Origin.FILE]
+    name = _variant(values, variants, file or OWN)
+    if name is not None:
+        values[Origin.FILE] = on_top(values[Origin.FILE], name, variants)
     warnings = (*_permissions(tree, file), *_secrets(values))
-    return Sources(values, file, pyproject, warnings)
+    line = line_of(name, variants) if name is not None else ()
+    return Sources(values, file, pyproject, warnings, variants, own, line)
+
+
+def _variant(
+    values: Mapping[Origin, Mapping[str, tuple[object, Text]]], variants: Mapping[str, Variant], file: str
+) -> str | None:
+    """The one that is meant. Raises :class:`ConfigError` for one that is not there."""
+    places = {
+        Origin.FLAG: Place(_COMMAND_LINE, "--variant"),
+        Origin.ENVIRONMENT: Place("environment", VARIANT.variable),
+    }
+    for origin in (Origin.FLAG, Origin.ENVIRONMENT, Origin.FILE):
+        if VARIANT.path in values[origin]:
+            name = str(values[origin][VARIANT.path][0])
+            if name not in variants:
+                raise no_such(name, variants, places.get(origin, Place(file, VARIANT.path)))
+            return name
+    return None
 
 
 def read_given(flags: Mapping[str, object], environ: Mapping[str, str]) -> Sources:

@@ -19,6 +19,7 @@ from trainload.project.config import Sources, read_given, read_sources
 from trainload.project.dependencies import find_dependencies
 from trainload.project.metadata import Metadata, read_metadata
 from trainload.project.model import (
+    LOCK,
     Building,
     Cache,
     Chosen,
@@ -31,6 +32,7 @@ from trainload.project.model import (
     RequirementFiles,
     Resources,
     Settings,
+    lock_file,
 )
 from trainload.project.python import choose_python
 from trainload.tree import EntryKind, Tree
@@ -88,7 +90,8 @@ def read_project(
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
         warnings += command_warnings
-    return Project(settings, warnings, metadata.requires_python)
+    locks = (*map(lock_file, sources.line), LOCK)
+    return Project(settings, warnings, metadata.requires_python, next(iter(sources.line), None), locks)
 
 
 def _name(tree: Tree, metadata: Metadata) -> Chosen[str]:

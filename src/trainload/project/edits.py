@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from trainload.project.detect import read_project
 from trainload.project.inputs import inputs_digest
-from trainload.project.listing import LOCK, list_code
-from trainload.project.model import Project
+from trainload.project.listing import list_code
+from trainload.project.model import LOCK, Project, lock_file
 from trainload.tree import Above, Tree
 
 _SOURCE = (".py", ".pyi", ".toml", ".sh", ".ipynb", ".cu", ".cpp", ".h")
@@ -38,9 +39,14 @@ def look(tree: Tree, flags: Mapping[str, object], environ: Mapping[str, str], ab
     """The project in ``tree`` as it is now. Raises :class:`ConfigError`."""
     project = read_project(tree, flags=flags, environ=environ)
     listing = list_code(tree, project, above)
-    lock = tree.read(LOCK, limit=64 << 20) if tree.find(LOCK) is not None else b""
+    file = project.locks[0]
+    lock = tree.read(file, limit=64 << 20) if tree.find(file) is not None else b""
     files = frozenset(file.path for file in listing.files)
     return Basis(project, inputs_digest(tree, project, environ=environ), lock, files)
+
+
+def _is_lock(path: str) -> bool:
+    return path == LOCK or fnmatchcase(path, lock_file("*"))
 
 
 def worth_a_look(paths: frozenset[str]) -> frozenset[str]:
@@ -64,9 +70,9 @@ class Edits:
         it is put aside, or the project would run for ever.
         """
         files = now.files | (before.files if before is not None else frozenset())
-        found = {path for path in paths if path in files and path != LOCK} - self._known_own
+        found = {path for path in paths if path in files and not _is_lock(path)} - self._known_own
         if before is None or not now.same_image(before):
-            found |= {path for path in paths if path == LOCK}
+            found |= {path for path in paths if _is_lock(path)}
             found = found or set(paths if before is not None else ())
         suspects = frozenset(path for path in found if not path.endswith(_SOURCE))
         own = suspects & self._last if found == set(suspects) else frozenset()

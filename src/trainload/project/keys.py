@@ -32,6 +32,8 @@ from trainload.project.kinds import (
     text,
     wrong,
 )
+from trainload.project.matrix import EXCLUDE as EXCLUSIONS
+from trainload.project.matrix import Exclusion
 from trainload.project.model import BuildFrom, Building, ChannelPriority, CondaSettings, Profile
 from trainload.project.places import image_folder, inside
 from trainload.project.weights import KIND as WEIGHTS_KIND
@@ -259,6 +261,21 @@ WEIGHTS_PICKLES = Key(
     "weights-pickles", choice(Pickles), "Weights that are pickles, which can run code: warn or refuse.",
     Pickles.WARN,
 )  # fmt: skip
+VARIANT: Key[str | None] = Key(
+    "variant", _optional(text("a name such as cv", r"[a-z0-9]+(?:-[a-z0-9]+)*")),
+    "Which of the variants is meant when none is named.", None,
+)  # fmt: skip
+_VARIANTS = many(text("a name such as cv", r"[a-z0-9]+(?:-[a-z0-9]+)*"), "an array of names of variants")
+_PYTHONS = many(text("a minor version such as 3.12", r"3\.\d{1,2}"), "an array of minor versions such as 3.12")
+MATRIX_VARIANT: Key[tuple[str, ...]] = Key("matrix.variant", _VARIANTS, "Variants that `matrix` builds.", ())
+MATRIX_PYTHON: Key[tuple[str, ...]] = Key("matrix.python", _PYTHONS, "Pythons that `matrix` builds for.", ())
+MATRIX_ACCELERATOR: Key[tuple[str, ...]] = Key(
+    "matrix.accelerator", many(ACCELERATOR.kind, "an array, each cpu, cuda, or a version such as cu128"),
+    "Accelerators that `matrix` builds for.", (),
+)  # fmt: skip
+MATRIX_EXCLUDE: Key[tuple[Exclusion, ...]] = Key(
+    "matrix.exclude", EXCLUSIONS, "Combinations that it leaves out.", ()
+)
 ENGINE: Key[str | None] = Key(
     "run.engine", _optional(text("auto, embedded, docker or podman", r"[a-z]+")),
     "What runs it; auto: the first that works.", None,
@@ -363,37 +380,12 @@ HOSTS: Key[Mapping[str, Mapping[str, str]]] = Key(
 KEYS: tuple[Key[object], ...] = (  # type: ignore[assignment]
     NAME, PYTHON, BASE, PROFILE, SYSTEM, REQUIREMENTS, DOCKERFILE, EXTRAS, GROUPS, FIND_LINKS, INDEX,
     EXTRA_INDEX, ALLOW_INDEX_OPTIONS, ACCELERATOR, COMMAND, ENTRYPOINT, USER, WORKDIR, ENV, BYTECODE, CONFIGURE,
-    INCLUDE, EXCLUDE, SECRETS, PLATFORMS, WEIGHTS, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON,
+    INCLUDE, EXCLUDE, SECRETS, PLATFORMS, WEIGHTS, WEIGHTS_PICKLES, MIRRORS_PYPI, MIRRORS_APT, MIRRORS_PYTHON,
     MIRRORS_REGISTRY, MIRRORS_HUB, CACHE_REGISTRY,
     CACHE_READ, CACHE_WRITE, ENGINE, GPUS, MEMORY, MEMORY_SWAP, CPUS, PIDS, SHM, VOLUMES, PORTS, LIMIT_UNPACKED,
     LIMIT_MEMBERS, LIMIT_RATIO, BUILD_SOURCES, BUILD_PACKAGES, BUILD_CONSTRAINTS, BUILD_TIMEOUT,
-    HOSTS, MIRRORS_CONDA, CONDA_FILE, CONDA_CHANNELS, CONDA_ALIAS, CONDA_PRIORITY,
+    HOSTS, MIRRORS_CONDA, CONDA_FILE, CONDA_CHANNELS, CONDA_ALIAS, CONDA_PRIORITY, VARIANT, MATRIX_VARIANT,
+    MATRIX_PYTHON, MATRIX_ACCELERATOR, MATRIX_EXCLUDE,
 )  # fmt: skip
 BY_PATH = {key.path: key for key in KEYS}
 TABLES = {key.path.split(".")[0] for key in KEYS if "." in key.path}
-
-EXAMPLES: Mapping[str, object] = {
-    "name": "digits", "python": "3.11", "base": "apt:bookworm", "system": ["ffmpeg", "libgl1"],
-    "requirements": ["requirements.txt"], "dockerfile": "docker/train.Dockerfile",
-    "extras": ["gpu"], "groups": ["train"], "find-links": ["../wheels"],
-    "index": "https://packages.example/simple", "extra-index": ["https://packages.example/simple"],
-    "accelerator": "cu128", "command": ["python", "train.py"],
-    "entrypoint": ["/usr/bin/tini", "--"], "env": {"OMP_NUM_THREADS": "4"},
-    "exclude": ["data/**"], "secrets": ["certs/ca.pem"], "platforms": ["linux/amd64", "linux/arm64"],
-    "mirrors.pypi": ["https://mirror.example/simple"], "mirrors.apt": ["https://mirror.example/{distribution}"],
-    "mirrors.python": ["https://mirror.example/python/{name}"],
-    "mirrors.registry": {"docker.io": ["https://mirror.example"]}, "mirrors.hub": ["https://hub.example"],
-    "weights": [
-        "hf://org/model@v1.0", {"source": "hf://org/other", "include": ["*.safetensors", "*.json"]},
-        {"source": "./checkpoints/best", "target": "/models/best"},
-    ],
-    "mirrors.conda": ["https://mirror.example/conda"], "conda.file": "environment.yml",
-    "conda.channel-alias": "https://conda.example",
-    "cache.registry": "registry.example/team/cache",
-    "run.engine": "docker", "run.gpus": "all", "run.memory": "8g", "run.memory-swap": "10g", "run.cpus": 4,
-    "run.pids": 4096, "run.shm": "2g",
-    "run.volumes": ["./data:/data:ro"], "run.ports": ["8000:8000"], "limits.max-unpacked": "50g",
-    "build.packages": ["build-essential", "python3-dev"], "build.constraints": ["setuptools<81"],
-    "hosts": {"gpu1": {"address": "me@gpu1.example:2222", "engine": "docker"}},
-}  # fmt: skip
-"""What a value looks like, where the default does not show it."""

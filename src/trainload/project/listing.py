@@ -20,12 +20,11 @@ from trainload.project.content import scan_secrets, scan_weights
 from trainload.project.ignore import Rule, Rules, parse
 from trainload.project.images import is_layout, saved, told
 from trainload.project.links import check_link
-from trainload.project.model import CodeFile, CodeListing, Left, Project, Settings
+from trainload.project.model import LOCK, CodeFile, CodeListing, Left, Project, Settings, lock_file
 from trainload.project.secrets import HARMLESS, NAMES
 from trainload.project.weights import LocalSource
 from trainload.tree import Above, Entry, EntryKind, IgnoreFile, Tree
 
-LOCK = "pylock.trainload.toml"
 _IGNORE_LIMIT = 256 * KiB
 _LARGE = 100 * MiB
 _SEEN_PER_TAKEN = 5
@@ -34,7 +33,7 @@ _MOST_TOLD = 20
 GENERATED = (
     ".git", ".hg", ".svn", ".bzr", "__pycache__", "*.py[co]", ".venv", "node_modules", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".tox", ".nox", ".cache", "*.egg-info/", ".eggs/",
-    ".DS_Store", "Thumbs.db", ".coverage", ".idea/", ".vscode/", "/outputs/", f"/{LOCK}",
+    ".DS_Store", "Thumbs.db", ".coverage", ".idea/", ".vscode/", "/outputs/", f"/{LOCK}", f"/{lock_file('*')}",
 )  # fmt: skip
 
 _Out = tuple[Left, str]

@@ -287,6 +287,15 @@ class Settings:
     conda: Chosen[CondaSettings] = _USUAL_CONDA
 
 
+LOCK = "pylock.trainload.toml"
+"""The lock of a project; one of a variant says which: ``pylock.trainload-cv.toml``."""
+
+
+def lock_file(name: str) -> str:
+    """The lock of a variant or combination of that name (PEP 751 § File name: no further dots)."""
+    return f"pylock.trainload-{name}.toml"
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A folder as Trainload understands it."""
@@ -295,6 +304,10 @@ class Project:
     warnings: tuple[Text, ...] = ()
     requires_python: str | None = None
     """``requires-python`` of pyproject.toml: what a Python that the base decides on must satisfy."""
+    variant: str | None = None
+    """Which one it is."""
+    locks: tuple[str, ...] = (LOCK,)
+    """Its lock's file, then those whose versions a new lock begins with."""
 
 
 class Left(StrEnum):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainload.project.keys import EXAMPLES, KEYS, Key
+from trainload.project.examples import EXAMPLES
+from trainload.project.keys import KEYS, Key
 
 
 def schema() -> dict[str, object]:
@@ -13,6 +14,20 @@ def schema() -> dict[str, object]:
     for key in KEYS:
         table, _, name = key.path.rpartition(".")
         _properties(top, table)[name] = _key(key)
+    below = {"type": "string", "description": "Another variant, which this one stands on."}
+    of_variants = {name: value for name, value in top.items() if name not in ("variant", "matrix", "hosts")}
+    top["variants"] = {
+        "type": "object",
+        "description": "The project with some keys set otherwise; arrays add.",
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                **of_variants,
+                "inherits": below,
+            },
+        },
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Trainload: trainload.toml, or [tool.trainload] of pyproject.toml",

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainload.errors import Text
-from trainload.project.keys import EXAMPLES, KEYS, TABLES, Key
+from trainload.project.examples import EXAMPLES
+from trainload.project.keys import KEYS, TABLES, VARIANT, Key
 from trainload.project.model import Chosen, DockerfileInput, Origin, Project, RequirementFiles
+from trainload.project.weights import Wanted, as_written
 
 _HEAD = (
     "# What Trainload found here, and why; `trainload plan` shows what comes of it.",
@@ -68,7 +70,8 @@ def starter(project: Project, configured: Configured, prefix: str, render: Rende
     lines = [f"[{prefix}]"] if prefix else []
     lines += _HEAD
     for key in KEYS:
-        if "." not in key.path:
+        # which variant is meant makes sense only where there is one
+        if "." not in key.path and (key is not VARIANT or _is_live(known.get(key.path))):
             lines += ["", *_entry(key, known.get(key.path), key.path, render)]
     for table in sorted(TABLES):
         keys = [key for key in KEYS if key.path.startswith(table + ".")]
@@ -119,8 +122,10 @@ def _one_line(text: str) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Wanted):
+        return as_written(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(one) if isinstance(one, Wanted) else one for one in value]
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     return str(value) if isinstance(value, str) else value

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 from trainload.errors import printable
-from trainload.project.kinds import Fault, Kind, Wrong, checked, shown, wrong
+from trainload.project.kinds import BOOLEAN, Fault, Kind, Wrong, checked, shown, wrong
 from trainload.project.places import image_folder, inside
 
 DEFAULT_REVISION = "main"
@@ -99,6 +99,18 @@ class Wanted:
         return str(self.source)
 
 
+def as_written(wanted: Wanted) -> object:
+    """As TOML has it: a text, or a table where there is more to say."""
+    source = wanted.source
+    text = f"{source}#sha256={source.sha256}" if isinstance(source, UrlSource) else str(source)
+    more = {
+        "include": list(wanted.include), "exclude": list(wanted.exclude), "target": wanted.target,
+        "mount": wanted.mount,
+    }  # fmt: skip
+    table = {key: value for key, value in more.items() if value}
+    return {"source": text, **table} if table else text
+
+
 def chosen(wanted: Wanted, path: str) -> bool:
     """Whether the file at ``path`` of an entry is asked for."""
     if wanted.include and not any(fnmatchcase(path, pattern) for pattern in wanted.include):
@@ -169,8 +181,10 @@ def _table(value: Mapping[object, object]) -> Wanted:
                     found = replace(found, exclude=_patterns(item, ""))
                 case "target":
                     found = replace(found, target=folder.read(item))
+                case "mount":
+                    found = replace(found, mount=BOOLEAN.read(item))
                 case _:
-                    raise wrong(name, "source, include, exclude or target")
+                    raise wrong(name, "source, include, exclude, target or mount")
         except Wrong as error:
             raise Wrong(*(replace(fault, inside=f".{printable(name)}") for fault in error.faults)) from None
     return found
@@ -207,6 +221,7 @@ _SCHEMA: Mapping[str, object] = {
                     "include": _STRINGS,
                     "exclude": _STRINGS,
                     "target": {"type": "string", "minLength": 1},
+                    "mount": {"type": "boolean"},
                 },
                 "required": ["source"],
                 "additionalProperties": False,

@@ -60,8 +60,8 @@ def test_an_address_with_a_signature_is_refused_and_not_told() -> None:
 
 
 def test_a_table_says_more_and_every_mistake_in_it_is_told_at_once() -> None:
-    made = wanted('[{ source = "hf://a/b", include = ["*.json", "x/"], target = "/models/b" }]')
-    assert made == (Wanted(HubSource("models", "a/b"), ("*.json", "x/*"), (), "/models/b"),)
+    made = wanted('[{ source = "hf://a/b", include = ["*.json", "x/"], target = "/models/b", mount = true }]')
+    assert made == (Wanted(HubSource("models", "a/b"), ("*.json", "x/*"), (), "/models/b", mount=True),)
     with pytest.raises(ManyErrors) as caught:
         wanted(
             '[{ target = "/x" }, { source = "hf://a/b", target = "/usr/lib" }, { source = "hf://c/d", allow = 1 }]'
@@ -97,7 +97,7 @@ def test_what_is_asked_for_decides_the_lock_and_where_it_goes_does_not() -> None
         return inputs_digest(tree, read_project(tree), local=local)
 
     usual = digest('name = "x"\nweights = ["hf://a/b"]')
-    assert usual == digest('name = "x"\nweights = [{ source = "hf://a/b@main", target = "/m" }]')
+    assert usual == digest('name = "x"\nweights = [{ source = "hf://a/b@main", target = "/m", mount = true }]')
     others = ['weights = ["hf://a/b@v2"]', 'weights = [{ source = "hf://a/b", include = ["*"] }]', ""]
     assert len({usual, *(digest(f'name = "x"\n{other}') for other in others)}) == 4
     assert digest('weights = ["m.pt"]', **{"m.pt": "1" * 64}) != digest('weights = ["m.pt"]', **{"m.pt": "2" * 64})
