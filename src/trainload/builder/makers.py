@@ -31,6 +31,7 @@ from trainload.plan.model import (
     WeightsRecipe,
     WheelsRecipe,
 )
+from trainload.plan.placed import FilesRecipe, SiteRecipe
 from trainload.plan.weights import PICKLES
 from trainload.project.model import CodeListing
 
@@ -87,7 +88,7 @@ class Makers:
 
                 layers = [(partial(self.open_blob, layer.descriptor.digest), layer.diff_id) for layer in below]
                 return write_system(recipe, layers, self.sources, sink, self.reporter, self.limits)
-            case WheelsRecipe():
+            case WheelsRecipe() | SiteRecipe():
                 from trainload.layers.wheels import write_wheels
 
                 return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
@@ -95,6 +96,11 @@ class Makers:
                 from trainload.layers.conda.write import write_conda
 
                 return write_conda(recipe, self.sources, sink, self.reporter, self.limits)
+            case FilesRecipe():
+                from trainload.layers.files import write_files
+
+                blobs = [partial(self.open_blob, layer.descriptor.digest) for layer in below]
+                return write_files(recipe, dict(enumerate(blobs)), sink, self.limits)
             case BaseRecipe():
                 return self._base(recipe, sink)
             case _:
@@ -147,7 +153,7 @@ class Makers:
 def input_files(recipe: Recipe) -> tuple[File, ...]:
     """The outside files a recipe is made of."""
     match recipe:
-        case WheelsRecipe():
+        case WheelsRecipe() | SiteRecipe():
             return recipe.wheels
         case BaseRecipe() | SystemRecipe():
             return tuple(package.file for package in recipe.packages)

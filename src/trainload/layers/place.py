@@ -1,7 +1,8 @@
 """Where a wheel's members go in the image: a pure policy (THREATS D4; the wheel specification § Installing).
 
-The scheme is a virtual environment's: ``site-packages`` for the wheel's root, ``purelib`` and ``platlib``; ``bin``
-for scripts; ``include/site/pythonX.Y/NAME`` for headers; the environment itself for data.
+The scheme is mostly a virtual environment's: ``site-packages`` for the wheel's root, ``purelib`` and ``platlib``;
+``bin`` for scripts; ``include/site/pythonX.Y/NAME`` for headers; the environment itself for data. Lines of a
+Dockerfile install into other Pythons, whose folders are called otherwise.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from trainload.errors import Text
 from trainload.plan.model import VENV
+from trainload.plan.placed import InstallScheme
 
 ROOT = VENV.removeprefix("/")
 """The environment as a path of the image without its first slash."""
@@ -45,15 +48,16 @@ class Scheme:
     """Its data folder in the archive, ``NAME-VERSION.data``."""
     root: str = ROOT
     """The environment it goes into, as a path of the image without its first slash."""
+    folders: InstallScheme | None = None
+    """None: those of that environment."""
 
     @property
     def site_packages(self) -> str:
-        return site_packages(self.python, self.root)
+        return self.install.site
 
     @property
-    def shebang(self) -> str:
-        """The first line of its scripts."""
-        return f"#!/{self.root}/bin/python"
+    def install(self) -> InstallScheme:
+        return self.folders if self.folders is not None else environment(self.python, self.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,17 @@ class Refused:
     reason: Text
 
 
-def site_packages(python: str, root: str = ROOT) -> str:
-    """The folder of the packages of ``python`` (a minor version), without the first slash."""
-    return f"{root}/lib/python{python}/site-packages"
+@cache
+def environment(python: str, root: str = ROOT) -> InstallScheme:
+    """The folders of the environment ``root``, for ``python`` (a minor version)."""
+    return InstallScheme(
+        site=f"{root}/lib/python{python}/site-packages",
+        scripts=f"{root}/bin",
+        headers=f"{root}/include/site/python{python}",
+        data=root,
+        interpreter=f"/{root}/bin/python",
+        is_venv=True,
+    )
 
 
 def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
@@ -90,12 +102,13 @@ def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | 
 
 def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Placed | Refused:
     key, rest = (parts[0], "/".join(parts[1:])) if parts else ("", "")
+    install = scheme.install
     prefixes = {
-        "purelib": scheme.site_packages,
-        "platlib": scheme.site_packages,
-        "headers": f"{scheme.root}/include/site/python{scheme.python}/{scheme.distribution}",
-        "scripts": f"{scheme.root}/bin",
-        "data": scheme.root,
+        "purelib": install.site,
+        "platlib": install.site,
+        "headers": f"{install.headers}/{scheme.distribution}",
+        "scripts": install.scripts,
+        "data": install.data,
     }
     if key not in prefixes:
         return Refused(Text("{key} is no part of a wheel's data folder", key=key or "a file"))
@@ -106,25 +119,26 @@ def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Plac
     if key == "scripts":
         if "/" in rest or is_directory:
             return Refused(Text("the scripts of a wheel lie in one folder, and this is a folder in it"))
-        return _checked(f"{scheme.root}/bin/{rest}", Role.SCRIPT, scheme)
-    if key == "data" and parts[1] == "lib64" and (is_directory or len(parts) > 2):
+        return _checked(f"{install.scripts}/{rest}", Role.SCRIPT, scheme)
+    if install.is_venv and key == "data" and parts[1] == "lib64" and (is_directory or len(parts) > 2):
         rest = "/".join(["lib", *parts[2:]])  # a link to lib in every virtual environment
     return _checked(f"{prefixes[key]}/{rest}", Role.PLAIN, scheme, is_directory=is_directory)
 
 
 def _checked(path: str, role: Role, scheme: Scheme, *, is_directory: bool = False) -> Placed | Refused:
     """THREATS W25: the environment's own files stay its own; W22: no other package is made up."""
-    root = scheme.root
-    if path in (f"{root}/pyvenv.cfg", f"{root}/lib64", f"{root}/bin/activate"):
+    install = scheme.install
+    own = (f"{install.data}/pyvenv.cfg", f"{install.data}/lib64", f"{install.scripts}/activate")
+    if install.is_venv and path in own:
         return Refused(Text("it would replace a file of the virtual environment itself"))
-    if not is_directory and (path == f"{root}/bin" or f"{scheme.site_packages}/".startswith(f"{path}/")):
+    if not is_directory and (path == install.scripts or f"{scheme.site_packages}/".startswith(f"{path}/")):
         return Refused(Text("it is a file where a folder belongs"))
     if path.startswith(f"{scheme.site_packages}/"):
         top = path[len(scheme.site_packages) + 1 :].partition("/")[0]
         if top.lower().endswith(".dist-info") and top != f"{scheme.data.removesuffix('.data')}.dist-info":
             return Refused(Text("it would stand for another package, {name}", name=top))
     folder, _, name = path.rpartition("/")
-    if folder == f"{root}/bin" and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
+    if folder == install.scripts and (_INTERPRETERS.fullmatch(name) or name in _SHELLS):
         return Refused(Text("a command called {name} would stand in for the interpreter or a shell", name=name))
     if "/.wh." in path:
         return Refused(Text("a name that begins with .wh. means a deletion in an image layer"))

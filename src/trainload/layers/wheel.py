@@ -18,6 +18,7 @@ from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.source import headers
 from trainload.plan.model import VENV
+from trainload.plan.placed import InstallScheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,18 @@ class Wheel:
     """Paths of the directories that the archive lists itself; sorted."""
 
 
-def read_wheel(stream: BinaryIO, name: str, python: str, limits: Limits = DEFAULT, *, prefix: str = VENV) -> Wheel:
+def read_wheel(
+    stream: BinaryIO,
+    name: str,
+    python: str,
+    limits: Limits = DEFAULT,
+    *,
+    prefix: str = VENV,
+    folders: InstallScheme | None = None,
+) -> Wheel:
     """The wheel called ``name`` for ``python`` (a minor version), from its central directory and metadata.
 
-    ``prefix``: of the environment it goes into.
+    ``prefix``: of the environment it goes into; ``folders``: where an installer of another kind would put it.
 
     Every file's sha256 is RECORD's promise, to be checked by whoever reads the file. Raises
     :class:`LayerError` for an archive that is broken, hostile or not what its name says (THREATS W01–W31).
@@ -46,14 +55,14 @@ def read_wheel(stream: BinaryIO, name: str, python: str, limits: Limits = DEFAUL
     members = {member.name: member for member in read_members(stream, name, limits)}
     info = _find_info(name, members)
     stem = info.removesuffix(".dist-info")
-    scheme = Scheme(python, canonicalize_name(stem.rpartition("-")[0]), f"{stem}.data", prefix.lstrip("/"))
+    scheme = Scheme(python, canonicalize_name(stem.rpartition("-")[0]), f"{stem}.data", prefix.lstrip("/"), folders)
     archive = Archive(stream, name, members, info, scheme, limits.unrecorded)
     version = _check_identity(archive)
     rows = read_record(archive.read("RECORD"), name, f"{info}/RECORD")
     place = Place(name, f"{info}/entry_points.txt")
     points = read_entry_points(archive.read("entry_points.txt"), python, place) if place.inside in members else ()
-    items, folders = tree(archive, rows, points)
-    return Wheel(name, scheme.distribution, version, items, folders)
+    items, listed = tree(archive, rows, points)
+    return Wheel(name, scheme.distribution, version, items, listed)
 
 
 def _find_info(name: str, members: dict[str, Member]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import BinaryIO
 
@@ -17,12 +17,13 @@ from trainload.layers.ownership import case_clashes, check_ownership, claims_of,
 from trainload.layers.verify import Deflated, check_sha256
 from trainload.layers.wheel import Wheel, read_wheel
 from trainload.layers.wheeltree import Item
-from trainload.layers.writer import LayerWriter, Stream
+from trainload.layers.writer import ROOT, LayerWriter, Owner, Stream
 from trainload.layers.zip import DEFLATED, Member, content, raw_chunks
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.model import VENV, PrefixWheelsRecipe, WheelsRecipe, recipe_key
+from trainload.plan.placed import Below, SiteRecipe
 
 _OPEN = 16
 """Wheels held open at once; most of a wheel's files lie together, so few are opened again."""
@@ -31,7 +32,11 @@ _STEP = 4 << 20
 
 
 def write_wheels(
-    recipe: WheelsRecipe, sources: Sources, sink: ByteSink, reporter: Reporter = SILENT, limits: Limits = DEFAULT
+    recipe: WheelsRecipe | SiteRecipe,
+    sources: Sources,
+    sink: ByteSink,
+    reporter: Reporter = SILENT,
+    limits: Limits = DEFAULT,
 ) -> Written:
     """Writes the layer of ``recipe`` and verifies every file on the way.
 
@@ -40,20 +45,28 @@ def write_wheels(
     path (THREATS W01–W31); what the sink got is then worth nothing.
     """
     with _Shelf(sources) as shelf:
+        scheme = recipe.scheme if isinstance(recipe, SiteRecipe) else None
         prefix = recipe.prefix if isinstance(recipe, PrefixWheelsRecipe) else VENV
         wheels = [
-            read_wheel(shelf.open(file), file.name, recipe.python, limits, prefix=prefix) for file in recipe.wheels
+            read_wheel(shelf.open(file), file.name, recipe.python, limits, prefix=prefix, folders=scheme)
+            for file in recipe.wheels
         ]
         check_ownership({wheel.file: claims_of(wheel) for wheel in wheels})
         _tell(wheels, reporter)
         progress = _Progress(reporter, str(recipe_key(recipe)))
+        ground = _Ground.of(recipe)
+        found = dict(_entries(recipe.wheels, [ground.moved(wheel) for wheel in wheels]))
         with LayerWriter(sink) as out:
-            for path, entry in _entries(recipe.wheels, wheels):
+            for path in ground.with_removed(found):
+                if path not in found:
+                    out.whiteout(path)
+                    continue
+                entry = found[path]
                 if entry is None:
-                    out.directory(path)
+                    ground.directory(out, path)
                 else:
                     file, item = entry
-                    _write(out, shelf, file, item)
+                    _write(out, shelf, file, item, ground.owner)
                     progress.add(item)
             return out.close()
 
@@ -70,6 +83,55 @@ class _Progress:
         if self.done - self.told >= _STEP:
             self.told = self.done
             self.reporter.report(Moved(self.task, self.done))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What lies below, as far as it counts: nothing below our own environment."""
+
+    known: Mapping[str, Below] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    owner: Owner = ROOT
+
+    @classmethod
+    def of(cls, recipe: WheelsRecipe | SiteRecipe) -> _Ground:
+        if not isinstance(recipe, SiteRecipe):
+            return cls()
+        return cls(
+            known={each.path: each for each in recipe.below if not each.target},
+            links={each.path: each.target for each in recipe.below if each.target},
+            removed=recipe.removed,
+            owner=Owner(recipe.uid, recipe.gid),
+        )
+
+    def moved(self, wheel: Wheel) -> Wheel:
+        """The wheel with its files where links of the image lead."""
+        if not self.links:
+            return wheel
+        items = tuple(replace(item, path=self._real(item.path)) for item in wheel.items)
+        return replace(wheel, items=items, folders=tuple(map(self._real, wheel.folders)))
+
+    def with_removed(self, found: Collection[str]) -> list[str]:
+        """All paths in order: what is placed, and of what is replaced only that in whose place nothing comes."""
+        gone: set[str] = set()
+        for path in sorted(self.removed):
+            if path not in found and not any(path.startswith(f"{above}/") for above in gone):
+                gone.add(path)
+        return sorted({*found, *gone})
+
+    def directory(self, out: LayerWriter, path: str) -> None:
+        known = self.known.get(path)
+        if known is None:
+            out.directory(path, owner=self.owner)
+        else:
+            out.directory(path, mode=known.mode, owner=Owner(known.uid, known.gid))
+
+    def _real(self, path: str) -> str:
+        for link, target in self.links.items():
+            if path.startswith(f"{link}/"):
+                return f"{target}/{path[len(link) + 1 :]}"
+        return path
 
 
 class _Shelf:
@@ -119,17 +181,18 @@ def _add_parents(found: dict[str, tuple[File, Item] | None], path: str) -> None:
         found[path] = None
 
 
-def _write(out: LayerWriter, shelf: _Shelf, file: File, item: Item) -> None:
+def _write(out: LayerWriter, shelf: _Shelf, file: File, item: Item, owner: Owner) -> None:
     source = item.source
     if isinstance(source, bytes):
-        out.file(item.path, source, mode=item.mode)
+        out.file(item.path, source, mode=item.mode, owner=owner)
         return
     stream = shelf.open(file)
     promise = Deflated(Place(file.name, source.name), item.size, source.crc32, item.sha256)
     if source.method == DEFLATED and item.size:
-        out.splice(item.path, promise, raw_chunks(stream, source), mode=item.mode)
+        out.splice(item.path, promise, raw_chunks(stream, source), mode=item.mode, owner=owner)
     else:
-        out.file(item.path, Stream(item.size, _checked(stream, file.name, source, promise)), mode=item.mode)
+        content = Stream(item.size, _checked(stream, file.name, source, promise))
+        out.file(item.path, content, mode=item.mode, owner=owner)
 
 
 def _checked(stream: BinaryIO, name: str, member: Member, promise: Deflated) -> Iterator[bytes]:

@@ -123,7 +123,7 @@ def _item(archive: Archive, member: Member, where: Placed, row: Row | None) -> t
         data = read_bytes(archive.stream, archive.name, member, _SCRIPT_LIMIT)
         if hashlib.sha256(data).digest() != sha256:
             refuse(archive.name, member.name, Text("its sha256 is not the one in RECORD"))
-        data = archive.scheme.shebang.encode() + data.removeprefix(_PLACEHOLDER).removeprefix(b"w")
+        data = _shebang(archive) + data.removeprefix(_PLACEHOLDER).removeprefix(b"w")
         item = _made_item(where.path, data, mode)
         return item, Row(path, encode_hash(item.sha256), item.size)
     item = Item(where.path, mode, member.size, sha256, member)
@@ -171,9 +171,12 @@ def _made(archive: Archive, points: tuple[EntryPoint, ...]) -> list[Item]:
         where = place(f"{archive.scheme.data}/scripts/{point.name}", archive.scheme)
         if isinstance(where, Refused):
             refuse(archive.name, f"{archive.info}/entry_points.txt", where.reason)
-        script = point.script(archive.scheme.shebang)
-        made.append(_made_item(f"{archive.scheme.root}/bin/{point.name}", script, 0o755))
+        made.append(_made_item(where.path, point.script(_shebang(archive).decode()), 0o755))
     return made
+
+
+def _shebang(archive: Archive) -> bytes:
+    return f"#!{archive.scheme.install.interpreter}".encode()
 
 
 def _made_item(path: str, data: bytes, mode: int = 0o644) -> Item:

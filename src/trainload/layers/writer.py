@@ -135,7 +135,7 @@ class LayerWriter:
         self._header(path, Type.HARDLINK, mode, owner, target=name)
 
     def whiteout(self, path: str) -> None:
-        """Takes ``path`` of lower layers away (layer.md § Whiteouts); builds make none."""
+        """Takes ``path`` of lower layers away (layer.md § Whiteouts); only lines of a Dockerfile make any."""
         above, slash, name = entry_name(path).rpartition("/")
         mark = f"{above}{slash}.wh.{name}"
         self._check_parents(mark)
@@ -143,12 +143,14 @@ class LayerWriter:
         self._entries += 1
         self._plain(encode(Header(mark, Type.FILE, 0o644, 0, 0, 0, self._mtime, "")))
 
-    def splice(self, path: str, promise: Deflated, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
+    def splice(
+        self, path: str, promise: Deflated, chunks: Iterable[bytes], *, mode: int = 0o644, owner: Owner = ROOT
+    ) -> None:
         """A regular file whose content is a raw deflate stream; it goes in as it is, and is verified meanwhile.
 
         Raises :class:`LayerError` here or later, at the latest in ``close``, when it is not what it promises.
         """
-        self._header(path, Type.FILE, mode, ROOT, size=promise.size)
+        self._header(path, Type.FILE, mode, owner, size=promise.size)
         if not promise.size:
             return
         self._flush()

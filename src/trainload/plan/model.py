@@ -14,6 +14,7 @@ from trainload.digest import Digest, canonical_json
 from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import CopyRecipe, RunRecipe
+from trainload.plan.placed import FilesRecipe, SiteRecipe
 from trainload.platform import Platform
 
 VENV = "/opt/venv"
@@ -285,7 +286,7 @@ class WeightsRecipe:
 Recipe = (
     BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
     | WheelsRecipe | UnbuiltRecipe | CondaRecipe | CondaEnvironmentRecipe | BytecodeRecipe | UserRecipe
-    | CodeRecipe | SourceRecipe | WeightsRecipe | CopyRecipe | RunRecipe
+    | CodeRecipe | SourceRecipe | WeightsRecipe | CopyRecipe | RunRecipe | SiteRecipe | FilesRecipe
 )  # fmt: skip
 
 

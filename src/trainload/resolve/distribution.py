@@ -14,6 +14,7 @@ from trainload.lock.distribution.choose import choose
 from trainload.lock.distribution.index import Index, Records, Stanza
 from trainload.lock.distribution.installed import choose_over, installed
 from trainload.lock.distribution.profiles import Contents
+from trainload.lock.distribution.recommends import check_current, choose_with_recommends
 from trainload.lock.distribution.suites import Pocket, Suite
 from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile
 from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
@@ -81,11 +82,18 @@ def resolve_distribution(
 
 
 def resolve_on_top(
-    suite: str, wishes: Sequence[str], status: Mapping[str, str], services: Services
+    suite: str,
+    wishes: Sequence[str],
+    status: Mapping[str, str],
+    services: Services,
+    *,
+    like_apt: bool | None = None,
 ) -> tuple[Mapping[str, tuple[DistributionPackage, ...]], tuple[ReleaseFile, ...]]:
     """What to place so that base images of ``suite`` have the ``wishes``: packages by architecture, and indexes.
 
-    ``status``: architecture → dpkg's status of the image. Raises as :func:`resolve_distribution` does.
+    ``status``: architecture → dpkg's status of the image. ``like_apt``: exactly what ``apt-get install`` does, with
+    recommended packages or without, or an error; None: what is installed is enough. Raises as
+    :func:`resolve_distribution` does.
     """
     architectures = sorted(status)
     opened, files = _load(suites.suite(suite), architectures, services)
@@ -94,7 +102,10 @@ def resolve_on_top(
         index = Index(files.pop(architecture))
         there = [wish for wish in wishes if wish not in _MAY_LACK or index.versions(wish)]
         base = installed(status[architecture], architecture)
-        packages[architecture] = tuple(map(_locked, choose_over(index, architecture, there, base)))
+        if like_apt is not None:
+            check_current(index, there, base)
+        chosen = (choose_with_recommends if like_apt else choose_over)(index, architecture, there, base)
+        packages[architecture] = tuple(map(_locked, chosen))
     return packages, tuple(sorted(one.locked for one in opened))
 
 

@@ -47,7 +47,7 @@ class Question:
         found, leave = self.settled(leave)
         if self.examiner is None:
             return found, leave
-        newer = self._newer_sources(found) - leave.names
+        newer = self.newer_sources(found) - leave.names
         while newer:
             self._put(before)
             try:
@@ -114,7 +114,7 @@ class Question:
     def _leaves(self, leave: Leave) -> list[str]:
         return config_flags(self.output.parent / "uv.toml", self.request.root, self.uv.environ, leave)
 
-    def _newer_sources(self, found: Adopted) -> frozenset[str]:
+    def newer_sources(self, found: Adopted) -> frozenset[str]:
         """Projects whose newest release, as far as the index tells, has only its source.
 
         uv is told that no version of any of them requires anything, so nothing is built for the answer either.
@@ -133,7 +133,8 @@ class Question:
         output = folder / "pylock.newest.toml"
         output.unlink(missing_ok=True)
         arguments = compile_arguments(asked, output, alone=self.alone, binary=False)
-        done = self.uv.run("pip compile", [config, "--no-deps", *arguments], root)
+        alone = [] if "--no-deps" in arguments else ["--no-deps"]
+        done = self.uv.run("pip compile", [config, *alone, *arguments], root)
         if done.exit_code != 0:
             return frozenset()
         newest = adopt(read_lock_file(output), "uv pip compile", wanted(self.request))

@@ -60,6 +60,8 @@ class PythonRequest:
     """What the base image's Python has."""
     taken: tuple[PythonPackage, ...] = ()
     """What a lock of a conda environment has for pip."""
+    options: tuple[str, ...] = ()
+    """More that uv is told: of a command line that is not ours."""
 
     @property
     def installed(self) -> tuple[Installed, ...]:
@@ -116,6 +118,7 @@ def compile_arguments(
     place = f"--python-platform={_uv_platform(request.targets[0])}" if alone else "--universal"
     arguments = [place, "--format=pylock.toml", "--no-header", "--quiet"]
     arguments += ["--only-binary=:all:"] if binary else []
+    arguments += request.options
     arguments += [f"--constraints={file}" for file in request.constraints]
     arguments += [f"--python-version={request.targets[0].python}", f"--output-file={output}"]
     indexes = ([index] if index is not None else []) + list(request.indexes[:-1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from trainload.builder.dockerfile.ground import Listings
 from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.takes import Context
 from trainload.builder.workshop import Workshop
@@ -80,3 +81,5 @@ class Bench:
     settings: Settings
     seconds: float | None = None
     """A RUN may take so long."""
+    listings: Listings = field(default_factory=dict)
+    """What layers have, read once."""

@@ -5,7 +5,9 @@ A layer is read once per store; its listing is kept among the store's facts.
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +19,19 @@ from trainload.image.model import Layer
 from trainload.layers.foreign.changes import Effect, LayerReader
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
-from trainload.limits import DEFAULT, Limits, MiB
+from trainload.limits import DEFAULT, KiB, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
 
-_FORMAT = 1
+_FORMAT = 2
 _SMALL = 16 * MiB
+_TEXT = re.compile(
+    r"etc/(?!ssl/|alternatives/).* | (?:.*/)?bin/(?:pip|pip3)[0-9.]* | var/lib/apt/extended_states"
+    r"| (?:.*/)?requirements[^/]*\.txt",
+    re.VERBOSE,
+)
+"""What lines of a Dockerfile ask for: kept with the listing, so that the layer is not read again for it."""
+_TEXT_LIMIT = 256 * KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,12 @@ class _Listing:
     nodes: dict[str, Seen] = field(default_factory=dict)
     hides: list[str] = field(default_factory=list)
     empties: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    """Contents of a few files, in base64."""
+
+
+Listings = dict[Digest, _Listing]
+"""Those of one build, by diff_id."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class Ground:
     layers: tuple[Layer, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = DEFAULT
+    listings: Listings = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> dict[str, Seen]:
@@ -115,6 +131,9 @@ class Ground:
         if node is None or node.kind is not MemberKind.FILE:
             return None
         layer = self.layers[node.layer]
+        text = self._listing(layer).texts.get(real)
+        if text is not None:
+            return base64.b64decode(text)
         with self.store.blob_file(layer.descriptor.digest) as blob:
             reader = LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
             data = None
@@ -141,6 +160,8 @@ class Ground:
         return facts(joined(found), self.env)
 
     def _listing(self, layer: Layer) -> _Listing:
+        if layer.diff_id in self.listings:
+            return self.listings[layer.diff_id]
         key = Digest.sha256(canonical_json({"listing": str(layer.diff_id), "version": _FORMAT}))
         said = self.store.facts.said(key)
         if said is None:
@@ -151,13 +172,17 @@ class Ground:
             path: Seen(MemberKind(kind), mode, Owner(uid, gid), size, target)
             for path, (kind, mode, uid, gid, size, target) in plain["nodes"].items()
         }
-        return _Listing(nodes, plain["hides"], plain["empties"])
+        found = _Listing(nodes, plain["hides"], plain["empties"], plain["texts"])
+        self.listings[layer.diff_id] = found
+        return found
 
     def _read_listing(self, layer: Layer) -> dict[str, object]:
         nodes: dict[str, object] = {}
+        texts: dict[str, str] = {}
         hides, empties = [], []
         with self.store.blob_file(layer.descriptor.digest) as blob:
-            for change in LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits):
+            reader = LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
+            for change in reader:
                 member = change.member
                 if change.effect is Effect.HIDES:
                     hides.append(change.path)
@@ -170,9 +195,13 @@ class Ground:
                     nodes[change.path] = (
                         member.kind.value, member.mode, member.uid, member.gid, member.size, target,
                     )  # fmt: skip
+                    texts.pop(change.path, None)
+                    kept = member.kind is MemberKind.FILE and member.size <= _TEXT_LIMIT
+                    if kept and _TEXT.fullmatch(change.path):
+                        texts[change.path] = base64.b64encode(reader.files.content(_TEXT_LIMIT)).decode()
                 if len(nodes) > self.limits.archive_members * 5:
                     raise LayerError("the image has too many files")
-        return {"nodes": nodes, "hides": hides, "empties": empties}
+        return {"nodes": nodes, "hides": hides, "empties": empties, "texts": texts}
 
 
 def _join(seen: dict[str, Seen], above: _Listing, number: int) -> None:

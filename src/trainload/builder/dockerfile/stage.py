@@ -17,6 +17,7 @@ from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.expand import PROXIES
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
+from trainload.dockerfile.understood import Opaque, Understanding
 from trainload.errors import ConfigError, Place, PlanError, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
@@ -26,6 +27,7 @@ from trainload.platform import Platform
 
 _TITLE = 200
 _COPIED = Text("files are placed")
+_UNDERSTOOD = Text("understood: what it leaves is placed")
 _RUN = Text("run in the sandbox: what it does is not known before")
 
 Write = Callable[[Sequence[Layer], ByteSink], Written]
@@ -82,6 +84,7 @@ def build_stage(
         ground = lay(bench, stage.base, stage.platform, place)
     program = evaluate(staged, stage, ground.config)
     lines = _Lines(bench, program, staged.file.name, before, ground.shop, list(ground.layers), dry=dry)
+    lines.understood = _understood(staged, stage, program)
     if stage.parent is not None:
         lines.whole = before[stage.parent].whole
     lines.run()
@@ -89,6 +92,16 @@ def build_stage(
         stage, tuple(lines.made), program.config, ground.shop, ground.base, program.warnings,
         tuple(_rows(stage, lines.rows, ground)), lines.whole,
     )  # fmt: skip
+
+
+def _understood(staged: Staged, stage: Stage, program: Program) -> Mapping[int, Understanding]:
+    """What the RUNs of a stage do, by their numbers among its steps."""
+    runs = {number: step.run for number, step in enumerate(program.steps) if isinstance(step, RunStep)}
+    if not runs:
+        return {}
+    from trainload.builder.dockerfile.placing.putting import understandings
+
+    return dict(zip(runs, understandings(list(runs.values()), staged, stage), strict=True))
 
 
 def _rows(stage: Stage, rows: Sequence[Row], ground: Foundation) -> Iterator[Row]:
@@ -118,9 +131,10 @@ class _Lines:
     whole: bool = True
     """Nothing is missing yet."""
     rows: list[Row] = field(default_factory=list)
+    understood: Mapping[int, Understanding] = field(default_factory=dict)
 
     def run(self) -> None:
-        for step in self.program.steps:
+        for number, step in enumerate(self.program.steps):
             match step:
                 case FolderStep():
                     if step.path != "/":
@@ -128,16 +142,46 @@ class _Lines:
                 case CopyStep():
                     self._copy(step)
                 case RunStep():
-                    self._run(step)
-        if self.folders:
-            text = f"WORKDIR {self.folders[-1].path}"
-            recipe = CopyRecipe(diff_ids(self.made), self._take_folders(), (), "/", "", "")
-            place = Place(self.file, line=self.program.stage.line)
-            self._add(
-                _Line(Kind.COPIED, text, 0),
-                recipe,
-                lambda below, sink: self._written(recipe, (), place, below, sink),
-            )
+                    why = self._put(step, self.understood[number])
+                    if why is not None:
+                        self._run(step, why)
+        self._make_folders()
+
+    def _make_folders(self) -> None:
+        """WORKDIRs that no line has taken into its own layer."""
+        if not self.folders:
+            return
+        text = f"WORKDIR {self.folders[-1].path}"
+        recipe = CopyRecipe(diff_ids(self.made), self._take_folders(), (), "/", "", "")
+        place = Place(self.file, line=self.program.stage.line)
+        self._add(
+            _Line(Kind.COPIED, text, 0),
+            recipe,
+            lambda below, sink: self._written(recipe, (), place, below, sink),
+        )
+
+    def _put(self, step: RunStep, understood: Understanding) -> Text | None:
+        """Place what the line leaves; or say why it has to be run."""
+        if isinstance(understood, Opaque) or not self.bench.wanted.place:
+            return understood.reason if isinstance(understood, Opaque) else _RUN
+        from trainload.builder.dockerfile.placing.putting import Putting
+
+        self._make_folders()
+        place = Place(self.file, line=step.line)
+        putting = Putting(self.bench, self.shop, step.run, place, dict(self.program.config.env))
+        if self.dry:
+            known = putting.look(self.made, understood) if self.whole else None
+            if isinstance(known, Opaque):
+                return known.reason
+            self.whole = known is not None
+            self.made = list(known) if known is not None else self.made
+            self.rows.append(Row(step.line, step.text, How.PLACED, _UNDERSTOOD, self.whole))
+            return None
+        found = putting.put(self.made, understood)
+        if isinstance(found, Opaque):
+            return found.reason
+        self.made = list(found)
+        return None
 
     def _copy(self, step: CopyStep) -> None:
         place = Place(self.file, line=step.line)
@@ -184,7 +228,8 @@ class _Lines:
 
     def _layers_source(self, label: str, made: list[MadeLayer], shop: Workshop) -> LayersSource:
         def ground() -> Ground:
-            return Ground(shop.store, tuple(one.layer for one in shop.bring(made)), limits=shop.limits)
+            layers = tuple(one.layer for one in shop.bring(made))
+            return Ground(shop.store, layers, limits=shop.limits, listings=self.bench.listings)
 
         rooms, limits = self.bench.rooms, shop.limits
 
@@ -194,7 +239,7 @@ class _Lines:
 
         return LayersSource(label, ground, diff_ids(made), unpacked)  # type: ignore[arg-type]
 
-    def _run(self, step: RunStep) -> None:
+    def _run(self, step: RunStep, why: Text) -> None:
         line, place = step.run, Place(self.file, line=step.line)
         network = self._network(line.network, place)
         sources = partial(self._mount_source, place=place)
@@ -222,7 +267,7 @@ class _Lines:
                 job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds)
                 return rooms.run(job, self._ground(below), sink)
 
-        self._add(_Line(Kind.RUN, step.text, step.line), recipe, write)
+        self._add(_Line(Kind.RUN, step.text, step.line, why), recipe, write)
 
     def _mount_source(self, name: str | None, *, place: Place) -> Source:
         if name is None:
@@ -248,7 +293,8 @@ class _Lines:
         return taken
 
     def _ground(self, below: Sequence[Layer]) -> Ground:
-        return Ground(self.shop.store, tuple(below), self.program.config.env, self.shop.limits)
+        env = self.program.config.env
+        return Ground(self.shop.store, tuple(below), env, self.shop.limits, self.bench.listings)
 
     def _add(self, line: _Line, recipe: Recipe, write: Write) -> None:
         """One more layer, found or made over those that are there."""
@@ -287,7 +333,4 @@ class _Line:
     kind: Kind
     text: str
     line: int
-
-    @property
-    def why(self) -> Text:
-        return _RUN if self.kind is Kind.RUN else _COPIED
+    why: Text = _COPIED

@@ -1,0 +1,139 @@
+"""``apt-get install`` as a layer: what apt would choose with what lies below, placed as dpkg would place it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trainload.builder.dockerfile.bench import Bench
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing.archives import profile, recommends, suite_of
+from trainload.builder.dockerfile.placing.draft import Draft
+from trainload.digest import Digest, canonical_json
+from trainload.dockerfile.steps import InstallDistribution
+from trainload.dockerfile.understand.words import Beyond
+from trainload.errors import LockError, Text
+from trainload.layers.debian.database import names
+from trainload.layers.debian.deb import open_deb
+from trainload.layers.debian.scripts import needs_configuration
+from trainload.lock.model import ArchivePath, DistributionPackage, File
+from trainload.plan.model import Kind, PlannedLayer, SystemRecipe
+from trainload.resolve.distribution import resolve_on_top
+
+_WHY = Text("its packages are placed as apt and dpkg would")
+_STATES = "var/lib/apt/extended_states"
+_NAMED = 60
+
+
+def place_packages(step: InstallDistribution, ground: Ground, bench: Bench) -> tuple[PlannedLayer, ...]:
+    """The layer that ``step`` leaves. Raises :class:`Beyond` where a script would have to run, or apt choose.
+
+    Raises :class:`LockError` when the lock may not change, :class:`FetchError` for archives that cannot be reached.
+    """
+    suite = suite_of(ground)
+    with_more = recommends(ground, step.recommends)
+    known = profile(ground)
+    packages = _packages(step, suite.name, ground, bench, with_more=with_more)
+    if not packages:
+        return ()
+    count = len(packages)
+    recipe = SystemRecipe(
+        below=tuple(str(layer.diff_id) for layer in ground.layers),
+        suite=suite.name,
+        profile=known,
+        architecture=bench.platform.architecture,
+        packages=packages,
+        uid=None,
+    )
+    size = sum(package.file.size or 0 for package in packages)
+    title = f"{count} {suite.distribution} package{'' if count == 1 else 's'}: {' '.join(step.packages)}"
+    return PlannedLayer(Kind.SYSTEM, title[:200], recipe, size, _WHY), *_states(step, packages, ground)
+
+
+def _states(
+    step: InstallDistribution, packages: Sequence[DistributionPackage], ground: Ground
+) -> tuple[PlannedLayer, ...]:
+    """apt's note of what came only because something needs it: ``apt-get autoremove`` of a later line reads it."""
+    wished = {name.partition("=")[0] for name in step.packages}
+    native = next((package.architecture for package in packages if package.architecture != "all"), "amd64")
+    draft = Draft(ground)
+    text = draft.text(_STATES) or ""
+    for package in packages:
+        if package.name not in wished:
+            text += f"Package: {package.name}\nArchitecture: {native}\nAuto-Installed: 1\n\n"
+    if draft.find("var/lib/apt") is None or text == (draft.text(_STATES) or ""):
+        return ()
+    draft.write(_STATES, text)
+    recipe = draft.recipe()
+    assert recipe is not None
+    return (PlannedLayer(Kind.SYSTEM, "apt's states", recipe, len(text), _WHY),)
+
+
+def _packages(
+    step: InstallDistribution, suite: str, ground: Ground, bench: Bench, *, with_more: bool
+) -> tuple[DistributionPackage, ...]:
+    """The answer of the lock, or a new one."""
+    status, arch = ground.facts.status, bench.platform.architecture
+    plain = {
+        "packages": step.packages, "recommends": with_more, "suite": suite,
+        "installed": sorted(names(status.encode())),
+    }  # fmt: skip
+    told = " ".join(step.packages)
+    told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
+    question = f"apt-get install {told} ({suite} {arch}, {Digest.sha256(canonical_json(plain)).hex[:12]})"
+
+    def answer() -> Mapping[str, object]:
+        services = bench.services().distribution(())
+        try:
+            found, _ = resolve_on_top(suite, step.packages, {arch: status}, services, like_apt=with_more)
+        except LockError as error:
+            if error.retryable:
+                raise
+            raise Beyond(Text("what apt itself has to decide: {reason}", reason=error.text)) from error
+        packages = found[arch]
+        return {"packages": [_row(package) for package in packages], "scripts": _scripts(packages, status, bench)}
+
+    known = bench.answers.ask(question, answer)
+    rows, scripts = known.get("packages"), known.get("scripts")
+    if not isinstance(rows, list) or not isinstance(scripts, list):
+        raise Beyond(Text("an answer of the lock is broken"))
+    if scripts:
+        raise Beyond(Text("{package}: its script has to run", package=scripts[0]))
+    return tuple(_package(row) for row in rows)
+
+
+def _scripts(packages: Sequence[DistributionPackage], status: str, bench: Bench) -> list[str]:
+    """New packages whose scripts do something that is not modelled."""
+    installed = set(names(status.encode()))
+    bench.shop.prefetch([package.file for package in packages])
+    found = []
+    for package in packages:
+        if package.name in installed:
+            found.append(package.name)  # its older version's scripts would run
+            continue
+        with bench.shop.sources.open(package.file) as file:
+            members = open_deb(file, package.file.name, limits=bench.shop.limits).members
+        found += [each.package for each in needs_configuration([(package.name, members)])]
+    return found
+
+
+def _row(package: DistributionPackage) -> dict[str, object]:
+    location = package.file.location
+    assert isinstance(location, ArchivePath)
+    return {
+        "name": package.name, "version": package.version, "architecture": package.architecture,
+        "archive": location.archive, "path": location.path, "sha256": package.file.sha256,
+        "size": package.file.size or 0, "installed-size": package.installed_size,
+    }  # fmt: skip
+
+
+def _package(row: object) -> DistributionPackage:
+    """Raises :class:`Beyond` for a row that is none."""
+    texts = ("name", "version", "architecture", "archive", "path", "sha256")
+    numbers = ("size", "installed-size")
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in texts):
+        raise Beyond(Text("an answer of the lock is broken"))
+    if not all(isinstance(row.get(key), int) for key in numbers):
+        raise Beyond(Text("an answer of the lock is broken"))
+    path = row["path"]
+    file = File(path.rpartition("/")[2], row["sha256"], row["size"], ArchivePath(row["archive"], path))
+    return DistributionPackage(row["name"], row["version"], row["architecture"], file, row["installed-size"])

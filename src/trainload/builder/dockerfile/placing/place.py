@@ -1,0 +1,141 @@
+"""The steps of one RUN line over what lies below: layers, or why the line has to be run after all."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainload.builder.dockerfile.bench import Bench
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing import accounts, files
+from trainload.builder.dockerfile.placing.draft import Draft
+from trainload.builder.dockerfile.placing.interpreter import Caller
+from trainload.dockerfile.steps import (
+    AddArchive,
+    AddGroup,
+    AddUser,
+    ChangeMode,
+    ChangeOwner,
+    ChangeUser,
+    Clear,
+    InstallDistribution,
+    InstallPython,
+    Link,
+    MakeFolder,
+    Nothing,
+    PlacedStep,
+    UpdateDistribution,
+    WriteFile,
+)
+from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understood import Opaque, RunLine
+from trainload.errors import Place, Text
+from trainload.plan.model import Kind, PlannedLayer
+
+_OF_FILES = (
+    AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, WriteFile, Nothing,
+    UpdateDistribution,
+)  # fmt: skip
+_WHY = Text("what the line changes is known")
+_TITLE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What the first steps of a line leave."""
+
+    layers: tuple[PlannedLayer, ...]
+    rest: tuple[PlacedStep, ...] = ()
+    """Steps that need to see those layers: they are placed over them."""
+
+
+def place(
+    steps: Sequence[PlacedStep],
+    literal: Sequence[str],
+    line: RunLine,
+    ground: Ground,
+    bench: Bench,
+    where: Place,
+) -> Placed | Opaque:
+    """The layers of as many of ``steps`` as can be told now.
+
+    Raises :class:`LockError` when the lock may not change, :class:`FetchError` for what cannot be reached.
+    """
+    try:
+        _check_literal(literal, line, ground)
+        first, rest = _first(steps)
+        if isinstance(first, InstallPython):
+            from trainload.builder.dockerfile.placing.wheels import place_python
+
+            return Placed(place_python(first, ground, bench, _caller(line, ground), where), rest)
+        if isinstance(first, InstallDistribution):
+            from trainload.builder.dockerfile.placing.packages import place_packages
+
+            return Placed(place_packages(first, ground, bench), rest)
+        draft = Draft(ground)
+        count = 0
+        while count < len(steps) and isinstance(steps[count], _OF_FILES):
+            _draw(steps[count], draft)
+            count += 1
+        if not count:
+            raise Beyond(Text("a step that is not placed yet"))
+        recipe = draft.recipe()
+        title = " ".join((line.script or " ".join(line.argv)).split())[:_TITLE]
+        made = () if recipe is None else (PlannedLayer(Kind.COPIED, title, recipe, None, _WHY),)
+        return Placed(made, tuple(steps[count:]))
+    except Beyond as beyond:
+        return Opaque(beyond.reason)
+
+
+def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:
+    """The first step that does something, and those after it."""
+    for number, step in enumerate(steps):
+        if isinstance(step, AddArchive):
+            raise Beyond(Text("the archive {archive}, which is not configured", archive=step.archive))
+        if not isinstance(step, Nothing | UpdateDistribution):
+            return step, tuple(steps[number + 1 :])
+    return None, ()
+
+
+def _draw(step: PlacedStep, draft: Draft) -> None:
+    match step:
+        case AddUser():
+            accounts.add_user(step, draft)
+        case AddGroup():
+            accounts.add_group(step, draft)
+        case ChangeUser():
+            accounts.change_user(step, draft)
+        case Link():
+            files.link(step, draft)
+        case MakeFolder():
+            files.make_folder(step, draft)
+        case ChangeMode():
+            files.change_mode(step, draft)
+        case ChangeOwner():
+            files.change_owner(step, draft)
+        case Clear():
+            files.clear(step, draft)
+        case WriteFile():
+            files.write_file(step, draft)
+        case _:
+            pass  # changes nothing that stays
+
+
+def _check_literal(patterns: Sequence[str], line: RunLine, ground: Ground) -> None:
+    names = ground.folder(line.workdir) if patterns else ()
+    for pattern in patterns:
+        if any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise Beyond(
+                Text("the pattern {pattern}, which files in {folder} fit", pattern=pattern, folder=line.workdir)
+            )
+
+
+def _caller(line: RunLine, ground: Ground) -> Caller:
+    user, _, group = line.user.partition(":")
+    draft = Draft(ground)
+    uid, gid = accounts.user_ids(user, draft) if user else (0, 0)
+    home = line.env.get("HOME") or accounts.home_of(user or "root", draft)
+    if group:
+        gid = accounts.group_id(group, draft)
+    return Caller(line.env, uid, gid or 0, home)

@@ -1,0 +1,114 @@
+"""One understood RUN line of a stage: its steps placed one after the other, each over what the last one left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import BinaryIO
+
+from trainload.builder.dockerfile.bench import Bench
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.lockfile import Answers
+from trainload.builder.dockerfile.placing.place import Placed, place
+from trainload.builder.makers import Code, input_files
+from trainload.builder.workshop import MadeLayer, Workshop
+from trainload.dockerfile.model import Run
+from trainload.dockerfile.stages import Stage, Staged
+from trainload.dockerfile.steps import PlacedStep
+from trainload.dockerfile.understand.line import understand_all
+from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
+from trainload.errors import LockError, Place, RunError
+from trainload.layers.model import ByteSink, Written
+from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig
+from trainload.project.model import CodeListing
+
+
+def understandings(lines: Sequence[RunLine], staged: Staged, stage: Stage) -> tuple[Understanding, ...]:
+    """What each RUN of a stage does; the stages that go on from it may need what its lines leave."""
+    return understand_all([*lines, *_later(staged, stage)])[: len(lines)]
+
+
+def _later(staged: Staged, stage: Stage) -> list[RunLine]:
+    """RUNs of stages that go on from ``stage``, as they are written: enough to see what they speak of."""
+    found = []
+    for other in staged.stages:
+        if other.parent == stage.number:
+            texts = [item.text for item in other.instructions if isinstance(item.what, Run)]
+            found += [RunLine(0, text.partition(" ")[2], (), ("/bin/sh", "-c"), {}) for text in texts]
+            found += _later(staged, other)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Putting:
+    """A line over the layers of its stage."""
+
+    bench: Bench
+    shop: Workshop
+    line: RunLine
+    where: Place
+    env: dict[str, str]
+    """The image's own, without ARGs."""
+
+    def put(self, made: Sequence[MadeLayer], understood: Understood) -> tuple[MadeLayer, ...] | Opaque:
+        """``made`` with the line's layers on top; or why the line is run after all.
+
+        Raises :class:`LockError`, :class:`FetchError`, :class:`LayerError`.
+        """
+        here, steps, literal = tuple(made), understood.steps, understood.literal
+        while True:
+            here = self.shop.bring(here)
+            found = self._place(steps, literal, here, self.bench)
+            if isinstance(found, Opaque):
+                return found
+            missing = [planned for planned in found.layers if self.shop.known(planned) is None]
+            self.shop.prefetch([file for planned in missing for file in input_files(planned.recipe)])
+            for planned in found.layers:
+                here = (*here, self._make(planned, here))
+            if not found.rest:
+                return here
+            steps, literal = found.rest, ()
+
+    def look(self, made: Sequence[MadeLayer], understood: Understood) -> tuple[MadeLayer, ...] | Opaque | None:
+        """As :meth:`put` with what is known; None: something has to be asked or made. Nothing is."""
+        known = self.bench.answers
+        asked = replace(self.bench, answers=Answers(known.file, dict(known.known), frozen=True))
+        here, steps, literal = tuple(made), understood.steps, understood.literal
+        while all(one.here for one in here):
+            try:
+                found = self._place(steps, literal, here, asked)
+            except LockError:
+                return None
+            if isinstance(found, Opaque):
+                return found
+            layers = [self.shop.known(planned) for planned in found.layers]
+            here = (*here, *(layer for layer in layers if layer is not None))
+            if None in layers or not found.rest:
+                return None if None in layers else here
+            steps, literal = found.rest, ()
+        return None
+
+    def _place(
+        self, steps: Sequence[PlacedStep], literal: Sequence[str], made: Sequence[MadeLayer], bench: Bench
+    ) -> Placed | Opaque:
+        layers = tuple(one.layer for one in made)
+        ground = Ground(self.shop.store, layers, self.env, self.shop.limits, self.bench.listings)
+        return place(steps, literal, self.line, ground, bench, self.where)
+
+    def _make(self, planned: PlannedLayer, made: tuple[MadeLayer, ...]) -> MadeLayer:
+        whole = Plan("line", self.bench.platform, (planned,), RuntimeConfig("", "", (), (), {}, {}))
+        makers = self.shop.makers(whole, Code(CodeListing(()), _no_code))
+        below = [one.layer for one in made]
+
+        def write(sink: ByteSink) -> Written:
+            return partial(makers.write, planned.recipe, below)(sink)
+
+        layer = self.shop.add(planned, made, write)
+        if layer is None:
+            raise RunError("the layers below a line cannot be had")
+        return layer
+
+
+def _no_code(path: str) -> BinaryIO:
+    raise AssertionError(path)

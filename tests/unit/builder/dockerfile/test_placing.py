@@ -1,0 +1,222 @@
+"""Accounts, folders, links and modes of RUN lines, beside the real programs."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing import accounts, files
+from trainload.builder.dockerfile.placing.draft import Draft
+from trainload.builder.dockerfile.placing.place import _draw
+from trainload.builder.dockerfile.placing.replaced import removed_by
+from trainload.digest import Digest
+from trainload.dockerfile.steps import ChangeOwner, Clear, Link, MakeFolder, PlacedStep, WriteFile
+from trainload.dockerfile.understand.line import understand
+from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understood import RunLine, Understood
+from trainload.lock.found import Installed
+from trainload.plan.placed import InstallScheme
+from trainload.store.store import Store
+from trainload.testing.images import put_layer
+from trainload.testing.tars import TarEntry, folder, symlink, tar
+
+PASSWD = b"root:x:0:0:root:/root:/bin/bash\n_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\nold:x:997:997::/:\n"
+GROUP = b"root:x:0:\naudio:x:29:\nvideo:x:44:\nold:x:997:\nusers:x:100:\n"
+LOGIN = (
+    b"UMASK\t\t022\nUSERGROUPS_ENAB yes\nUID_MIN 1000\nUID_MAX 60000\nGID_MIN 1000\nGID_MAX 60000\n"
+    b"PASS_MAX_DAYS 99999\nPASS_MIN_DAYS 0\nPASS_WARN_AGE 7\n"
+)
+ETC = {
+    "etc/passwd": PASSWD, "etc/group": GROUP, "etc/shadow": b"root:*:19000:0:99999:7:::\n", "etc/subuid": b"",
+    "etc/gshadow": b"root:*::\naudio:*::\nvideo:*::\n", "etc/subgid": b"", "etc/login.defs": LOGIN,
+    "etc/default/useradd": b"SHELL=/bin/sh\n", "etc/skel/.profile": b"# hello\n",
+}  # fmt: skip
+
+
+def ground(at: Path, *layers: Sequence[TarEntry]) -> Ground:
+    store = Store.open(at / "home")
+    with store.writing():
+        made = []
+        for entries in layers:
+            stream = tar(*entries)
+            made.append(put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream)))
+    return Ground(store, tuple(made))
+
+
+def system(at: Path, *more: TarEntry) -> Ground:
+    tools = ("useradd", "groupadd", "usermod")
+    return ground(
+        at,
+        (
+            *(folder(path) for path in ("etc", "etc/default", "etc/skel", "home", "usr", "usr/sbin", "srv")),
+            *(TarEntry(path, data) for path, data in ETC.items()),
+            *(TarEntry(f"usr/sbin/{tool}", b"\x7fELF", mode=0o755) for tool in tools),
+            *more,
+        ),
+    )
+
+
+def steps(script: str) -> tuple[PlacedStep, ...]:
+    found = understand(RunLine(1, script, ("/bin/sh", "-c", script), ("/bin/sh", "-c"), {}, workdir="/srv"))
+    assert isinstance(found, Understood), found
+    return found.steps
+
+
+def drawn(script: str, below: Ground) -> Draft:
+    draft = Draft(below)
+    for step in steps(script):
+        _draw(step, draft)
+    return draft
+
+
+USERADD = (
+    "useradd ada",
+    "useradd -m ada",
+    "useradd -ms /bin/bash -u 1500 ada && useradd bob",
+    "groupadd -r web && useradd -r -g web -d /srv/web web",
+    "useradd -r one && useradd -r two",
+    "groupadd -g 4000 team && useradd -u 4001 -g team -G audio,video bob && usermod -aG users bob",
+    'useradd -u 1000 -c "A B" -d /home/elsewhere -m ada && groupadd late && useradd next',
+    "groupadd ada2 && useradd ada",
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: useradd")
+@pytest.mark.skipif(shutil.which("useradd", path="/usr/sbin:/sbin") is None, reason="this machine has no useradd")
+@pytest.mark.parametrize("script", USERADD)
+def test_accounts_are_those_that_useradd_makes(tmp_path: Path, script: str) -> None:
+    root = tmp_path / "root"
+    for path, data in ETC.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    for name in ("home", "srv"):
+        (root / name).mkdir()
+    real = re.sub(r"(useradd|groupadd|usermod) ", rf"/usr/sbin/\1 --prefix {root} ", script)
+    done = subprocess.run(["sh", "-ec", real], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    draft = drawn(script, system(tmp_path))
+    for path in ("etc/passwd", "etc/group", "etc/gshadow", "etc/subuid", "etc/subgid"):
+        assert (draft.text(path) or "") == (root / path).read_text(), path
+    undated = re.sub(r"^([^:]*:!):[0-9]*:", r"\1::", (root / "etc/shadow").read_text(), flags=re.MULTILINE)
+    assert draft.text("etc/shadow") == undated
+    for home in (root / "home").iterdir():
+        entry, skel = draft.find(f"home/{home.name}"), draft.find(f"home/{home.name}/.profile")
+        assert entry is not None and skel is not None
+        assert (entry.mode, entry.uid) == (stat.S_IMODE(home.stat().st_mode), home.stat().st_uid)
+        assert draft.text(f"home/{home.name}/.profile") == "# hello\n"
+    assert set(draft.names("home")) == {home.name for home in (root / "home").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["useradd root", "useradd -u 0 zero", "useradd -g nobodys x", "groupadd audio", "useradd -N x",
+     "adduser --system x", "useradd audio", "usermod -aG video nobody"],
+)  # fmt: skip
+def test_what_useradd_would_refuse_is_run(tmp_path: Path, script: str) -> None:
+    with pytest.raises(Beyond):
+        drawn(script, system(tmp_path))
+
+
+CHMOD = ("755", "0644", "+x", "u+rwX,go-w", "a=r", "go-rwx,u+X", "2755", "g+w,o=r", "-x", "=rw")
+
+
+@pytest.mark.parametrize("mode", CHMOD)
+@pytest.mark.parametrize("old", [0o644, 0o755, 0o600, 0o2750])
+def test_modes_are_those_that_chmod_makes(tmp_path: Path, mode: str, old: int) -> None:
+    for name, is_folder in (("file", False), ("folder", True)):
+        path = tmp_path / name
+        path.mkdir() if is_folder else path.write_text("")
+        path.chmod(old)
+        subprocess.run(["sh", "-c", f"umask 022; chmod -- {mode} {path}"], check=False, capture_output=True)
+        assert oct(files.mode_of(mode, old, is_folder=is_folder)) == oct(stat.S_IMODE(path.stat().st_mode))
+
+
+def test_folders_links_files_and_owners(tmp_path: Path) -> None:
+    below = system(
+        tmp_path,
+        TarEntry("srv/app", kind=b"5", mode=0o755), TarEntry("srv/app/a.py", b"1\n"), symlink("srv/link", "app"),
+        folder("var"), folder("var/lib"), folder("var/lib/apt"), folder("var/lib/apt/lists"),
+        TarEntry("var/lib/apt/lists/x", b"list"), TarEntry("var/lib/apt/lists/.keep", b""),
+    )  # fmt: skip
+    draft = drawn(
+        "useradd ada && mkdir -p link/data/deep && ln -s /srv/app/a.py b.py && chown -R ada:audio app"
+        " && echo hello > app/new && echo again >> app/new && rm -rf /var/lib/apt/lists/*",
+        below,
+    )
+    entry = draft.find("srv/app/data/deep")
+    assert entry is not None and (entry.kind, entry.mode, entry.uid, entry.gid) == ("directory", 0o755, 1000, 29)
+    moved = draft.find("srv/app/a.py")
+    assert moved is not None and (moved.uid, moved.gid, moved.origin) == (1000, 29, 0)
+    assert draft.text("srv/app/new") == "hello\nagain\n"
+    assert draft.real("srv/b.py") == "srv/app/a.py"
+    recipe = draft.recipe()
+    assert recipe is not None and recipe.below == tuple(str(layer.diff_id) for layer in below.layers)
+    assert [one.path for one in recipe.entries if one.kind == "whiteout"] == ["var/lib/apt/lists/x"]
+    assert {"srv", "var/lib/apt/lists"} <= {one.path for one in recipe.entries if one.kind == "directory"}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        MakeFolder("/srv/app"),
+        MakeFolder("/nowhere/deep"),
+        Link("/x", "/etc/passwd"),
+        ChangeOwner("nobody", ("/srv",)),
+        ChangeOwner("0", ("/nowhere",)),
+        WriteFile("/nowhere/x", ""),
+        WriteFile("/srv", ""),
+    ],
+)
+def test_what_would_fail_is_run(tmp_path: Path, step: PlacedStep) -> None:
+    with pytest.raises(Beyond):
+        _draw(step, Draft(system(tmp_path, folder("srv/app"))))
+
+
+def test_clearing_what_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    draft = Draft(system(tmp_path))
+    files.clear(Clear(("/tmp", "/var/lib/apt/lists"), ("/root/.cache",)), draft)
+    assert draft.recipe() is None
+
+
+def test_an_old_version_goes_with_its_folders_and_nothing_else(tmp_path: Path) -> None:
+    site = "usr/local/lib/python3.11/site-packages"
+    names = ("demo/__init__.py", "demo/deep/x.py", "both/a.py", "both/b.py")
+    record = (
+        b"demo/__init__.py,,\ndemo/deep/x.py,,\nboth/a.py,,\ndemo-1.0.dist-info/RECORD,,\n../../../bin/demo,,\n"
+    )
+    below = ground(
+        tmp_path,
+        (
+            *(folder(path) for path in ("usr", "usr/local", "usr/local/bin", "usr/local/lib")),
+            *(TarEntry(f"{site}/{name}") for name in names),
+            folder(f"{site}/demo"), folder(f"{site}/demo/deep"), folder(f"{site}/both"),
+            folder(f"{site}/demo-1.0.dist-info"), TarEntry(f"{site}/demo-1.0.dist-info/RECORD", record),
+            TarEntry("usr/local/bin/demo", mode=0o755),
+        ),
+    )  # fmt: skip
+    scheme = InstallScheme(
+        site, "usr/local/bin", "usr/local/include/python3.11", "usr/local", "/usr/local/bin/python"
+    )
+    assert removed_by([Installed("demo", "1.0")], scheme, below) == (
+        "usr/local/bin/demo", f"{site}/both/a.py", f"{site}/demo", f"{site}/demo-1.0.dist-info",
+        f"{site}/demo-1.0.dist-info/RECORD", f"{site}/demo/__init__.py", f"{site}/demo/deep",
+        f"{site}/demo/deep/x.py",
+    )  # fmt: skip
+
+
+def test_numbers_are_given_as_shadow_gives_them(tmp_path: Path) -> None:
+    draft = drawn("useradd -r one && useradd two && useradd -u 5000 three && useradd four", system(tmp_path))
+    rows = [line.split(":")[:4] for line in (draft.text("etc/passwd") or "").splitlines()[3:]]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("one", "996", "996"), ("two", "1000", "1000"), ("three", "5000", "5000"), ("four", "5001", "5001"),
+    ]  # fmt: skip
+    assert accounts.user_ids("three", draft) == (5000, 5000)
