@@ -68,7 +68,7 @@ ONLY_AT_THE_EDGE = {
         "doctor",
     },
     "sqlite3": {"store"},
-    "fcntl": {"store", "doctor", "run", "destinations", "runner"},
+    "fcntl": {"store", "doctor", "run", "destinations", "runner", "testing"},
     "click": {"cli"},
     "rich": {"cli"},
 }

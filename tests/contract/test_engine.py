@@ -439,3 +439,55 @@ def test_what_is_unhealthy_does_not_start_again_once_it_was_stopped(asked: Asked
         {"do": "state", "id": run_id},
     )  # fmt: skip
     assert (answers[4].value["phase"], answers[5].failed, answers[6].value) == ("ended", False, None)
+
+
+def test_a_detached_run_with_a_terminal_is_joined_left_and_joined_again(asked: Asked, run_id: str) -> None:
+    asked.must()
+    first = [["", "echo $((1+0))st\n"], ["1st", "stty size; echo $((40+1))\n"], ["41", "\x10\x11"]]
+    second = [["", "echo $((1+1))nd\n"], ["2nd", "\x03"], ["interrupted", "exit 5\n"]]
+    script = "trap 'echo interrupted' INT; while :; do read A || continue; eval \"$A\"; done"
+    answers = asked(
+        sh(script, "start", id=run_id, tty=True, open=True),
+        {"do": "on a terminal", "act": "attach", "id": run_id, "talk": first, "size": [33, 99]},
+        {"do": "state", "id": run_id},
+        {"do": "on a terminal", "act": "attach", "id": run_id, "talk": second},
+        {"do": "wait", "id": run_id}, {"do": "logs", "id": run_id}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert answers[1].value == -1 and "33 99" in answers[1].output, answers[1]
+    assert (answers[2].value["phase"], answers[2].value["open"]) == ("running", True)
+    assert answers[3].value == 5, answers[3]
+    assert answers[4] == Answer(5, "exit code 5")
+    assert "33 99" in answers[5].value and "41" in answers[5].value
+
+
+def test_what_is_said_to_a_detached_run_is_read_by_it(asked: Asked, run_id: str) -> None:
+    asked.must()
+    talk = [["", "word\n"], ["got word", ""]]
+    answers = asked(
+        sh("read A; echo got $A; exit 4", "start", id=run_id, open=True),
+        {"do": "on a terminal", "act": "attach", "id": run_id, "talk": talk}, {"do": "wait", "id": run_id},
+        {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert (answers[1].value, answers[2].value) == (4, 4), answers[1]
+
+
+def test_a_detached_run_without_an_open_input_reads_nothing(asked: Asked, run_id: str) -> None:
+    asked.must()
+    answers = asked(
+        sh("read A; echo end", "start", id=run_id), {"do": "wait", "id": run_id}, {"do": "logs", "id": run_id},
+        {"do": "remove", "id": run_id}, {"do": "on a terminal", "act": "attach", "id": run_id, "talk": []},
+    )  # fmt: skip
+    assert answers[2].value == ["end"]
+    assert answers[4].value == 99 and "is not there any more" in answers[4].output
+
+
+def test_a_further_program_has_our_terminal(asked: Asked, run_id: str) -> None:
+    asked.must()
+    talk = [["$ ", "stty size; exit 6\n"]]
+    answers = asked(
+        {"do": "start", "command": ["sleep", "1000"], "id": run_id, "env": {"PS1": "$ "}},
+        {"do": "on a terminal", "act": "exec", "command": ["sh", "-i"], "id": run_id, "talk": talk,
+         "size": [21, 66]},
+        {"do": "stop", "id": run_id, "grace": 0}, {"do": "remove", "id": run_id},
+    )  # fmt: skip
+    assert answers[1].value == 6 and "21 66" in answers[1].output, answers[1]

@@ -13,7 +13,7 @@ from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 
 if TYPE_CHECKING:
-    from trainload.run.engines.interface import LogLine, LogQuery
+    from trainload.run.engines.interface import Engine, LogLine, LogQuery
 
 R = TypeVar("R")
 _LINES = (
@@ -64,6 +64,19 @@ def command(world: World, query: LogQuery, *, run: str, timestamps: bool, frames
     live = query.follow and sys.stdout.isatty()  # a bar may move there
     for line in lines if frames or live else collapsed(lines):
         _write(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=timestamps, live=live)
+
+
+def follow(engine: Engine, run: str) -> None:
+    """All that a run said and says, until its end."""
+    import sys
+
+    from trainload.run.engines.interface import LogQuery
+    from trainload.run.engines.logs import collapsed
+
+    live = sys.stdout.isatty()
+    lines = engine.logs(run, LogQuery(follow=True))
+    for line in lines if live else collapsed(lines):
+        _write(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=False, live=live)
 
 
 def _tail(text: object) -> int | None:

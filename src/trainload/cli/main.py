@@ -76,6 +76,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Runs": {
         "ps": ("ps", "List running programs."),
+        "attach": ("attach", "Stay with a detached run until it ends."),
         "logs": ("logs", "Print what a detached run said."),
         "exec": ("exec_", "Run one more program in a running container."),
         "stop": ("stop", "Ask runs to end, then make them."),

@@ -113,7 +113,9 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     _warn_of_platform(world, target.image)
     spec = spec_of(request, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
     tty = way.tty if way.detach else os.isatty(0) and os.isatty(1)
-    spec = replace(spec, tty=tty, remove=way.remove, keep=way.keep and not way.detach)
+    spec = replace(
+        spec, tty=tty, open=way.detach and way.interactive, remove=way.remove, keep=way.keep and not way.detach
+    )
     if way.detach and way.remove and spec.restart.again is not Again.NO:
         raise UsageError(Text("--rm and --restart exclude each other: what is removed cannot start again"))
     if signal_number(spec.stop_signal) is None:

@@ -59,13 +59,14 @@ _OPTIONS = (
                  help="Failures in a row that make it unhealthy; default: 3."),
     click.option("--health-start-period", metavar="TIME", default="0s", help="Failures do not count so long."),
     click.option("-t", "--tty", is_flag=True, help="A terminal for a detached run; others have ours."),
-    click.option("-i", "--interactive", is_flag=True, expose_value=False, hidden=True, help="As always here."),
+    click.option("-i", "--interactive", is_flag=True,
+                 help="A detached run can be talked to (trainload attach); others always can."),
 )  # fmt: skip
 
 _NAMES = (
     "volumes", "env", "env_files", "workdir", "user", "entrypoint", "memory", "memory_swap", "cpus", "pids_limit",
     "shm_size", "gpus", "network", "hostname", "read_only", "stop_signal", "stop_timeout", "code", "engine",
-    "detach", "called", "remove", "keep", "restart", "init", "labels", "ports", "tty", "health_cmd",
+    "detach", "called", "remove", "keep", "restart", "init", "labels", "ports", "tty", "interactive", "health_cmd",
     "health_interval", "health_timeout", "health_retries", "health_start_period",
 )  # fmt: skip
 
@@ -80,6 +81,8 @@ class Way:
     remove: bool = False
     tty: bool = False
     """A detached run gets a terminal."""
+    interactive: bool = False
+    """The standard input of a detached run stays open."""
     asks: bool = False
     """It is somebody's shell: its exit code is that of their last command, and no failure."""
     keep: bool = False
@@ -154,7 +157,12 @@ def _given(world: World, values: dict[str, object]) -> Given:
     )
     detach, remove = bool(values["detach"]), bool(values["remove"])
     way = Way(
-        _text(values["engine"]), detach, remove, bool(values["tty"]), keep=bool(values["keep"]) and not remove
+        _text(values["engine"]),
+        detach,
+        remove,
+        bool(values["tty"]),
+        bool(values["interactive"]),
+        keep=bool(values["keep"]) and not remove,
     )
     return Given(request, bool(values["code"]), way)
 

@@ -110,6 +110,8 @@ class RunSpec:
     """``host``, ``bridge`` or a network the engine knows; None: what is usual there."""
     tty: bool = False
     interactive: bool = True
+    open: bool = False
+    """The standard input of a detached run stays open for whoever attaches."""
     hostname: str | None = None
     read_only: bool = False
     stop_signal: str = "SIGTERM"

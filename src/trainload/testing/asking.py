@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
+import pty
+import select
 import signal
+import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,6 +94,8 @@ def spec(image: Digest, one: Ask) -> RunSpec:
         restart=Restart(Again(restart[0]), restart[1]),
         health=HealthCheck(**{**health, "command": tuple(health["command"])}) if health else None,
         init=one.get("init", False),
+        tty=one.get("tty", False),
+        open=one.get("open", False),
     )
 
 
@@ -141,6 +148,7 @@ def _state(engine: Engine, image: Digest, one: Ask) -> Answer:
             "health": state.health,
             "restarts": state.restarts,
             "notes": [str(note) for note in state.notes],
+            "open": state.open,
         },
         str(state.reason or ""),
     )
@@ -193,6 +201,60 @@ def _copy_out(engine: Engine, image: Digest, one: Ask) -> Answer:
         return Answer(copied.place.read_text())
 
 
+def _on_a_terminal(engine: Engine, image: Digest, one: Ask) -> Answer:
+    """``act``: ``attach``, or an ask that is an ``execute``, on a terminal of its own with ``size``; ``talk``: each
+    word to be waited for, and what is typed then. ``value``: its exit code, -1 when the user left.
+    """
+    child, terminal = pty.fork()
+    if child == 0:
+        code = 99
+        try:
+            if one["act"] == "attach":
+                state = engine.attach(one["id"])
+                code = 98 if state is None else state.exit_code or 0
+            else:
+                command = tuple(one["command"])
+                code = engine.execute(one["id"], Execution(command, tty=True, interactive=True))
+        except TrainloadError as error:
+            os.write(1, str(error).encode())
+        finally:
+            os._exit(code)
+    rows, columns = one.get("size", (24, 80))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    shown = ""
+    for word, typed in one["talk"]:
+        shown, missing = _shown(terminal, shown, word)
+        if missing:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return Answer(-2, f"no {word!r}", output=shown)
+        for key in [typed] if "\n" in typed else typed:  # as by hand: Podman knows keys one by one only
+            os.write(terminal, key.encode())
+            time.sleep(0.05)
+    shown, late = _shown(terminal, shown, None)
+    if late:
+        os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(terminal)
+    return Answer(-1 if code == 98 else code, output=shown.replace("\r\n", "\n"))
+
+
+def _shown(terminal: int, shown: str, word: str | None) -> tuple[str, bool]:
+    """All that was shown, until ``word`` is new in it (None: to the end), and whether that did not come in 15 s."""
+    seen, end = len(shown), time.monotonic() + 15
+    while word is None or word not in shown[seen:]:
+        if not select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
+            return shown, True
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # EIO: nobody has it any more
+            data = b""
+        if not data:
+            return shown, word is not None
+        shown += data.decode("utf-8", "replace")
+    return shown, False
+
+
 def _usage(engine: Engine, image: Digest, one: Ask) -> Answer:
     return Answer(dataclasses.asdict(engine.usage(one["id"])))
 
@@ -211,6 +273,7 @@ _ASKS: Mapping[str, Callable[[Engine, Digest, Ask], Answer]] = {
     "state": _state,
     "until": _until,
     "said": _said,
+    "on a terminal": _on_a_terminal,
     "wait": _wait,
     "logs": _logs,
     "execute": _execute,

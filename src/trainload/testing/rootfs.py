@@ -16,7 +16,22 @@ from trainload.system.process import run
 from trainload.testing.images import plan_of, put_layer
 from trainload.testing.tars import TarEntry, folder, tar
 
-PROGRAMS = ("sh", "cat", "env", "head", "hostname", "id", "ls", "mkdir", "rm", "sleep", "stat", "touch", "tail")
+PROGRAMS = (
+    "sh",
+    "cat",
+    "env",
+    "head",
+    "hostname",
+    "id",
+    "ls",
+    "mkdir",
+    "rm",
+    "sleep",
+    "stat",
+    "stty",
+    "touch",
+    "tail",
+)
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000:Ada:/home/ada:/bin/sh\nhuge:x:4294967296:0::/:/bin/sh\n"
 GROUP = b"root:x:0:\nada:x:1000:\nvideo:x:44:ada\n"
 _LIBRARY = re.compile(r"(/\S+) \(0x")

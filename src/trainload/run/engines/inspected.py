@@ -103,6 +103,7 @@ def state(container: Document, *, killed: bool = False) -> State:
         reason=reason(container, killed=killed) if over else None,
         health=Health(health) if health in list(Health) and not over else None,
         restarts=container.get("RestartCount", 0),
+        open=bool(container["Config"].get("Tty") or container["Config"].get("OpenStdin")),
     )
 
 

@@ -108,6 +108,8 @@ class State:
     restarts: int = 0
     notes: tuple[Text, ...] = ()
     """What should be known of it besides."""
+    open: bool = False
+    """Somebody may talk to it: it has a terminal, or its standard input is open."""
 
     @property
     def lives(self) -> bool:
@@ -219,6 +221,13 @@ class Engine(Protocol):
 
     def execute(self, run: str, execution: Execution) -> int:
         """Run a further program in it with our standard streams; its exit code. Raises as :meth:`run`."""
+
+    def attach(self, run: str) -> State | None:
+        """Our standard streams are its, as far as it has them, until it ends: how. None: the user left before.
+
+        On a terminal of its own keys go to the program, and Ctrl-P Ctrl-Q leaves; else any signal does. Raises
+        :class:`RunError` when it does not run.
+        """
 
     def stop(self, run: str, grace: float | None) -> None:
         """Its stop signal, after ``grace`` seconds (None: its own) SIGKILL; it does not start again."""

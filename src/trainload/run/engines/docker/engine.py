@@ -19,7 +19,6 @@ from trainload.run.engines.docker import answers, render
 from trainload.run.engines.docker.api import Api, ApiError
 from trainload.run.engines.docker.deliver import Delivery, find
 from trainload.run.engines.docker.host import address
-from trainload.run.engines.docker.session import Control, Session
 from trainload.run.engines.interface import (
     Ability,
     Delivered,
@@ -32,6 +31,7 @@ from trainload.run.engines.interface import (
     needs,
 )
 from trainload.run.engines.logs import chosen
+from trainload.run.engines.session import Control, Session
 from trainload.run.engines.table import Site
 from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import stopped_by_force
@@ -135,9 +135,17 @@ class Docker:
         return None if container is None else self._state(container)
 
     def wait(self, run: str) -> State:
-        container = self._existing(run)
+        return self.wait_for(self._existing(run))
+
+    def wait_for(self, container: inspected.Document) -> State:
+        """As :meth:`wait`; one that was to be removed at its end may be gone already."""
+        run = inspected.state(container).id
         while True:
-            self.api.post(f"/containers/{container['Id']}/wait")
+            try:
+                self.api.post(f"/containers/{container['Id']}/wait")
+            except ApiError as error:
+                if error.status != 404:
+                    raise
             found = self.api.find(f"/containers/{container['Id']}/json")
             if found is None:
                 return replace(inspected.state(container), exit_code=None)
@@ -184,6 +192,22 @@ class Docker:
         if session.kept:
             raise inspected.start_error(session.kept.decode("utf-8", "replace").strip(), execution.command[0])
         return int(code)
+
+    def attach(self, run: str) -> State | None:
+        container = self._running(run)
+        place, config = f"/containers/{container['Id']}", container["Config"]
+        stdin, tty = bool(config["OpenStdin"]), bool(config["Tty"])
+        raw = self.api.raw(f"{place}/attach", stream=1, stdin=int(stdin), stdout=1, stderr=1, detachKeys=_NO_KEYS)
+        control = Control(
+            send=None,
+            resize=lambda rows, columns: self.api.post(f"{place}/resize", h=rows, w=columns),
+        )
+        session = Session(raw, control, tty, stdin, leaves=True)
+        try:
+            session.run()
+        finally:
+            raw.close()
+        return None if session.left else self.wait_for(container)
 
     def stop(self, run: str, grace: float | None) -> None:
         with watcher.ending(self._home, run):

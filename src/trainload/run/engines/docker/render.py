@@ -23,7 +23,7 @@ def body(spec: RunSpec, image: str, *, shm: int, detached: bool) -> dict[str, ob
     if spec.caller is not None:
         user = f"{spec.caller[0]}:{spec.caller[1]}"
         env.setdefault("HOME", "/tmp")  # noqa: S108 - of the container; a user the image does not know has none
-    interactive = spec.interactive and not detached
+    interactive = spec.open if detached else spec.interactive
     return {
         "Image": image,
         "Hostname": spec.hostname or spec.id,
@@ -34,8 +34,8 @@ def body(spec: RunSpec, image: str, *, shm: int, detached: bool) -> dict[str, ob
         "Cmd": list(spec.command[1:]),
         "Tty": spec.tty,
         "OpenStdin": interactive,
-        "StdinOnce": interactive,
-        "AttachStdin": interactive,
+        "StdinOnce": interactive and not detached,
+        "AttachStdin": interactive and not detached,
         "AttachStdout": not detached,
         "AttachStderr": not detached,
         "StopSignal": spec.stop_signal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import signal
@@ -43,6 +44,7 @@ from trainload.run.engines.table import Site
 from trainload.run.model import Limits, Outcome, RunSpec
 from trainload.run.rundir import born
 from trainload.run.unpack import unpack
+from trainload.system.nearby import meet
 
 _SUPERVISE = "import sys; from trainload.run.engines.embedded.supervisor import main; main(int(sys.argv[1]))"
 _USERNS = (  # files that say no when they hold this
@@ -101,7 +103,6 @@ class Embedded:
                 Text("the embedded engine has no networks of its own, only this machine's (host) or none"),
                 refused=True,
             ),
-            Ability.DETACHED_TERMINAL: Lack(Text("a detached run has no terminal in the embedded engine")),
         }
 
     def deliver(self, image: Image, name: str) -> None:
@@ -151,11 +152,14 @@ class Embedded:
         return self._kept(run).state()
 
     def wait(self, run: str) -> State:
-        kept = self._existing(run)
+        return self.wait_for(self._existing(run))
+
+    def wait_for(self, kept: Kept) -> State:
+        """As :meth:`wait`."""
         kept.until_end()
         state = kept.state()
         # one that was to be removed at its end is gone: its record has the end
-        return state if state is not None else State(run, Phase.ENDED)
+        return state if state is not None else State(kept.id, Phase.ENDED)
 
     def logs(self, run: str, query: LogQuery) -> Iterator[LogLine]:
         kept = self._existing(run)
@@ -173,6 +177,25 @@ class Embedded:
             ),
             streams=Streams.ALL if execution.interactive else Streams.OUTPUT,
         )  # fmt: skip
+
+    def attach(self, run: str) -> State | None:
+        from trainload.run.engines.embedded.attaching import NAME
+        from trainload.run.engines.session import Control, Session
+
+        kept = self._existing(run)
+        note, _ = kept.process()
+
+        def resize(rows: int, columns: int) -> None:
+            wish = {"do": "resize", "rows": rows, "columns": columns}
+            meet(kept.folder, NAME, json.dumps(wish).encode() + b"\n").close()
+
+        raw = meet(kept.folder, NAME, b'{"do": "attach"}\n')
+        session = Session(raw, Control(send=None, resize=resize), note.tty, note.open, leaves=True)
+        try:
+            session.run()
+        finally:
+            raw.close()
+        return None if session.left else self.wait_for(kept)
 
     def stop(self, run: str, grace: float | None) -> None:
         kept = self._existing(run)

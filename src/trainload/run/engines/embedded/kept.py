@@ -49,6 +49,10 @@ class Note:
     """Its limit."""
     front: bool = False
     """It ran in the foreground, and what it changed was kept."""
+    tty: bool = False
+    """It has a terminal of its own."""
+    open: bool = False
+    """It reads what those say who are attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class Kept:
             reason=Text(note.reason[0], **note.reason[1]) if note.reason else None,
             health=note.health,
             restarts=note.restarts,
+            open=note.tty or note.open,
         )
         if state.lives and not living:
             return State(

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import pickle
-import selectors
 import signal
 import sys
 import threading
@@ -25,10 +24,9 @@ from trainload.limits import Limits
 from trainload.run.embedded import EmbeddedEngine, Watch
 from trainload.run.engines.embedded.execute import Entry, Streams, execute
 from trainload.run.engines.embedded.kept import Kept, Note, program
-from trainload.run.engines.embedded.logfile import LogWriter
 from trainload.run.engines.embedded.site import containers, layers_of
-from trainload.run.engines.interface import Health, LogLine, Phase
-from trainload.run.engines.logs import Latest, Splitter
+from trainload.run.engines.embedded.speaking import speaking
+from trainload.run.engines.interface import Health, Phase
 from trainload.run.engines.restarts import Attempts, Pulse, again, checked
 from trainload.run.model import Again, HealthCheck, Outcome, RunSpec
 from trainload.run.preparation import told_error
@@ -36,9 +34,6 @@ from trainload.run.rundir import born
 from trainload.store.runs import RunRecords
 from trainload.store.store import Store
 from trainload.system.host import now
-
-_PIECE = 1 << 16
-_BAR = 1.0  # seconds a progress frame stays before the next is worth a line of the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +51,7 @@ def main(report: int) -> None:
     os.chdir("/")
     kept = Kept(containers(charge.home) / charge.spec.id)
     lock = kept.take()
-    silence = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(silence, 0)
-    log = _Log(kept)
+    log = speaking(kept, charge.spec)
     store = Store.open(charge.home)
     try:
         with store.writing():
@@ -69,53 +62,6 @@ def main(report: int) -> None:
         if charge.spec.remove:
             kept.remove()
         os.close(lock)
-
-
-class _Log:
-    """Our own standard streams, and so the program's, as lines of the log."""
-
-    def __init__(self, kept: Kept) -> None:
-        self._writer = LogWriter(kept.log)
-        self._latest = Latest(_BAR)
-        self._pipes: dict[int, tuple[bool, Splitter]] = {}
-        for number in (1, 2):
-            out, into = os.pipe()
-            os.dup2(into, number)
-            os.close(into)
-            self._pipes[out] = (number == 2, Splitter())
-        self._thread = threading.Thread(target=self._pump, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Write what is left; whoever still has our streams writes into the void."""
-        void = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            os.dup2(void, number)
-        self._thread.join(2)
-        self._writer.close()
-
-    def _pump(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))  # they are the main thread's
-        with selectors.DefaultSelector() as selector:
-            for out in self._pipes:
-                selector.register(out, selectors.EVENT_READ)
-            while selector.get_map():
-                for key, _ in selector.select():
-                    data = os.read(key.fd, _PIECE)
-                    if not data:
-                        selector.unregister(key.fd)
-                    self._take(key.fd, data)
-        for line in self._latest.rest():
-            self._writer.write(line)
-
-    def _take(self, descriptor: int, data: bytes) -> None:
-        stderr, splitter = self._pipes[descriptor]
-        found = splitter.feed(data)
-        if not data and splitter.rest:
-            found.append((splitter.rest.rstrip(b"\r"), False))
-        for text, frame in found:
-            for line in self._latest.take(LogLine(now(), text, stderr=stderr, frame=frame)):
-                self._writer.write(line)
 
 
 class _Supervisor:
@@ -133,6 +79,8 @@ class _Supervisor:
             letter=self._letter,
             image=str(self._spec.image),
             memory=self._spec.limits.memory,
+            tty=self._spec.tty,
+            open=self._spec.open,
         )
         self._engine = EmbeddedEngine(
             store.rootfs, layers_of(store), limits=charge.limits, place=kept.place,

@@ -25,6 +25,7 @@ from trainload.run.engines.interface import (
     Lack,
     LogLine,
     LogQuery,
+    Phase,
     State,
     Usage,
 )
@@ -193,6 +194,19 @@ class Podman:
         if talked.complaint and talked.exit_code in (125, 126, 127):
             raise inspected.start_error(complaint(talked.complaint.encode()), execution.command[0])
         return talked.exit_code
+
+    def attach(self, run: str) -> State | None:
+        container = self._running(run)
+        # without a terminal a signal ends this podman only: the user leaves
+        words = ["attach", "--detach-keys=ctrl-p,ctrl-q", "--sig-proxy=false"]
+        talked = self.program.talk([*words, container["Id"]], Control(send=None))
+        found = self._inspect([container["Id"]])
+        if not found:
+            return replace(self._state(container), phase=Phase.ENDED, exit_code=None)
+        state = self._state(found[0])
+        if talked.complaint and not talked.exit_code == 0 and state.lives:
+            raise RunError(Text("Podman says: {message}", message=complaint(talked.complaint.encode())))
+        return None if state.lives else state
 
     def stop(self, run: str, grace: float | None) -> None:
         with watcher.ending(self.site.store.home, run):

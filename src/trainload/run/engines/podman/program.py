@@ -156,8 +156,8 @@ class Program:
 class Control:
     """What can be done to a program that Podman talks to."""
 
-    send: Callable[[int], object]
-    """A signal, by number."""
+    send: Callable[[int], object] | None
+    """A signal, by number; None: it is for Podman's program itself."""
     stop_signal: int = signal.SIGTERM
     grace: float | None = None
     """None: no force after it."""
@@ -212,12 +212,15 @@ def _until_end(child: int, control: Control) -> tuple[int, bool]:
         if told is not None and told.si_signo != signal.SIGCHLD and told.si_code != _SI_KERNEL:
             if told.si_signo in _ENDING and deadline is None and control.grace is not None:
                 deadline = time.monotonic() + control.grace
+            if control.send is None:
+                os.kill(child, told.si_signo)
+                continue
             with contextlib.suppress(RunError):
                 control.send(control.stop_signal if told.si_signo == signal.SIGTERM else told.si_signo)
         if deadline is not None and time.monotonic() >= deadline:
             deadline, killed = None, True
             with contextlib.suppress(RunError):
-                control.send(signal.SIGKILL)
+                (control.send or (lambda number: os.kill(child, number)))(signal.SIGKILL)
 
 
 def _shell_code(status: int) -> int:

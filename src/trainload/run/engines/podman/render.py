@@ -60,7 +60,7 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
         *((f"--network={network}",) if network else ()),
         *(() if here.journal else ("--log-driver=k8s-file",)),
         *(("--tty",) if spec.tty else ()),
-        *(("--interactive",) if spec.interactive and not detached else ()),
+        *(("--interactive",) if (spec.open if detached else spec.interactive) else ()),
         *(("--init",) if spec.init else ()),
         *(("--read-only", "--read-only-tmpfs=false") if spec.read_only else ()),
         *(("--rm",) if spec.remove and detached else ()),

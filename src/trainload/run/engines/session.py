@@ -27,14 +27,15 @@ _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _PIECE = 1 << 16
 _HEADER = 8
 _SHUT_WR = 1  # socket.SHUT_WR
+_LEAVE = b"\x10\x11"  # ctrl-p ctrl-q, as in Docker
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
     """What can be done to the program meanwhile."""
 
-    send: Callable[[int], object]
-    """A signal, by number."""
+    send: Callable[[int], object] | None
+    """A signal, by number; None: it means that the user leaves, and the program goes on."""
     resize: Callable[[int, int], object]
     """Rows and columns."""
     stop_signal: str = "SIGTERM"
@@ -55,6 +56,12 @@ class Session:
     kept: bytes = b""
     killed: bool = False
     """The grace was over."""
+    leaves: bool = False
+    """Ctrl-P Ctrl-Q on our terminal is for us: the user leaves, and the program goes on."""
+    left: bool = False
+    """The user did."""
+    _held: bytes = b""
+    """A Ctrl-P that may be the first half."""
     _deadline: float | None = None
     _buffer: bytes = b""
     _begun: bool = field(default=False)
@@ -69,7 +76,7 @@ class Session:
                 if self.stdin:
                     self._register_stdin(selector)
                 self._output(self.raw.ahead)
-                while self._turn(selector, signals):
+                while not self.left and self._turn(selector, signals):
                     pass
 
     def _turn(self, selector: selectors.BaseSelector, signals: int) -> bool:
@@ -77,7 +84,7 @@ class Session:
         ready = selector.select(timeout)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline, self.killed = None, True
-            self._told(lambda: self.control.send(signal.SIGKILL))
+            self._tell(signal.SIGKILL)
         for key, _ in ready:
             if key.fileobj is self.raw.sock:
                 data = self.raw.sock.recv(_PIECE)
@@ -100,11 +107,25 @@ class Session:
     def _input(self, selector: selectors.BaseSelector) -> None:
         data = os.read(0, _PIECE)
         if data:
+            data = self._without_keys(data)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.raw.sock.sendall(data)
             return
         selector.unregister(0)
         self._end_of_input()
+
+    def _without_keys(self, data: bytes) -> bytes:
+        if not (self.leaves and self.tty and os.isatty(0)):
+            return data
+        data, self._held = self._held + data, b""
+        before, found, _ = data.partition(_LEAVE)
+        if found:
+            self.left = True
+            return before
+        if data.endswith(_LEAVE[:1]):
+            self._held = _LEAVE[:1]
+            return data[:-1]
+        return data
 
     def _whole_input(self) -> None:
         with contextlib.suppress(OSError):
@@ -147,7 +168,14 @@ class Session:
             self._deadline = time.monotonic() + self.control.grace
         if number == signal.SIGTERM:
             number = signal_number(self.control.stop_signal) or number
-        self._told(lambda: self.control.send(number))
+        self._tell(number)
+
+    def _tell(self, number: int) -> None:
+        send = self.control.send
+        if send is None:
+            self.left = True
+        else:
+            self._told(lambda: send(number))
 
     def _resize(self) -> None:
         if self.tty:
@@ -196,7 +224,7 @@ def _raw_terminal(*, enabled: bool) -> Iterator[None]:
         yield
         return
     look = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSANOW)  # what was typed already is for the program
     try:
         yield
     finally:

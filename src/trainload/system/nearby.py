@@ -1,0 +1,50 @@
+"""A socket in a folder of ours, however long the folder's path is: only who may enter the folder reaches it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from trainload.errors import Text, TrainloadError
+from trainload.system.daemon import Raw
+
+_WAITING = 16
+
+
+class NearbyError(TrainloadError):
+    """Nobody listens there."""
+
+
+def listen(folder: Path, name: str) -> socket.socket:
+    """Whoever comes is met by ``accept``; nothing blocks. A socket that is left of an earlier one is replaced."""
+    (folder / name).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    _at(folder, name, listener.bind)
+    listener.listen(_WAITING)
+    listener.setblocking(False)
+    return listener
+
+
+def meet(folder: Path, name: str, first: bytes) -> Raw:
+    """A connection on which ``first`` was said. Raises :class:`NearbyError`."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        _at(folder, name, sock.connect)
+        sock.sendall(first)
+    except OSError as error:
+        sock.close()
+        raise NearbyError(
+            Text("{path} cannot be reached: {reason}", path=folder / name, reason=error.strerror or error)
+        ) from error
+    return Raw(sock, b"")
+
+
+def _at(folder: Path, name: str, act: Callable[[str], object]) -> None:
+    """unix(7): a path has at most 107 bytes; that of an open folder is short."""
+    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        act(f"/proc/self/fd/{opened}/{name}")
+    finally:
+        os.close(opened)
