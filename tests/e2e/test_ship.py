@@ -330,6 +330,16 @@ def test_a_server_without_python_is_told_so(tmp_path: Path, store: Store, image:
         ship(store, sshd, image)
 
 
+def test_a_python_that_only_seems_to_be_there_is_told_so(tmp_path: Path, store: Store, image: Image) -> None:
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\necho 'pyenv: python3: command not found' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    with Sshd(tmp_path / "s", [str(broken)]) as sshd:
+        with pytest.raises(HostError, match="does not start") as caught:
+            ship(store, sshd, image)
+        assert "pyenv: python3: command not found" in caught.value.said
+
+
 def pyenv(version: str) -> str:
     found = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
     if not found:
@@ -409,6 +419,20 @@ def test_S04_a_cut_while_docker_there_gets_an_image_leaves_none_and_what_came_is
         assert lost < passed / 2, "what is kept shows"
         assert docker_id(docker) == str(large.manifest.config.digest)
         assert [path for path in cache.rglob("*") if path.parent.name in ("sha256", "incoming", "leases")] == []
+
+
+def test_two_at_once_into_docker_are_both_there_afterwards(
+    tmp_path: Path, store: Store, image: Image, edited: Image, docker: str
+) -> None:
+    with Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": docker}) as sshd, ThreadPoolExecutor(2) as pool:
+        one = pool.submit(ship, store, sshd, image, name="one:1")
+        two = pool.submit(ship, store, sshd, edited, name="two:1")
+        assert (one.result().way, two.result().way) == (Choice.DOCKER, Choice.DOCKER)
+        names = {"one:1": image, "two:1": edited}
+        for name, shipped in names.items():
+            (seen,) = json.loads(call("docker", "-H", docker, "image", "inspect", name))
+            assert seen["Id"] == str(shipped.manifest.config.digest)
+        assert not list((sshd.home / ".cache/trainload/ship/blobs/sha256").iterdir())
 
 
 def test_where_nothing_can_be_kept_docker_pulls_through_the_tunnel(

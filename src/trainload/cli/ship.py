@@ -45,6 +45,10 @@ def command(
         raise UsageError(Text("where to? Give an image and a host"), want="trainload ship [IMAGE] USER@HOST[:PORT]")
     if folder is not None and engine not in (None, "store"):
         raise UsageError(Text("--to is a folder, and --engine {engine} has its own", engine=engine))
+    if len(words) == 2 and "@" in words[0] and "@" not in words[1]:
+        raise UsageError(
+            Text("the host comes last"), got=" ".join(words), want=f"trainload ship {words[1]} {words[0]}"
+        )
     target = target_of(world, words[-1], "store" if folder is not None else engine, folder)
     text = words[0] if len(words) == 2 else _built(world, wishes, words[0])
     names = world.store.names()

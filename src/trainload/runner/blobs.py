@@ -162,8 +162,9 @@ class Blobs:
                     os.close(fd)
 
     def empty(self) -> None:
-        """Remove all that came, unless somebody else is at it too; who goes last does."""
+        """Remove all that came, unless somebody else is at it too; who goes last does. Our lease ends by it."""
         with self._home.lock("gc"):
+            self._home.end()
             if self._home.is_alone():
                 for folder in (self._home.blobs, self._home.incoming):
                     for name in os.listdir(folder):

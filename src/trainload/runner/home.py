@@ -108,10 +108,8 @@ class Home:
         os.write(self._lease, (digest + "\n").encode())
 
     def is_alone(self) -> bool:
-        """Whether no other lease lives; call it inside the gc lock."""
+        """Whether no lease lives; call it inside the gc lock."""
         for name in os.listdir(self.path / "leases"):
-            if name == self._name:
-                continue
             fd = os.open(str(self.path / "leases" / name), os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 if not try_lock(fd):

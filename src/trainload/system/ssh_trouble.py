@@ -58,7 +58,11 @@ def explain(address: Address, code: int, said: str, fingerprint: str | None) -> 
             hints=[Text("run the same command again: it goes on where it stopped")], retryable=True,
         )  # fmt: skip
     else:
-        error = HostError(Text("the session on {host} ended too early", host=address), got=f"exit code {code}")
+        error = HostError(
+            Text("the session on {host} ended too early", host=address), got=f"exit code {code}",
+            hints=[Text("`ssh {login} sh` must give a shell: does ~/.bashrc or ~/.profile there end it?",
+                        login=_words(address))],
+        )  # fmt: skip
     if not _has_changed(said) and not is_unknown_key(said):
         error.said = tuple(line for line in said.splitlines() if line.strip() and not _NOISE.match(line))[-_TOLD:]
     return error

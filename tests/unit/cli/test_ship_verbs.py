@@ -86,6 +86,7 @@ def test_what_is_no_listing_is_refused(shell: Shell, built: dict[str, Image], li
         (("ship", "app:1", "$(id)"), 2, "is not a host"),
         (("ship", "app:1", "a b"), 2, "is not a host"),
         (("ship", "app:1"), 2, "app:1 is an image; where to?"),
+        (("ship", "me@host", "app:1"), 2, "trainload ship app:1 me@host"),
         (("ship", "host"), 2, "holds no project"),
         (("ship", "nothing:1", "host"), 1, "there is no image"),
         (("ship", "app:1", "host", "--to", "x", "--engine", "docker"), 2, "--to is a folder"),

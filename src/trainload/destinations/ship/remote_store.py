@@ -138,7 +138,7 @@ class RemoteStore:
         return Answered(int(answer["code"]), str(answer["text"]))
 
     def empty(self) -> None:
-        """Remove all blobs there, also those of others that nobody is at."""
+        """Remove all blobs there, unless somebody else is at it too; nothing can be done after it."""
         self._ask(do="empty")
         self._answer("empty")
 

@@ -111,7 +111,17 @@ class There:
         half, rest = self.mark[:16], self.mark[16:]
         python = f"python3 -IS -c {shlex.quote(_BOOT.format(half=half, rest=rest))}"
         self._send(f"command -v python3 >/dev/null && exec {python} || printf '\\n%s%s none\\n'")
-        words, _ = self._until(None, _QUESTION)
+        try:
+            words, _ = self._until(None, _QUESTION)
+        except HostError as error:
+            if error.retryable:
+                raise
+            broken = HostError(
+                Text("the python3 of {host} does not start", host=self.address), got=error.got, want="Python 3.8",
+                hints=[Text("`python3 --version` there must answer")],
+            )  # fmt: skip
+            broken.said = error.said
+            raise broken from error
         if words[0] == "none":
             raise HostError(
                 Text("{host} has no python3", host=self.address),

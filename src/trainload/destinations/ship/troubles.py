@@ -31,7 +31,7 @@ def told(value: Mapping[str, object], where: str, host: Address, need: int | Non
         "missing": (Text("a blob went away on {host} while the image was sent", host=host),
                     [Text("run the same command again")]),
     }  # fmt: skip
-    text, hints = texts.get(code, (Text("the store on {host} could not be used", host=host), []))
+    text, hints = texts.get(code, (Text("the store on {host} could not be used", host=host), [_ANOTHER]))
     place = Place(f"{host}:{value['path']}") if value.get("path") else Place(where)
     return HostError(
         text, place=place, got=said or None, want=None if need is None else f"{need:,} bytes", hints=hints
