@@ -110,17 +110,19 @@ class Sshd:
 
     def __init__(
         self, folder: Path, programs: Sequence[str] = (), environ: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (), network: OtherNetwork | None = None,
+        settings: Sequence[str] = (), network: OtherNetwork | None = None, person: people.Person | None = None,
     ) -> None:  # fmt: skip
         """``programs``: what is installed there besides a shell: names, or paths whose last part is the name.
 
-        ``settings``: further lines of sshd_config, which go first and so decide.
+        ``settings``: further lines of sshd_config, which go first and so decide. ``person``: whose machine it is;
+        None: ours.
         """
         needs("sshd", "ssh", "ssh-keygen")
         self.folder, self.home = folder, folder / "home"
         self.port = free_port()
         self._programs, self._settings, self._network = programs, settings, network
         self._host = network.address if network else "127.0.0.1"
+        self._person = person
         self._environ = dict(environ or {})
 
     def __enter__(self) -> Sshd:
@@ -142,6 +144,11 @@ class Sshd:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         enter = self._network.enter if self._network else ()
+        if self._person is not None:
+            enter = tuple(people.become(self._person))
+            for path in (self.folder, *self.folder.rglob("*")):
+                if path.name not in ("user", "config", "known", "here"):  # those are of this side
+                    os.chown(path, self._person.uid, self._person.uid, follow_symlinks=False)
         argv = [*enter, str(shutil.which("sshd", path=PATH)), "-D", "-e", "-f", str(self.folder / "sshd_config")]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV)
@@ -177,7 +184,8 @@ class Sshd:
         return ["-p", str(self.port), self.address().rpartition(":")[0]]
 
     def address(self, port: int | None = None) -> str:
-        return f"{pwd.getpwuid(os.geteuid()).pw_name}@{self._host}:{port or self.port}"
+        name = "trainee" if self._person is not None else pwd.getpwuid(os.geteuid()).pw_name
+        return f"{name}@{self._host}:{port or self.port}"
 
 
 class DockerRegistry:

@@ -28,7 +28,9 @@ from trainload.errors import HostError
 from trainload.events import SILENT, Event, Reporter, Said
 from trainload.image.model import Image
 from trainload.store.store import Store
+from trainload.system import scratch
 from trainload.testing.images import make
+from trainload.testing.people import with_more_ids
 from trainload.testing.verifier import images, violations
 
 TRAINLOAD = (sys.executable, "-m", "trainload")
@@ -122,6 +124,23 @@ def test_a_server_with_python_only_gets_the_image_and_later_only_what_changed(
     assert ship(store, plain, edited, name="team/digits:v2").sent == 0
     assert violations(home_there(plain), clean=True) == []
     assert images(home_there(plain)) == {NAME: str(image.digest), "team/digits:v2": str(edited.digest)}
+
+
+def test_an_ordinary_user_there_with_python_only(store: Store, image: Image, edited: Image) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with scratch.folder("ship") as folder:  # pytest's own is closed to others
+        folder.chmod(0o755)
+        person = with_more_ids(folder)
+        with Sshd(folder / "s", [PYTHON], person=person) as sshd:
+            assert ship(store, sshd, image).sent > 8_000_000
+            began = time.monotonic()
+            assert ship(store, sshd, edited, name="team/digits:v2").sent < SMALL
+            assert time.monotonic() - began < QUICK
+            assert home_there(sshd).stat().st_uid == person.uid
+            assert images(home_there(sshd)) == {NAME: str(image.digest), "team/digits:v2": str(edited.digest)}
+            with pytest.raises(HostError, match="may not be written"):
+                ship(store, sshd, image, folder="/root/store")
 
 
 def test_a_trainload_there_finds_the_image_and_gc_keeps_it(plain: Sshd, store: Store, image: Image) -> None:
@@ -406,7 +425,7 @@ def test_S04_a_cut_while_docker_there_gets_an_image_leaves_none_and_what_came_is
         cache = sshd.home / ".cache/trainload/ship"
         ship(store, sshd, edited)  # what it has stays
         passed = lost = 0
-        for _ in range(20):
+        for _ in range(10):
             limit = chance.choice([chance.randrange(1, 30_000), chance.randrange(30_000, 9_000_000)])
             with Cutter(sshd.port, limit) as line, pytest.raises(HostError) as caught:
                 ship(store, sshd, large, port=line.port)

@@ -69,9 +69,13 @@ def as_ordinary_user(
         return run(argv, env=words, timeout=120)
     os.chown(home, person.uid, person.uid)
     given = [f"{name}={value}" for name, value in words.items()]
+    return run([*become(person), "env", *given, *argv], timeout=120)
+
+
+def become(person: Person) -> list[str]:
+    """Before a command of root's: ``person`` runs it, with an empty environment."""
     files = [str(word) for pair in person.files for word in pair]
-    show = ["unshare", "--mount", "sh", "-c", _SHOW, str(person.uid), *files, "", *hidden(), ""]
-    return run([*show, "env", *given, *argv], timeout=120)
+    return ["unshare", "--mount", "sh", "-c", _SHOW, str(person.uid), *files, "", *hidden(), ""]
 
 
 def hidden() -> list[str]:
