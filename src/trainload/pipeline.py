@@ -136,7 +136,7 @@ def build(site: Site, wishes: Wishes) -> Built:
         planned = plan(site, wishes)
         code = Code(planned.listing, site.tree.open)
         builder = _builder(site, planned.locked.project, wishes)
-        ready = builder.settle(planned.plan)
+        ready = _activated(builder.settle(planned.plan), builder.shop, fetch=True)
         look_into(planned.locked, site.store, builder.shop.sources, Pickles.REFUSE)
         shop = with_registries(site, wishes, planned, builder.shop)
         layers = shop.make(ready, code)
@@ -202,6 +202,8 @@ def plan(site: Site, wishes: Wishes) -> Planned:
     if aside is not None:
         made = with_tools(made, aside.files(target, selection.python), locked.lock.python)
     made = with_pickles(with_built(made, site.store), locked.lock, site.store)
+    if locked.lock.conda is not None:
+        made = _activated(made, workshop(site, locked.project, wishes), fetch=False)
     return Planned(locked, changed(made, warnings=(*made.warnings, *listing.warnings)), listing)
 
 
@@ -322,24 +324,23 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
 
 
 def _conda(site: Site, project: Project, wishes: Wishes) -> Conda | None:
-    from trainload.resolve.conda.request import Conda, is_conda
+    from trainload.resolve.conda.request import is_conda
 
     if not is_conda(project.settings):
         return None
-    from trainload.builder.conda import Abouts, Distributions
-    from trainload.resolve.cache import FolderCache
-    from trainload.resolve.conda.channels import Channels
+    from trainload.builder.conda import channels
 
-    channels = Channels(site.root, project.settings.mirrors.value.conda)
-    shop = workshop(site, project, wishes)
-    memory = FolderCache(site.store.home / "cache" / "distributions")
-    return Conda(
-        channels,
-        site.store.home / "cache" / "conda",
-        Distributions(shop.sources, shop.prefetch, memory, shop.limits),
-        Abouts(shop.sources, shop.prefetch, memory, shop.limits),
-        wishes.offline,
-    )
+    return channels(workshop(site, project, wishes), site.root, project.settings, offline=wishes.offline)
+
+
+def _activated(plan: Plan, shop: Workshop, *, fetch: bool) -> Plan:
+    """With the variables that conda packages set; ``fetch``: packages that were never looked into are fetched."""
+    if not any(layer.kind is Kind.CONDA for layer in plan.layers):
+        return plan
+    from trainload.builder.conda import activation
+
+    found = activation(shop)
+    return found(plan) if fetch else found.known(plan)
 
 
 def bases(site: Site, wishes: Wishes) -> Bases:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.conda_python import compiled, minor, python_spec, version
-from tests.peers import docker_daemon, podman_of_our_own
+from tests.peers import Podman, docker_daemon
 
 from trainload.testing.conda import PLACEHOLDER, Content, Spec, write_channel
 from trainload.testing.index import wheel
@@ -42,7 +42,7 @@ METADATA = b"Metadata-Version: 2.1\nName: Hello\nVersion: 2.0\n"
 TRAIN = """
 import hello, json, os, sys
 hello.main()
-names = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MODE", "PATH")
+names = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MODE", "HELLO_DATA", "PATH")
 print(json.dumps({"prefix": sys.prefix, "where": hello.where(), **{n: os.environ.get(n) for n in names}}))
 """
 
@@ -55,6 +55,9 @@ def library(platform: str = "linux-64") -> Spec:
         "lib/libhello.so": Content(link="libhello.so.1"),
         "share/hello.txt": Content(b"hello from conda\n"),
         "bin/.libhello-post-link.sh": Content(b"#!/bin/sh\nexit 1\n", 0o755),
+        "etc/conda/env_vars.d/hello.json": Content(
+            json.dumps({"HELLO_DATA": f"{PLACEHOLDER}/share", "MODE": "slow"}).encode(), placeholder=PLACEHOLDER
+        ),
     }
     if platform != "linux-64":
         files["lib/libhello.so.1"] = Content(data, 0o755)
@@ -144,6 +147,9 @@ def test_an_environment_is_locked_made_and_run(tmp_path: Path, home: Path, mirro
     told = json.loads(second)
     assert told["prefix"] == told["CONDA_PREFIX"] == "/opt/conda"
     assert (told["where"], told["MODE"]) == ("/opt/conda/share/hello.txt", "fast")
+    assert (
+        told["HELLO_DATA"] == "/opt/conda/share"
+    )  # the package says MODE is slow, the environment has it otherwise
     assert told["CONDA_DEFAULT_ENV"] == "digits" and told["PATH"].startswith("/opt/conda/bin:")
     assert "libhello-1.2-h1_0.conda has bin/.libhello-post-link.sh" in done.stderr
     lock = (folder / "pylock.trainload.toml").read_text()
@@ -292,7 +298,9 @@ def test_it_runs_in_other_engines(tmp_path: Path, home: Path, mirror: Path, engi
         if engine == "docker":
             more = {"DOCKER_HOST": stack.enter_context(docker_daemon(tmp_path / "docker"))}
         else:
-            more = stack.enter_context(podman_of_our_own(tmp_path))[1]
+            if Podman.missing():
+                pytest.skip(Podman.missing())
+            more = stack.enter_context(Podman(tmp_path / "podman")).environ
         done = trainload(folder, home, mirror, "run", "--engine", engine, **more)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -6,14 +6,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import SEEK_END
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from trainload.digest import Digest, canonical_json
 from trainload.layers.model import Sources
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.found import Installed
 from trainload.lock.model import CondaPackage, File
 from trainload.lock.source import headers
+from trainload.plan.model import CondaFiles, CondaRecipe, Plan
 from trainload.resolve.cache import FolderCache
+from trainload.resolve.conda.request import Conda
 from trainload.resolve.conda.taken import About
+
+if TYPE_CHECKING:
+    from trainload.builder.workshop import Workshop
+    from trainload.project.model import Settings
 
 _FORMAT = 2
 
@@ -114,6 +123,78 @@ def _about(values: Mapping[str, object]) -> About:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Variables that conda packages set on activation become the image's; looked up once for a set of packages."""
+
+    sources: Sources
+    prefetch: Callable[[Sequence[File]], object]
+    memory: FolderCache
+    limits: Limits = DEFAULT
+
+    def known(self, plan: Plan) -> Plan:
+        """``plan`` with the variables, if they were looked up before; nothing is fetched."""
+        packages = _packages_of(plan)
+        data = self.memory.get(_key_of(packages)) if packages else None
+        return _with_variables(plan, json.loads(data)) if data is not None else plan
+
+    def __call__(self, plan: Plan) -> Plan:
+        """``plan`` with the variables. Raises :class:`FetchError`, :class:`LayerError`."""
+        packages = _packages_of(plan)
+        if not packages or self.memory.get(_key_of(packages)) is not None:
+            return self.known(plan)
+        from trainload.layers.conda.activation import activation_variables
+
+        self.prefetch([package.archive for package in packages])
+        found: dict[str, str] = {}
+        for package in packages:
+            with self.sources.open(package.archive) as stream:
+                found.update(activation_variables(stream, package, self.limits))
+        self.memory.put(_key_of(packages), json.dumps(found, sort_keys=True).encode())
+        return _with_variables(plan, found)
+
+
+def channels(shop: Workshop, root: Path, settings: Settings, *, offline: bool) -> Conda:
+    """Conda channels as the project in ``root`` has them, for locking."""
+    from trainload.resolve.conda.channels import Channels
+
+    memory = _memory(shop)
+    return Conda(
+        Channels(root, settings.mirrors.value.conda),
+        shop.store.home / "cache" / "conda",
+        Distributions(shop.sources, shop.prefetch, memory, shop.limits),
+        Abouts(shop.sources, shop.prefetch, memory, shop.limits),
+        offline,
+    )
+
+
+def activation(shop: Workshop) -> Activation:
+    return Activation(shop.sources, shop.prefetch, _memory(shop), shop.limits)
+
+
+def _memory(shop: Workshop) -> FolderCache:
+    return FolderCache(shop.store.home / "cache" / "packages")
+
+
+def _packages_of(plan: Plan) -> list[CondaFiles]:
+    """By name: of two packages that set one variable the later counts, as conda sorts the files."""
+    recipes = [layer.recipe for layer in plan.layers if isinstance(layer.recipe, CondaRecipe)]
+    return sorted((package for recipe in recipes for package in recipe.packages), key=lambda each: each.name)
+
+
+def _key_of(packages: Sequence[CondaFiles]) -> str:
+    told = {"activation": [package.archive.sha256 for package in packages], "format": _FORMAT}
+    return Digest.sha256(canonical_json(told)).hex
+
+
+def _with_variables(plan: Plan, found: object) -> Plan:
+    """Under what the environment's own file and the user set."""
+    if not isinstance(found, dict) or not found:
+        return plan
+    own = {str(name): str(value) for name, value in found.items()}
+    return replace(plan, config=replace(plan.config, env={**own, **plan.config.env}))
 
 
 def _may_have(package: CondaPackage) -> bool:

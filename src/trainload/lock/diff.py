@@ -16,6 +16,7 @@ class Part(StrEnum):
     """Where a package belongs."""
 
     PYTHON = "python"
+    CONDA = "conda"
     BASE = "base"
     INTERPRETER = "interpreter"
     INSTALLED = "installed"
@@ -110,6 +111,12 @@ def packages(lock: Lock) -> Mapping[tuple[Part, str], Package]:
         for item in items:
             package_ = Package(Part.BASE, item.name, item.version, item.file.size, (item.file.sha256,))
             groups.setdefault(f"{Part.BASE}:{item.name}", []).append(package_)
+    for _, environment in sorted(lock.conda.packages.items()) if lock.conda is not None else ():
+        for each in environment:
+            conda = Package(
+                Part.CONDA, each.name, f"{each.version} {each.build}", each.file.size, (each.file.sha256,)
+            )
+            groups.setdefault(f"{Part.CONDA}:{each.name}", []).append(conda)
     for name, version in _installed(lock):
         groups.setdefault(f"{Part.INSTALLED}:{name}", []).append(Package(Part.INSTALLED, name, version, 0))
     if lock.interpreter is not None:

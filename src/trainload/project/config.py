@@ -7,7 +7,7 @@ origin and reason. All mistakes of all sources are told together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -238,6 +238,19 @@ def _permissions(tree: Tree, file: str | None) -> Iterator[Text]:
         )  # fmt: skip
     if entry.foreign:
         yield Text("{file} belongs to another user, who decides what runs here", file=entry.path)
+
+
+def secret_variables(pairs: Iterable[tuple[str, str]], file: str) -> Iterator[Text]:
+    """THREATS F12: variables of another file that goes into the image; told by name, never by value."""
+    from trainload.project.secrets import looks_secret
+
+    for name, value in pairs:
+        if value and (_SECRET_NAME.search(name) or looks_secret(value.encode())):
+            yield Text(
+                "{name} in {file} looks like a secret, and everyone who has the image can read it; "
+                "give it when the project runs",
+                name=printable(name), file=file,
+            )  # fmt: skip
 
 
 def _secrets(values: Mapping[Origin, Mapping[str, tuple[object, Text]]]) -> Iterator[Text]:

@@ -15,7 +15,7 @@ from trainload.errors import Text
 from trainload.limits import Allowed
 from trainload.project import keys
 from trainload.project.command import find_command
-from trainload.project.config import Sources, read_given, read_sources
+from trainload.project.config import Sources, read_given, read_sources, secret_variables
 from trainload.project.dependencies import find_dependencies
 from trainload.project.metadata import Metadata, read_metadata
 from trainload.project.model import (
@@ -24,6 +24,7 @@ from trainload.project.model import (
     Cache,
     Chosen,
     CondaFile,
+    CondaLockFile,
     CondaSettings,
     Dependencies,
     Mirrors,
@@ -54,6 +55,11 @@ def read_project(
     metadata = read_metadata(sources.pyproject)
     python, base, python_warnings = choose_python(tree, sources, metadata)
     dependencies, dependency_warnings = find_dependencies(tree, sources, metadata, environ)
+    if isinstance(dependencies.value, CondaFile | CondaLockFile) and python.value is None:
+        python = Chosen(None, python.origin, Text("the conda environment's own"))
+    if isinstance(dependencies.value, CondaFile):
+        found = secret_variables(dependencies.value.variables, dependencies.value.path)
+        dependency_warnings = (*dependency_warnings, *found)
     command, command_warnings = find_command(tree, metadata)
     chosen_command = sources.choose(keys.COMMAND, command)
     workdir = sources.choose(keys.WORKDIR)

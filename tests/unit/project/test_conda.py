@@ -187,3 +187,12 @@ def test_a_lock_of_the_users_is_named_by_its_kind() -> None:
     tree = MemoryTree({"train.py": "", "deploy/gpu.conda-lock.yml": "", "trainload.toml": config})
     found = read_project(tree).settings.dependencies.value
     assert found == CondaLockFile("deploy/gpu.conda-lock.yml", CondaLockKind.CONDA_LOCK)
+
+
+def test_F12_a_variable_that_looks_like_a_secret_is_told_by_name() -> None:
+    text = ENV + "\nvariables: {API_TOKEN: hunter2, MODE: fast}"
+    found = read_project(MemoryTree({"train.py": "", "environment.yml": text}))
+    told = [str(warning) for warning in found.warnings]
+    assert len(told) == 1 and told[0].startswith("API_TOKEN in environment.yml looks like a secret")
+    assert "hunter2" not in told[0]
+    assert str(found.settings.python.reason) == "the conda environment's own"

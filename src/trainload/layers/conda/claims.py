@@ -9,7 +9,7 @@ from typing import BinaryIO
 from trainload.errors import LayerError, Place, Text
 from trainload.layers.conda.archive import INFO, Archive, open_archive
 from trainload.layers.conda.documents import parse
-from trainload.layers.conda.info import FILES, LARGEST, Info, PathKind, read_info
+from trainload.layers.conda.info import FILES, LARGEST, PathKind, read_info
 from trainload.layers.conda.place import Scheme, place
 from trainload.layers.ownership import Claim
 from trainload.layers.place import Refused
@@ -25,7 +25,7 @@ def conda_claims(
 
     Raises :class:`LayerError` for a package whose list cannot be read.
     """
-    info = _info(open_archive(stream, package.archive.name, limits), package)
+    info = read_info(read_documents(open_archive(stream, package.archive.name, limits)), package)
     prefix = recipe.prefix.lstrip("/")
     scheme = Scheme(prefix, recipe.site_packages if info.noarch == "python" else "")
     found: dict[str, Claim] = {}
@@ -56,7 +56,8 @@ def read_index(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> Mapping
     raise LayerError("the package lacks this file", place=Place(name, "info/index.json"))
 
 
-def _info(archive: Archive, package: CondaFiles) -> Info:
+def read_documents(archive: Archive) -> Mapping[str, bytes]:
+    """The documents of ``info/`` by their paths. Raises :class:`LayerError`."""
     documents: dict[str, bytes] = {}
     reader = archive.info()
     for member in reader:
@@ -65,7 +66,7 @@ def _info(archive: Archive, package: CondaFiles) -> Info:
             documents[path] = reader.content(LARGEST)
         elif archive.is_one and not f"{path}/".startswith(INFO) and "info/paths.json" in documents:
             break  # conda-build puts info first; whoever writes the layer looks at all of it
-    return read_info(documents, package)
+    return documents
 
 
 def clashes(claims: Sequence[tuple[str, Mapping[str, Claim]]]) -> dict[tuple[str, str], list[str]]:

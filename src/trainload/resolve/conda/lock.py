@@ -76,6 +76,7 @@ def _solved(
     """The answer from the first addresses that can be read."""
     addresses = {channel: request.channels.addresses(channel.name, channel.address) for channel in channels}
     attempts = max(len(found) for found in addresses.values())
+    failures: list[UnreachableError] = []
     for attempt in range(attempts):
         chosen = {channel: found[min(attempt, len(found) - 1)] for channel, found in addresses.items()}
         question = Question(
@@ -89,10 +90,10 @@ def _solved(
         )
         try:
             return solve(question, _preferred(request, platform))
-        except UnreachableError:
-            if attempt + 1 == attempts:
-                raise
-    raise AssertionError("there is at least one attempt")
+        except UnreachableError as error:
+            failures.append(error)
+    failures[0].got = "; ".join(str(error.got) for error in failures)
+    raise failures[0]
 
 
 def _virtual(platform: Platform, glibc: tuple[int, int], accelerator: str) -> tuple[tuple[str, str, str], ...]:
