@@ -15,6 +15,7 @@ from trainload.builder.dockerfile.showing import keys, shown
 from trainload.builder.dockerfile.takes import LayersSource, Source, Taken, written
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.expand import PROXIES
+from trainload.dockerfile.model import Arg, Onbuild, Shell, Workdir
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.understood import Opaque, Understanding
@@ -29,6 +30,14 @@ _TITLE = 200
 _COPIED = Text("files are placed")
 _UNDERSTOOD = Text("understood: what it leaves is placed")
 _RUN = Text("run in the sandbox: what it does is not known before")
+
+_CONFIG = Text("a line of the image's config")
+_SAYS: Mapping[type, Text] = {
+    Arg: Text("a variable of the build"),
+    Workdir: Text("its folder goes into the next layer"),
+    Shell: Text("what runs the lines after it, and a line of the image's config"),
+    Onbuild: Text("for images that are built on this one"),
+}
 
 Write = Callable[[Sequence[Layer], ByteSink], Written]
 
@@ -110,7 +119,7 @@ def _rows(stage: Stage, rows: Sequence[Row], ground: Foundation) -> Iterator[Row
     yield Row(stage.line, stage.text, How.BASE, why, all(one.here for one in ground.layers))
     told = {row.line for row in rows}
     config = [
-        Row(item.line, item.text, How.CONFIG, Text("a line of the image's config"))
+        Row(item.line, item.text, How.CONFIG, _SAYS.get(type(item.what), _CONFIG))
         for item in stage.instructions
         if item.line not in told
     ]
