@@ -19,7 +19,7 @@ from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.stage import Built as Stage
 from trainload.builder.dockerfile.takes import Context
 from trainload.dockerfile.stages import Staged
-from trainload.errors import Text, UsageError
+from trainload.errors import ConfigError, Place, Text, UsageError
 from trainload.events import Level, Said
 from trainload.image.assemble import assemble, created_in
 from trainload.lock.model import ImageBase, Lock
@@ -46,6 +46,12 @@ def ready(site: Site, wishes: Wishes, project: Project) -> Ready:
     dependencies = project.settings.dependencies.value
     assert isinstance(dependencies, DockerfileInput)
     _check(wishes, dependencies.path)
+    if project.settings.weights.value:
+        raise ConfigError(
+            Text("weights are for projects without a Dockerfile: here {file} says all", file=dependencies.path),
+            place=Place("tool.trainload.weights"),
+            hints=[Text("download them in the Dockerfile, or mount them when it runs")],
+        )
     wanted = replace(wishes.dockerfile or Wanted(), file=dependencies.path)
     platform = wishes.platform or Platform.host()
     staged = stages_of(site.tree, wanted, platform)
