@@ -118,6 +118,10 @@ def test_mounted_weights_are_no_part_of_the_image_and_go_along_with_it(here: Her
     found = json.loads(done.stdout)
     assert found["size"] == len(BIG) and found["files"] == ["config.json", "model.safetensors", "sub"]
     assert found["written"] is False and found["repositories"] == ["org/tiny"]
+    mounts = here.json("size", "project")["mounts"]
+    assert [one["path"] for one in mounts] == [planned["mounts"][0]["path"]] and mounts[0]["stored"] > len(BIG)
+    told = here.json("diff", usual["digest"], "project")["settings"]
+    assert [(one["name"], one["old"]) for one in told] == [(f"weights at {mounts[0]['path']}", None)]
     here.run("gc")
     assert here.run("run").returncode == 0
     assert violations(here.area / "home") == []

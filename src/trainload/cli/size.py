@@ -15,6 +15,7 @@ from trainload.errors import Text
 from trainload.platform import Platform
 
 if TYPE_CHECKING:
+    from trainload.digest import Digest
     from trainload.image.history import Step
     from trainload.image.model import Image
     from trainload.image.weight import Weight, Weights
@@ -72,6 +73,11 @@ def _report(world: World, image: Image, weights: Weights, layers: list[Step], *,
         files=f"{weights.seen.files:,}",
     )
     yield f"{image.digest.short}  {image.config.platform}  {tr(total)}"
+    for path, digest, whole in _mounted(world, image):
+        beside = Text(
+            "beside it, mounted at {path}: {size} ({digest})", path=path, size=size(whole), digest=digest.short
+        )
+        yield tr(beside)
     yield ""
     yield from _table(world, Text("KIND"), ((kind_names()[kind], one) for kind, one in _heaviest(weights.kinds)))
     yield ""
@@ -137,6 +143,9 @@ def _document(world: World, image: Image, weights: Weights, layers: list[Step]) 
         "unpacked": weights.seen.unpacked,
         "files": weights.seen.files,
         "kinds": {str(kind): _plain(one) for kind, one in _heaviest(weights.kinds)},
+        "mounts": [
+            {"path": path, "digest": str(digest), "stored": whole} for path, digest, whole in _mounted(world, image)
+        ],
         "layers": [
             {
                 "layer": str(step.layer.digest) if step.layer else None,
@@ -158,6 +167,14 @@ def _document(world: World, image: Image, weights: Weights, layers: list[Step]) 
         ],
         "hints": [world.translate(hint) for hint in weights.hints],
     }
+
+
+def _mounted(world: World, image: Image) -> list[tuple[str, Digest, int]]:
+    """Weights that are no part of the image, with their bytes as far as they are here."""
+    from trainload.image.mounts import mounts_of
+
+    found = mounts_of(image)
+    return [(path, one, world.store.image(one).size if world.store.has(one) else 0) for path, one in found]
 
 
 def _plain(weight: Weight) -> dict[str, int]:

@@ -9,6 +9,7 @@ from trainload.digest import Digest
 from trainload.image.contents import Contents
 from trainload.image.history import Step, steps
 from trainload.image.model import Config, Image
+from trainload.image.mounts import mounts_of
 from trainload.layers.foreign.installed import Package
 
 
@@ -79,7 +80,7 @@ def compare(old: Image, new: Image, before: Contents, after: Contents) -> Differ
     return Difference(
         tuple(_layers(old, new)),
         tuple(_packages(before, after)),
-        tuple(_settings(old.config, new.config)),
+        tuple(_settings(old, new)),
         tuple(_files(before, after)),
     )
 
@@ -128,11 +129,15 @@ def _key(package: Package) -> tuple[str, str]:
     return package.manager, package.name
 
 
-def _settings(old: Config, new: Config) -> Iterator[SettingChange]:
-    before, after = _flat(old), _flat(new)
+def _settings(old: Image, new: Image) -> Iterator[SettingChange]:
+    before, after = ({**_flat(image.config), **_mounts(image)} for image in (old, new))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield SettingChange(name, before.get(name), after.get(name))
+
+
+def _mounts(image: Image) -> dict[str, str]:
+    return {f"weights at {path}": digest.short for path, digest in mounts_of(image)}
 
 
 def _flat(config: Config) -> Mapping[str, str]:

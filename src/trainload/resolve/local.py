@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from trainload.digest import canonical_json
 from trainload.errors import ConfigError, Place, Text
+from trainload.project.ignore import parse
+from trainload.project.secrets import NAMES
 from trainload.project.weights import LocalSource, Wanted, chosen
 from trainload.resolve.cache import FolderCache
 from trainload.tree import Entry, EntryKind, Tree
@@ -98,6 +100,7 @@ def entries(tree: Tree, wanted: Wanted) -> tuple[Entry, ...]:
 def _below(tree: Tree, wanted: Wanted) -> Iterator[Entry]:
     assert isinstance(wanted.source, LocalSource)
     top = wanted.source.path
+    secrets = parse(name for name, _ in NAMES)
 
     def enter(entry: Entry) -> bool:
         return entry.path == top or entry.path.startswith(f"{top}/") or f"{top}/".startswith(f"{entry.path}/")
@@ -106,6 +109,12 @@ def _below(tree: Tree, wanted: Wanted) -> Iterator[Entry]:
         inside = entry.path.removeprefix(f"{top}/")
         if inside == entry.path or not chosen(wanted, inside) or entry.kind is EntryKind.FOLDER:
             continue
+        if secrets.find_within(entry.path.lower().split("/")) is not None:
+            raise ConfigError(
+                Text("{path} looks like a secret, and everyone who has the weights could read it", path=entry.path),
+                place=Place("tool.trainload.weights"),
+                hints=[Text("leave it out with exclude")],
+            )
         if entry.kind is not EntryKind.FILE:
             raise ConfigError(
                 Text("{path} is no file: weights are files of the project's own folder", path=entry.path),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainload.digest import Digest
-from trainload.errors import ImageError, Place, RunError, Text
+from trainload.errors import RunError, Text
 from trainload.events import Reporter
-from trainload.image.model import MOUNTS, Image
+from trainload.image.model import Image
+from trainload.image.mounts import mounts_of
 from trainload.limits import Limits
 from trainload.run.model import Mount
 from trainload.store.trouble import MissingError
@@ -23,28 +22,7 @@ def mounted(store: Store, image: Image, reporter: Reporter, limits: Limits) -> t
 
     Raises :class:`RunError` for weights that are not here, :class:`ImageError` for a nonsensical annotation.
     """
-    return tuple(_mount(store, image, path, digest, (reporter, limits)) for path, digest in _asked(image))
-
-
-def _asked(image: Image) -> Iterator[tuple[str, Digest]]:
-    said = image.manifest.annotations.get(MOUNTS)
-    if said is None:
-        return
-    try:
-        found = json.loads(said)
-        pairs = [(one["path"], Digest.parse(one["digest"])) for one in found]
-    except (ValueError, TypeError, KeyError) as error:
-        raise _nonsense(image, said) from error
-    for path, digest in pairs:
-        parts = path.split("/") if isinstance(path, str) else []
-        if len(parts) < 2 or parts[0] or not {"", ".", ".."}.isdisjoint(parts[1:]) or "\0" in path:
-            raise _nonsense(image, said)
-        yield path, digest
-
-
-def _nonsense(image: Image, said: str) -> ImageError:
-    text = "what is mounted into the image cannot be understood"
-    return ImageError(Text(text), place=Place(str(image.digest), MOUNTS), got=said[:200])
+    return tuple(_mount(store, image, path, digest, (reporter, limits)) for path, digest in mounts_of(image))
 
 
 def _mount(store: Store, image: Image, path: str, digest: Digest, how: tuple[Reporter, Limits]) -> Mount:
@@ -65,5 +43,5 @@ def _mount(store: Store, image: Image, path: str, digest: Digest, how: tuple[Rep
     layers = unpack(blobs, store.rootfs, reporter=reporter, limits=limits)
     source = flatten(layers, store.rootfs) / path.strip("/")
     if not source.exists():
-        raise _nonsense(image, path)
+        raise RunError(Text("the weights for {path} do not lie there in their artifact", path=path), got=digest)
     return Mount(str(source), path, read_only=True)

@@ -225,6 +225,11 @@ def test_local_files_are_locked_by_their_bytes(lock: Ask, tmp_path: Path) -> Non
     (made,) = lock(Wanted(LocalSource("models/best"), exclude=("*.txt",)))
     assert [one.path for one in made.files] == ["models/best/model.safetensors"]
     assert made.files[0].file.sha256 == hashlib.sha256(BIG).hexdigest()
+    (folder / ".env").write_text("TOKEN=x")
+    with pytest.raises(TrainloadError, match=r"best/\.env looks like a secret"):
+        lock(Wanted(LocalSource("models/best")))
+    assert len(lock(Wanted(LocalSource("models/best"), exclude=(".env",)))[0].files) == 2
+    (folder / ".env").unlink()
     (folder / "link").symlink_to("notes.txt")
     with pytest.raises(TrainloadError, match="link is no file"):
         lock(Wanted(LocalSource("models/best")))
