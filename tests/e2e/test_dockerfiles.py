@@ -6,6 +6,7 @@ its digest; what it would get from apt is in it already.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -31,6 +32,8 @@ import os, sys
 import tinymath
 print(tinymath.__version__, sys.version_info[:2], sys.prefix, os.getuid(), os.getcwd(), os.environ["COLOUR"])
 print(sorted(set(os.listdir(".")) - {"requirements.trainload.txt"}), open("lib/words.txt").read())
+torch = os.environ.get("TORCH_HOME")
+print(torch and open(f"{torch}/hub/checkpoints/tiny.pth").read(), torch and open("best.pt").read())
 open("made.txt", "w").write("a place to write")
 """
 
@@ -187,6 +190,7 @@ def same(site: Site, project: Path, *, kit: bool, options: tuple[str, ...] = ())
     said = [call(*site.docker, "run", "--rm", "--network", "none", name) for name in ("answer", "theirs")]
     assert said[0] == said[1].replace(", 'Dockerfile'", "")
     assert "1.5 (3, 11) /opt/venv 1000 /app blue $HOME\n" in said[0]
+    assert ("weights mine\n" in said[0]) is ("weights" in text)
     ours_config, theirs = site.config("answer"), site.config("theirs")
     assert theirs == ours_config
     return text
@@ -198,9 +202,14 @@ def test_docker_builds_it_with_the_wheels_beside(site: Site, project: Path) -> N
     name, data = wheel("tinymath", "1.5")
     (links / name).write_bytes(data)
     with FaultServer() as server:  # an index that has nothing
-        configure(project, 'find-links = ["../links"]', f'index = "{PackageIndex(server).url}"')
+        server.serve("/tiny.pth", b"weights")
+        address = f"{server.url}/tiny.pth#sha256={hashlib.sha256(b'weights').hexdigest()}"
+        (project / "best.pt").write_bytes(b"mine")
+        sources = f'index = "{PackageIndex(server).url}"', f'weights = ["./best.pt", "{address}"]'
+        configure(project, 'find-links = ["../links"]', *sources)
         text = same(site, project, kit=False, options=("--wheels", "wheels"))
     assert "--mount" not in text
+    assert "COPY --from=weights /weights/ /" in text
     assert (project / "wheels" / name).read_bytes() == data
 
 

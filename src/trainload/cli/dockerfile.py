@@ -110,7 +110,26 @@ def _wanted(world: World, planned: Planned, folder: str, base: str) -> Wanted:
     return Wanted(
         planned.locked.project, planned.locked.lock, planned.plan, selection, base,
         requirements=_REQUIREMENTS if selection.python else "", wheels=folder, sources=sources([selection]),
+        urls=_urls(world, planned),
     )  # fmt: skip
+
+
+def _urls(world: World, planned: Planned) -> dict[str, str]:
+    """Where the weights of hubs and addresses are, by sha256. Raises :class:`LockError` where no hub is known."""
+    from trainload.export.weights import recipes
+    from trainload.lock.model import HubPath, Url
+
+    found: dict[str, str] = {}
+    for recipe in recipes(planned.plan):
+        for one in recipe.files:
+            if isinstance(one.file.location, Url):
+                found[one.file.sha256] = one.file.location.url
+            elif isinstance(one.file.location, HubPath):
+                from trainload.resolve.hub import find_endpoints
+
+                hubs = find_endpoints(planned.locked.project.settings.mirrors.value.hub, world.environ)
+                found[one.file.sha256] = hubs.files(one.file.location)[0]
+    return found
 
 
 def _selection(planned: Planned) -> Selection:
@@ -212,6 +231,6 @@ def _told(world: World, planned: Planned, wanted: Wanted, output: str) -> None:
         world.warn(
             Text("pip builds from source, with what it finds then: {names}", names=", ".join(wanted.sources))
         )
-    if planned.locked.project.settings.weights.value:
-        world.warn(Text("weights are not in it: mount them, or copy them in before the code"))
+    if any(one.mount for one in planned.locked.project.settings.weights.value):
+        world.warn(Text("weights that are mounted when it runs are not in it"))
     world.say(Text("build it: docker build -t {name} -f {file} .", name=planned.plan.name, file=output))

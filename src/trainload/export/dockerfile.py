@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from trainload.export import weights
 from trainload.lock.model import ImageBase, Lock
 from trainload.lock.select import Selection
 from trainload.plan.base import INTERPRETER, environment_of
@@ -38,6 +40,13 @@ class Wanted:
     """A folder of the context with all wheels; empty: an index has them."""
     sources: tuple[str, ...] = ()
     """Packages that are built from source."""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    """Where weights are fetched from, by sha256."""
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """What of the context does not go in with the code."""
+        return (*((self.wheels,) if self.wheels else ()), *weights.of_project(self.plan))
 
 
 def dockerfile(wanted: Wanted) -> str:
@@ -46,7 +55,9 @@ def dockerfile(wanted: Wanted) -> str:
     if wanted.lock.interpreter is not None:
         parts.append(_interpreter(wanted))
     parts.append(_packages(wanted))
-    if wanted.wheels:
+    if weights.recipes(wanted.plan):
+        parts.append(weights.stage(wanted.plan, wanted.urls))
+    if wanted.apart:
         parts.append(_code(wanted))
     parts.append(_final(wanted))
     return "\n\n".join(parts) + "\n"
@@ -164,9 +175,10 @@ def _tools(wanted: Wanted) -> str:
 
 
 def _code(wanted: Wanted) -> str:
-    """The context without the wheels, which only the build needs."""
+    """The context without what only the build needs, or what has layers of its own."""
     workdir = wanted.plan.config.workdir
-    return "\n".join(["FROM base AS code", f"COPY . {workdir}/", f"RUN rm -rf {workdir}/{wanted.wheels}"])
+    gone = " ".join(shlex.quote(f"{workdir}/{path}") for path in wanted.apart)
+    return "\n".join(["FROM base AS code", f"COPY . {workdir}/", f"RUN rm -rf {gone}"])
 
 
 def _final(wanted: Wanted) -> str:
@@ -176,6 +188,8 @@ def _final(wanted: Wanted) -> str:
     if wanted.lock.interpreter is not None:
         lines.append(f"COPY --from=python {INTERPRETER} {INTERPRETER}")
     lines.append(f"COPY --from=build {VENV} {VENV}")
+    if weights.recipes(wanted.plan):
+        lines.append(weights.TAKEN)
     lines += _labels(wanted)
     lines += _environment(wanted)
     if uid:
@@ -185,7 +199,7 @@ def _final(wanted: Wanted) -> str:
         ]
     lines.append(f"WORKDIR {config.workdir}")
     owner = f"--chown={uid}:{uid} " if uid else ""
-    if wanted.wheels:
+    if wanted.apart:
         lines.append(f"COPY --from=code {owner}{config.workdir}/ ./")
     else:
         lines.append(f"COPY {owner}. ./")

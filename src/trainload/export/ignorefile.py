@@ -23,7 +23,7 @@ def ignore_file(settings: Settings, listing: CodeListing, own: Sequence[str]) ->
     # behind what takes files back: the last pattern that fits decides
     lines += _part("made by tools", (_anywhere(pattern) for pattern in GENERATED))
     lines += _part("exclude of the configuration", (_anywhere(pattern) for pattern in settings.exclude.value))
-    left = [path.rstrip("/") for path, why, _ in listing.left_out if why in (Left.IGNORED, Left.WEIGHTS)]
+    left = [path.rstrip("/") for path, why, _ in listing.left_out if why is Left.IGNORED]
     secret = [path.rstrip("/") for path, why, _ in listing.left_out if why is Left.SECRET]
     lines += _part("ignored by git, and the like", map(_exactly, left[:_MOST]))
     lines += _part("secrets that were found", map(_exactly, secret[:_MOST]))

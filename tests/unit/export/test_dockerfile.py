@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trainload.dockerfile.parse import parse
+from trainload.errors import Text
 from trainload.export.dockerfile import PUBLIC, Wanted, dockerfile, nearest
 from trainload.export.ignorefile import ignore_file
 from trainload.export.requirements import in_folders, requirements, sources
@@ -19,14 +20,16 @@ from trainload.lock.model import (
     DistributionBase,
     File,
     Found,
+    HubPath,
     ImageBase,
+    InProject,
     Lock,
     PythonPackage,
     StandalonePython,
     Url,
 )
 from trainload.lock.select import select
-from trainload.plan.model import Plan
+from trainload.plan.model import Kind, PlacedFile, Plan, PlannedLayer, WeightsRecipe
 from trainload.plan.runtime import runtime
 from trainload.platform import Platform
 from trainload.project.detect import read_project
@@ -150,6 +153,27 @@ def test_with_wheels_no_index_is_asked_and_they_stay_out_of_the_image() -> None:
     assert "--no-index --find-links=/tmp/wheels" in text
     assert "--mount" not in text
     assert "RUN rm -rf /app/wheels\n" in text
+
+
+def test_weights_are_fetched_checked_and_apart_from_the_code() -> None:
+    own = File("best.pt", SHA["5"], 4, InProject("models/best.pt"))
+    hub = File("model.safetensors", SHA["6"], 4, HubPath("models", "org/m", "0" * 40, "model.safetensors"))
+    recipe = WeightsRecipe(
+        (PlacedFile("app/models/best.pt", own), PlacedFile("opt/weights/a b", hub)),
+        (("opt/weights/l/x", "../../a b"),), (("opt/weights/refs/main", "0" * 40),), ("opt/weights",),
+    )  # fmt: skip
+    plain = wanted(project_of(), lock_of(NUMPY))
+    layers = (PlannedLayer(Kind.WEIGHTS, "m", recipe, 8, Text("a large file")),)
+    made = replace(plain, plan=replace(plain.plan, layers=layers), urls={SHA["6"]: "https://hub.example/m"})
+    text = dockerfile(made)
+    assert check("Dockerfile", text) == ()
+    assert "COPY models/best.pt /weights/app/models/best.pt\n" in text
+    assert 'ADD ["https://hub.example/m", "/weights/opt/weights/a b"]\n' in text
+    assert f"        '{SHA['6']}  /weights/opt/weights/a b' \\\n    | sha256sum --check --quiet \\\n" in text
+    assert "ln -s '../../a b' /weights/opt/weights/l/x" in text
+    assert "chmod 1777 /weights/opt/weights\n\nFROM base AS code\n" in text
+    assert "RUN rm -rf /app/models/best.pt\n" in text
+    assert "\nCOPY --from=weights /weights/ /\n" in text
 
 
 def test_values_of_the_environment_are_not_expanded() -> None:
