@@ -307,9 +307,13 @@ class Docker:
     Used as a context manager.
     """
 
-    def __init__(self, folder: Path, driver: str | None = None, network: OtherNetwork | None = None) -> None:
-        """``driver``: of its storage; None: its own choice."""
+    def __init__(
+        self, folder: Path, driver: str | None = None, network: OtherNetwork | None = None,
+        programs: Path | None = None,
+    ) -> None:  # fmt: skip
+        """``driver``: of its storage; None: its own choice. ``programs``: a folder it looks into first."""
         self._enter = network.enter if network else ()
+        self._path = f"{programs}:{PATH}" if programs else PATH
         self._folder = folder
         self._driver = ["--storage-driver", driver] if driver else []
         self._short = Path(tempfile.mkdtemp(prefix="docker-"))  # a socket's path has at most 107 bytes
@@ -329,7 +333,7 @@ class Docker:
                 [*self._enter, "dockerd", "-H", self.host, "--bridge=none", "--iptables=false",
                  "--data-root", str(self._folder / "data"), "--exec-root", str(self._short / "exec"),
                  "--pidfile", str(self._folder / "pid"), *self._driver],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": PATH},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": self._path},
             )  # fmt: skip
         end = time.monotonic() + _PATIENCE
         while not self._answers():

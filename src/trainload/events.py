@@ -6,6 +6,7 @@ A task is one line on a terminal: ``Began`` gives its label and size if known, `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -85,3 +86,15 @@ class Silent:
 
 
 SILENT: Reporter = Silent()
+
+
+class Noting:
+    """Passes everything on, and gives warnings to ``note``, too."""
+
+    def __init__(self, reporter: Reporter, note: Callable[[Text], object]) -> None:
+        self._reporter, self._note = reporter, note
+
+    def report(self, event: Event, /) -> None:
+        self._reporter.report(event)
+        if isinstance(event, Said) and event.level is Level.WARNING:
+            self._note(event.text)

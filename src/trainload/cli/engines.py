@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.world import World
 from trainload.errors import RunError, StoreError, Text, TrainloadError, UsageError
+from trainload.events import Noting
 from trainload.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -24,6 +26,17 @@ def site(world: World, limits: Limits = DEFAULT) -> Site:
     from trainload.run.engines.table import Site
 
     return Site(world.store, world.environ, world.reporter, limits)
+
+
+def noting(here: Site) -> tuple[Site, list[Callable[[Text], object]]]:
+    """A site whose engine's warnings are given to whoever is in the list by then."""
+    listeners: list[Callable[[Text], object]] = []
+
+    def tell(note: Text) -> None:
+        for listener in listeners:
+            listener(note)
+
+    return replace(here, reporter=Noting(here.reporter, tell)), listeners
 
 
 def chosen(world: World, asked: str | None, spec: RunSpec, here: Site, *, detached: bool) -> Engine:

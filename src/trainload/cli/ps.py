@@ -42,7 +42,7 @@ def command(world: World, *, everything: bool) -> None:
     documents = [document(world, run, state) for run, state in listed]
     world.result(documents, [run.id for run, _ in listed] if world.quiet else table(heads, rows, world.catalogue))
     for run, state in listed:
-        for note in state.notes:
+        for note in (*run.notes, *state.notes):
             world.warn(Text("{run}: {note}", run=run.called or run.id, note=world.translate(note)))
 
 
@@ -104,7 +104,7 @@ def document(world: World, run: Run, state: State) -> dict[str, object]:
         "state": state.phase,
         "health": state.health,
         "restarts": state.restarts,
-        "notes": [world.translate(note) for note in state.notes],
+        "notes": [world.translate(note) for note in (*run.notes, *state.notes)],
         "started": state.started.isoformat() if state.started else None,
         "ended": state.ended.isoformat() if state.ended else None,
         "exit_code": state.exit_code,

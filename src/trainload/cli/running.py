@@ -105,7 +105,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     """Run it and write it down; the program's exit code, or 0 when it was started detached."""
     import secrets
 
-    from trainload.cli.engines import chosen, records, site
+    from trainload.cli.engines import chosen, noting, records, site
     from trainload.run.model import Again
     from trainload.run.request import spec_of
     from trainload.run.words import signal_number
@@ -125,13 +125,15 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
     with world.store.writing():
         spec = _with_weights(world, target, spec)
         world.store.hold(target.image.digest)  # gc leaves the image and its unpacked layers alone meanwhile
-        engine = chosen(world, way.engine or target.engine, spec, site(world, target.limits), detached=way.detach)
+        here, notes = noting(site(world, target.limits))
+        engine = chosen(world, way.engine or target.engine, spec, here, detached=way.detach)
         _make_missing(spec.mounts)
         written = records(world)
         written.settle(world.now)
         _check_name(world, written, spec)
         engine.deliver(target.image, target.name)
         written.begin(_record(world, target, request, spec, engine.name))
+        notes.append(lambda note: written.note(spec.id, note))
         if way.detach:
             return _start(world, engine, spec, written)
         outcome = _run(engine, spec, written)

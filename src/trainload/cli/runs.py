@@ -84,4 +84,5 @@ def document(world: World, run: Run) -> dict[str, object]:
         "ended": run.ended.isoformat() if run.ended else None,
         "exit_code": run.exit_code,
         "reason": world.translate(run.reason) if run.reason else None,
+        "notes": [world.translate(note) for note in run.notes],
     }

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS runs (
 _COLUMNS = (
     "id, image, name, engine, command, request, folder, git_commit, git_dirty, started, ended, exit_code, reason"
 )
+_NOTES = "CREATE TABLE IF NOT EXISTS notes (run TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (run, note)) STRICT"
+"""What a run's engine warned of; made with the first one, so that an older Trainload reads the rest."""
 LOST = Text("lost: Trainload was killed")
 
 
@@ -57,6 +59,8 @@ class Run:
     exit_code: int | None = None
     reason: Text | None = field(default=None)
     """None while it runs."""
+    notes: tuple[Text, ...] = ()
+    """What its engine warned of."""
 
     @property
     def called(self) -> str | None:
@@ -112,6 +116,12 @@ class RunRecords:
                 (ended.isoformat(), exit_code, _text(reason), run_id),
             )
 
+    def note(self, run_id: str, note: Text) -> None:
+        """Write down what should be known of a run; once is enough."""
+        with self._open(write=True) as database:
+            database.execute(_NOTES)
+            database.execute("INSERT OR IGNORE INTO notes (run, note) VALUES (?, ?)", (run_id, _text(note)))
+
     def all(self) -> tuple[Run, ...]:
         """Every run, the latest first, with ends that were not recorded yet. Writes nothing."""
         return tuple(self._looked_at(run) for run in self._rows())
@@ -149,7 +159,8 @@ class RunRecords:
             return ()
         with self._open(write=False) as database:
             rows = database.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY started DESC, rowid DESC")  # noqa: S608
-            return tuple(_run(row) for row in rows)
+            notes = _notes(database)
+            return tuple(replace(run, notes=notes.get(run.id, ())) for run in map(_run, rows))
 
     @contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
@@ -181,6 +192,15 @@ class RunRecords:
         if version < _VERSION and write:
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _notes(database: sqlite3.Connection) -> Mapping[str, tuple[Text, ...]]:
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes'").fetchone() is None:
+        return {}
+    found: dict[str, tuple[Text, ...]] = {}
+    for run, note in database.execute("SELECT run, note FROM notes ORDER BY rowid"):
+        found[run] = (*found.get(run, ()), _told(note))
+    return found
 
 
 def _row(run: Run) -> tuple[object, ...]:

@@ -9,9 +9,11 @@ from typing import Any
 
 from trainload.digest import Digest
 from trainload.errors import RunError, Text
+from trainload.events import Level, Said
 from trainload.image.model import Image
 from trainload.run.engines.interface import Health, LogLine, Phase, State
 from trainload.run.engines.logs import visible
+from trainload.run.engines.table import Site
 from trainload.run.model import RunSpec
 from trainload.run.words import ending
 
@@ -137,6 +139,14 @@ def start_error(message: str, command: str) -> RunError:
     if "port is already allocated" in message or "address already in use" in message:
         hints.append(Text("another program has that port: choose another host port in -p HOST:CONTAINER"))
     return RunError(Text("the container could not be started: {reason}", reason=message), hints=hints)
+
+
+def tell_of_gpus(container: Document, spec: RunSpec, site: Site) -> None:
+    """Once it is set up on this machine: GPUs that were asked for and are not visible inside."""
+    from trainload.run.gpus.seen import look_outside
+
+    for note in look_outside(int(container["State"].get("Pid") or 0), spec, site.environ):
+        site.reporter.report(Said(note, Level.WARNING))
 
 
 def log_lines(messages: Iterator[tuple[bool, bytes]]) -> Iterator[LogLine]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainload.errors import Text, TrainloadError
 from trainload.layers.debian import ldcache
 from trainload.run.engines.embedded.execute import Entry, Streams, execute
 from trainload.run.gpus.furnish import CACHE, loader
+from trainload.run.gpus.host import granted
 from trainload.run.gpus.model import CUDA, Grant
+from trainload.run.gpus.wanted import wanted
 from trainload.run.inside import Inside
 from trainload.run.model import RunSpec
 from trainload.run.rundir import born
@@ -42,6 +45,25 @@ def look(first: int, spec: RunSpec, grant: Grant) -> tuple[Text, ...]:
     if grant.cuda and not found:
         found = _load(Entry(program, since, spec, (loader(), "--list", "")), grant)
     return found if since is not None and born(program) == since else ()
+
+
+def look_outside(pid: int, spec: RunSpec, environ: Mapping[str, str]) -> tuple[Text, ...]:
+    """As :func:`look`, for a container that another engine of this machine started; ``pid``: its first process.
+
+    What that engine should have given is what this machine has; where we may not look, nothing is said.
+    """
+    if wanted(spec.gpus) is None or pid <= 0:
+        return ()
+    try:
+        grant = granted(spec, environ)
+    except TrainloadError as error:
+        return (Text("whether the GPU is visible in the container cannot be told: {reason}", reason=error.text),)
+    root = Path(f"/proc/{pid}/root")
+    try:
+        (root / "dev").stat()
+    except OSError:
+        return ()  # it ended, or is not ours to look into
+    return troubles(Inside(root), grant)
 
 
 def troubles(inside: Inside, grant: Grant) -> tuple[Text, ...]:

@@ -263,6 +263,8 @@ class Docker:
             self.api.post(f"/containers/{container}/start")
         except ApiError as error:
             raise inspected.start_error(error.message, spec.command[0]) from error
+        if spec.gpus is not None and self.api.address.here:
+            inspected.tell_of_gpus(self.api.get(f"/containers/{container}/json"), spec, self.site)
 
     def _control(self, container: str, spec: RunSpec) -> Control:
         return Control(

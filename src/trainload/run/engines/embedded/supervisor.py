@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainload.errors import Text, TrainloadError
+from trainload.events import SILENT, Noting
 from trainload.limits import Limits
 from trainload.run.embedded import EmbeddedEngine, Watch
 from trainload.run.engines.embedded.execute import Entry, Streams, execute
@@ -83,9 +84,12 @@ class _Supervisor:
             open=self._spec.open,
         )
         self._engine = EmbeddedEngine(
-            store.rootfs, layers_of(store), limits=charge.limits, place=kept.place,
+            store.rootfs, layers_of(store), Noting(SILENT, self._noted), limits=charge.limits, place=kept.place,
             watch=Watch(self._started, self._grace),
         )  # fmt: skip
+
+    def _noted(self, note: Text) -> None:
+        RunRecords(self._home).note(self._spec.id, note)
 
     def run(self) -> None:
         """Until it ended for good. The first start's failure is told and leaves nothing."""

@@ -270,6 +270,8 @@ class Podman:
         except PodmanError as error:
             self._forget(container, spec.id)
             raise inspected.start_error(error.message, spec.command[0]) from error
+        if spec.gpus is not None and not self._info()["host"].get("serviceIsRemote"):
+            inspected.tell_of_gpus(self.program.ask("container", "inspect", container)[0], spec, self.site)
         return container
 
     def _forget(self, container: str, run: str) -> None:
