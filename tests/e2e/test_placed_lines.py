@@ -1,0 +1,273 @@
+"""Dockerfiles of the kind that tutorials show, whose lines are placed here and run by buildah: the same image.
+
+What may differ is written down in :data:`LEFT`: logs, caches, backups, byte-compiled files, and who installed it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainload.testing.index import PackageIndex, wheel
+from trainload.testing.server import FaultServer
+
+TRAINLOAD = Path(sys.executable).with_name("trainload")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are given to other users"),
+    pytest.mark.skipif(shutil.which("buildah") is None, reason="this machine has no buildah"),
+]
+PATH = "/opt/py/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BASE = """\
+base = "apt:bookworm"
+system = ["python3-pip", "python3-venv", "passwd", "login"]
+user = 0
+"""
+ENVIRONMENT = f"""\
+FROM plain
+RUN python3 -m venv /opt/py && rm -rf /opt/py/lib/python3.11/site-packages/setuptools*
+ENV PATH={PATH}
+WORKDIR /
+"""
+LEFT = re.compile(
+    r"var/(log|cache|tmp)/.* | var/lib/apt/lists.* | tmp/.* | run.* | (.*/)?__pycache__(/.*)? | .*\.pyc"
+    r"| root/\.cache(/.*)? | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock | etc/ld\.so\.cache"
+    r"| .*\.dist-info/(RECORD|INSTALLER|REQUESTED) | etc/(hosts|resolv\.conf|hostname) | (proc|sys|dev)"
+    r"| var/lib/dpkg/(status|available|lock.*|triggers/.*|status-old|diversions.*|info/.*) | etc/mtab"
+    r"| var/lib/apt/extended_states.* | var/lib/systemd.*",
+    re.VERBOSE,
+)
+"""Of the differential comparison; what dpkg knows is compared by its own reading of it."""
+Files = dict[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A store with the base, and an index of small packages."""
+
+    home: Path
+    index: str
+    folder: Path
+
+    def trainload(self, folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "TRAINLOAD_HOME": str(self.home)}
+        done = subprocess.run(
+            [TRAINLOAD, *words], cwd=folder, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    def project(self, name: str, dockerfile: str, files: Mapping[str, str]) -> Path:
+        at = self.folder / name
+        at.mkdir()
+        for path, text in files.items():
+            (at / path).parent.mkdir(parents=True, exist_ok=True)
+            (at / path).write_text(text)
+        (at / "Dockerfile").write_text(dockerfile.replace("INDEX", self.index))
+        (at / "trainload.toml").write_text('dockerfile = "Dockerfile"\n')
+        (at / ".dockerignore").write_text("Dockerfile*\ntrainload.toml\n.dockerignore\n")
+        return at
+
+    def ours(self, at: Path) -> tuple[dict[str, Any], Files]:
+        found = json.loads(self.trainload(at, "build", "--json", "-t", f"{at.name}:ours").stdout)
+        return contents(self.home, found["digest"])
+
+    def theirs(self, at: Path) -> tuple[dict[str, Any], Files]:
+        root = self.folder / f"{at.name}-buildah"
+        buildah = ["buildah", "--root", f"{root}/r", "--runroot", f"{root}/rr", "--storage-driver", "vfs"]
+        words = ["build", "--isolation", "chroot", "--network", "host", "--format", "docker", "-q"]
+        base = f"oci:{self.home}:slim"
+        done = subprocess.run(
+            [*buildah, *words, "--build-arg", f"BASE={base}", "-t", "theirs", "."],
+            cwd=at, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        layout = root / "dir"
+        subprocess.run([*buildah, "push", "-q", "-f", "v2s2", "theirs", f"dir:{layout}"], check=True)
+        (layout / "blobs").mkdir()
+        (layout / "blobs" / "sha256").symlink_to(layout)  # a dir: is a flat folder
+        found = contents(layout, "manifest.json")
+        shutil.rmtree(root)
+        return found
+
+    def rows(self, at: Path) -> dict[int, tuple[str, str]]:
+        """Line → how it is done, and why, as ``plan`` tells it."""
+        found = json.loads(self.trainload(at, "plan", "--json").stdout)
+        return {row["line"]: (row["how"], row["why"]) for stage in found for row in stage["lines"]}
+
+
+def contents(layout: Path, digest: str) -> tuple[dict[str, Any], Files]:
+    """The config's part that runs, and every path with kind, mode, owner, and content or target."""
+
+    def blob(one: str) -> bytes:
+        return (layout / "blobs" / "sha256" / one.removeprefix("sha256:")).read_bytes()
+
+    manifest = json.loads(blob(digest))
+    files: Files = {}
+    for layer in manifest["layers"]:
+        with tarfile.open(fileobj=io.BytesIO(blob(layer["digest"]))) as archive:
+            _apply(archive, files)
+    return json.loads(blob(manifest["config"]["digest"]))["config"], files
+
+
+def _apply(archive: tarfile.TarFile, files: Files) -> None:
+    for member in archive:
+        path = member.name.strip("/").removeprefix("./")
+        above, _, name = path.rpartition("/")
+        if name.startswith(".wh."):
+            hidden = above if name == ".wh..wh..opq" else f"{above}/{name[4:]}"
+            itself = name != ".wh..wh..opq"
+            for one in [p for p in files if p.startswith(f"{hidden}/") or (itself and p == hidden)]:
+                del files[one]
+            continue
+        data = archive.extractfile(member) if member.isreg() else None
+        content = data.read() if data else b""
+        if member.islnk():
+            content = files[member.linkname.strip("/").removeprefix("./")][-1]
+        kind = tarfile.REGTYPE if member.islnk() else member.type
+        target = "" if member.islnk() else member.linkname
+        files[path] = (kind, member.mode & 0o7777, member.uid, member.gid, target, content)
+
+
+def differing(ours: Files, theirs: Files) -> dict[str, tuple[Any, Any]]:
+    """Paths that are not the same on both sides, apart from what may differ."""
+    found = {}
+    for path in sorted({*ours, *theirs}):
+        one, other = ours.get(path), theirs.get(path)
+        if one == other or LEFT.fullmatch(path):
+            continue
+        if path in ("etc/shadow", "etc/gshadow") and _undated(one) == _undated(other):
+            continue  # the day of the build
+        if one and other and "/bin/" in f"/{path}" and one[:5] == other[:5] and one[-1][:2] == b"#!":
+            continue  # launchers: they are called below
+        found[path] = one, other
+    return found
+
+
+def _undated(entry: tuple[Any, ...] | None) -> list[str]:
+    text = entry[-1].decode() if entry else ""
+    return [re.sub(r"^([^:]*:[^:]*):[0-9]*:", r"\1::", line) for line in text.splitlines()]
+
+
+def installed(files: Files) -> tuple[list[str], list[str]]:
+    """(Python distributions, packages of dpkg), each with its version."""
+    python = sorted(path for path in files if path.endswith(".dist-info/METADATA"))
+    status = files["var/lib/dpkg/status"][-1].decode()
+    rows = re.findall(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$", status, re.MULTILINE)
+    return python, sorted(f"{name} {version}" for name, version in rows)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("dockerfiles")
+    tool = b"def main():\n    print('tool of demo', __import__('demo').__version__)\n"
+    points = b"[console_scripts]\ndemo = demo.cli:main\n"
+    with FaultServer() as server:
+        index = PackageIndex(server)
+        for version in ("1.0", "2.0"):
+            info = f"demo-{version}.dist-info/entry_points.txt"
+            index.add(wheel("demo", version, requires=["helper>=1"], files={"demo/cli.py": tool, info: points}))
+        index.add(wheel("helper", "1.5"), wheel("Odd_Name", "0.1", files={"odd_name/data/x.txt": b"x\n"}))
+        index.add(wheel("pip", "99.0", files={"pip/__main__.py": b"print('pip 99')\n"}))
+        found = Bench(folder / "home", index.url, folder)
+        plain = folder / "plain"
+        plain.mkdir()
+        (plain / "trainload.toml").write_text(BASE)
+        found.trainload(plain, "build", "-t", "plain")
+        found.trainload(found.project("slim", ENVIRONMENT, {}), "build", "-t", "slim")
+        yield found
+
+
+def check(bench: Bench, at: Path, placed: int) -> Files:
+    """Both builds of the project, compared; ``placed``: how many of its RUN lines are placed."""
+    config, files = bench.ours(at)
+    their_config, their_files = bench.theirs(at)
+    assert installed(files) == installed(their_files)
+    assert differing(files, their_files) == {}
+    assert sorted(config["Env"]) == sorted(their_config["Env"])
+    for key in ("Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "StopSignal"):
+        assert (config.get(key) or None) == (their_config.get(key) or None), key
+    how = [how for how, _ in bench.rows(at).values()]
+    runs = sum(line.startswith("RUN") for line in (at / "Dockerfile").read_text().splitlines())
+    assert how.count("run") == runs - placed, bench.rows(at)
+    return files
+
+
+def test_packages_accounts_folders_links_and_owners(bench: Bench) -> None:
+    at = bench.project(
+        "everything",
+        "ARG BASE=slim\nFROM $BASE\nWORKDIR /app\nCOPY requirements.txt .\n"
+        "RUN pip install --no-cache-dir --index-url INDEX -r requirements.txt\n"
+        "RUN pip install --no-cache-dir -i INDEX --upgrade demo && pip install -i INDEX -U helper\n"
+        'RUN groupadd -r web && useradd --no-log-init -r -g web -d /srv/web -c "Web server" web\n'
+        "RUN useradd -ms /bin/bash ada && usermod -aG web,video ada\n"
+        "RUN groupadd -g 4000 team; useradd -u 4001 -g team -G audio -M bob\n"
+        "COPY --chown=ada:ada code code\n"
+        "RUN mkdir -p /app/data/deep && chown -R ada:ada /app && chmod 750 /app/data\n"
+        "RUN chmod -R go-rwx,u+X code\n"
+        'RUN ln -s /usr/bin/python3 /usr/local/bin/py && ln -sf ../app /srv/link && echo "a b" > /etc/motd\n'
+        "RUN echo more >> /etc/motd && rm -rf /tmp/* /var/tmp/* /root/.cache\n"
+        'USER ada\nEXPOSE 8000\nENTRYPOINT ["demo"]\n',
+        {
+            "requirements.txt": "demo<2  # not the newest\nodd.name\n",
+            "code/a.py": "print(1)\n",
+            "code/deep/b.sh": "echo\n",
+        },
+    )
+    files = check(bench, at, placed=9)
+    assert "opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
+    assert not [path for path in files if "demo-1.0" in path]
+    assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
+
+
+def test_a_user_copy_of_another_stage(bench: Bench) -> None:
+    at = bench.project(
+        "multistage",
+        "ARG BASE=slim\nFROM $BASE AS builder\nCOPY requirements.txt .\n"
+        "RUN /usr/bin/pip install --user --break-system-packages --no-cache-dir -i INDEX -r requirements.txt\n\n"
+        "ARG BASE\nFROM $BASE\nCOPY --from=builder /root/.local /root/.local\nENV PATH=/root/.local/bin:$PATH\n"
+        'USER root\nCMD ["demo"]\n',
+        {"requirements.txt": "demo\n"},
+    )
+    files = check(bench, at, placed=1)
+    assert "root/.local/lib/python3.11/site-packages/demo/cli.py" in files
+    assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
+
+
+def test_what_would_be_different_is_run(bench: Bench) -> None:
+    at = bench.project(
+        "honest",
+        "ARG BASE=slim\nFROM $BASE\nCOPY pip.conf /etc/pip.conf\n"
+        "RUN pip install --no-cache-dir demo\nRUN true || false\nRUN useradd -m bob && true || false\n",
+        {"pip.conf": f"[global]\nindex-url = {bench.index}\n"},
+    )
+    bench.trainload(at, "build", "--network", "default")
+    rows = bench.rows(at)
+    assert rows[4] == ("run", "/etc/pip.conf of the image changes what is installed")
+    assert [rows[5][0], rows[6][0]] == ["run", "run"]
+
+
+def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:
+    with FaultServer() as server:
+        index = PackageIndex(server)
+        index.add(wheel("kept", "1.0"))
+        text = f"ARG BASE=slim\nFROM $BASE\nRUN pip install --no-cache-dir -i {index.url} kept\n"
+        at = bench.project("lock", text, {})
+        first = json.loads(bench.trainload(at, "build", "--json").stdout)["digest"]
+        index.add(wheel("kept", "2.0"))
+        assert json.loads(bench.trainload(at, "build", "--json").stdout)["digest"] == first
+    (at / "code.py").write_text("")
+    assert json.loads(bench.trainload(at, "build", "--json", "--frozen").stdout)["digest"] == first
+    (at / "Dockerfile").write_text(text.replace("kept\n", "kept other\n"))
+    assert "--frozen" in bench.trainload(at, "build", "--frozen", code=1).stderr
