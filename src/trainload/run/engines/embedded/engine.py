@@ -21,13 +21,10 @@ from trainload.layers.tarread import Readable
 from trainload.run import cgroups
 from trainload.run.embedded import EmbeddedEngine, groups_for
 from trainload.run.engines import processes
-from trainload.run.engines.embedded import copying
-from trainload.run.engines.embedded.execute import Entry, Streams, execute
 from trainload.run.engines.embedded.keeping import keeping
 from trainload.run.engines.embedded.kept import Kept, Note, all_kept
 from trainload.run.engines.embedded.logfile import follow, read
 from trainload.run.engines.embedded.site import containers, layers_of, with_folders
-from trainload.run.engines.embedded.supervisor import Charge, failure
 from trainload.run.engines.interface import (
     Ability,
     Delivered,
@@ -124,6 +121,8 @@ class Embedded:
         return outcome
 
     def start(self, spec: RunSpec) -> None:
+        from trainload.run.engines.embedded.supervisor import Charge, failure
+
         kept = self._kept(spec.id)
         kept.make()
         charge = Charge(self.site.store.home, self._local(spec), self.site.limits)
@@ -168,6 +167,8 @@ class Embedded:
         return _followed(kept, query)
 
     def execute(self, run: str, execution: Execution) -> int:
+        from trainload.run.engines.embedded.execute import Entry, Streams, execute
+
         kept = self._existing(run)
         note, pid = kept.process()
         return execute(
@@ -227,6 +228,8 @@ class Embedded:
 
     @contextmanager
     def _copied(self, run: str, path: str) -> Iterator[Readable]:
+        from trainload.run.engines.embedded import copying
+
         kept = self._existing(run)
         place: copying.Living | copying.Ended
         if kept.lives():
