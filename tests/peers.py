@@ -175,6 +175,11 @@ class Sshd:
         program.chmod(0o755)
 
     @property
+    def pid(self) -> int:
+        """Of the server; its sessions are its children."""
+        return self._process.pid
+
+    @property
     def environ(self) -> dict[str, str]:
         """For programs of this side: their ssh finds the keys."""
         return {**ENV, "PATH": f"{self.folder}/here:{PATH}"}

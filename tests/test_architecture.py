@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runner": set(),
     "resolve": {"project", "lock", "image", "system", "store", "registry"},
     "destinations": {"layers", "image", "store", "system", "registry", "runner"},
-    "run": {"plan", "layers", "image", "store", "destinations", "system"},
+    "run": {"plan", "layers", "image", "store", "destinations", "system", "runner"},
     "builder": {
         "project", "lock", "plan", "dockerfile", "layers", "image", "store", "registry", "resolve", "destinations",
         "system",

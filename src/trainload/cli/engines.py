@@ -115,6 +115,10 @@ def engine_of(world: World, run: Run, here: Site | None = None) -> Engine:
     """The engine that has ``run``. Raises :class:`RunError` when it does not work at the moment."""
     from trainload.run.engines.table import engine
 
+    if run.host is not None:
+        from trainload.cli.onhost import engine_of_record
+
+        return engine_of_record(world, run)
     found = engine(run.engine, here or site(world))
     reason = found.unavailable()
     if reason is not None:
@@ -125,12 +129,17 @@ def engine_of(world: World, run: Run, here: Site | None = None) -> Engine:
     return found
 
 
-def known(world: World, word: str) -> Known:
-    """The run whose name is ``word`` or whose id begins so, with its engine.
+def known(world: World, word: str, on: str | None = None) -> Known:
+    """The run whose name is ``word`` or whose id begins so, with its engine; ``on``: the server it is on.
 
     Raises :class:`StoreError` for none, several, or one that is not there any more.
     """
-    run = records(world).find(word)
+    if on is None:
+        run = records(world).find(word)
+    else:
+        from trainload.cli.onhost import found_on
+
+        run = found_on(world, word, on)
     engine = engine_of(world, run)
     state = engine.state(run.id)
     if state is None:
@@ -152,7 +161,9 @@ def records(world: World) -> RunRecords:
 
 
 def is_there(world: World, run: Run) -> bool:
-    """Whether its engine has it, ended or not."""
+    """Whether its engine has it, ended or not; what is on a server is in nobody's way here."""
+    if run.host is not None:
+        return False
     if run.reason is None and alive_in_front(world, run):
         return True
     return engine_of(world, run).state(run.id) is not None
@@ -169,8 +180,8 @@ def _end(world: World, run: Run) -> End | None:
     """How a run ended that began and whose end is not recorded; None: it runs, or its engine cannot say."""
     from trainload.store.runs import LOST, End
 
-    if alive_in_front(world, run):
-        return None
+    if run.host is not None or alive_in_front(world, run):
+        return None  # a server is asked when somebody asks for the run
     try:
         state = engine_of(world, run).state(run.id)
     except TrainloadError:

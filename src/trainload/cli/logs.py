@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Concatenate, TypeVar
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
@@ -50,20 +51,21 @@ def _which_lines(verb: Callable[Concatenate[World, LogQuery, ...], R]) -> Callab
 @click.argument("run", metavar="RUN")
 @pass_world
 @_which_lines
+@on_option
 @click.option("-t", "--timestamps", is_flag=True, help="Say when each line was said.")
 @click.option("--frames", is_flag=True, help="Also what progress bars wrote over.")
-def command(world: World, query: LogQuery, *, run: str, timestamps: bool, frames: bool) -> None:
+def command(world: World, query: LogQuery, *, run: str, timestamps: bool, frames: bool, on: str | None) -> None:
     """Print what a detached run said; of progress bars only what a terminal would show in the end."""
     import sys
 
     from trainload.cli.engines import known
     from trainload.run.engines.logs import collapsed
 
-    found = known(world, run)
+    found = known(world, run, on)
     lines = found.engine.logs(found.id, query)
     live = query.follow and sys.stdout.isatty()  # a bar may move there
     for line in lines if frames or live else collapsed(lines):
-        _write(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=timestamps, live=live)
+        write_line(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=timestamps, live=live)
 
 
 def follow(engine: Engine, run: str) -> None:
@@ -87,7 +89,8 @@ def _tail(text: object) -> int | None:
     return int(str(text))
 
 
-def _write(line: LogLine, out: BinaryIO, *, timestamps: bool, live: bool) -> None:
+def write_line(line: LogLine, out: BinaryIO, *, timestamps: bool, live: bool) -> None:
+    """``live``: a frame of a progress bar is written over by the next."""
     head = f"{line.at.isoformat(timespec='milliseconds')} ".encode() if timestamps else b""
     out.write(head + line.text + (b"\r" if line.frame and live else b"\n"))
     out.flush()

@@ -1,8 +1,8 @@
 """``trainload``: the verbs, loaded when called, and the one place where errors become text and exit codes.
 
-Exit codes: 0 done; 1 an error that was explained; 2 a wrong command line; 70 a bug in Trainload; 129, 130, 143
-hung up, interrupted, terminated; 141 the reader of our output went away; with ``run``, ``shell`` and ``rerun``
-the program's own.
+Exit codes: 0 done; 1 an error that was explained; 2 a wrong command line; 70 a bug in Trainload; 75 a run on a
+server that cannot be reached any more; 129, 130, 143 hung up, interrupted, terminated; 141 the reader of our output
+went away; with ``run``, ``shell``, ``rerun`` and ``attach`` the program's own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "freeze": ("freeze", "Write what is locked for conda, for pip, or as a list for bills of materials."),
         "build": ("build", "Make the image."),
         "matrix": ("matrix", "Make the images of several variants, Pythons and accelerators."),
-        "run": ("run", "Run the project, or an image, here."),
+        "run": ("run", "Run the project, or an image, here or on a server."),
         "dev": ("dev", "Run the project with live code, and again on every save."),
         "notebook": ("notebook", "Open Jupyter Lab with the project's packages."),
         "shell": ("shell", "Open a shell in the project's image."),
@@ -77,6 +77,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Runs": {
         "ps": ("ps", "List running programs."),
         "attach": ("attach", "Stay with a detached run until it ends."),
+        "outputs": ("outputs", "Bring what a run on a server wrote so far."),
         "logs": ("logs", "Print what a detached run said."),
         "exec": ("exec_", "Run one more program in a running container."),
         "stop": ("stop", "Ask runs to end, then make them."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.render import table
 from trainload.cli.runs import without_init
@@ -31,10 +32,12 @@ _WORDS = {
 
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Also those that ended and were not removed.")
+@on_option
 @pass_world
-def command(world: World, *, everything: bool) -> None:
+def command(world: World, *, everything: bool, on: str | None) -> None:
     """List running programs, on whatever engine they run; with -q their ids only."""
-    listed = [(run, state) for run, state in _known(world) if everything or state.lives]
+    found = _known(world) if on is None else _there(world, on)
+    listed = [(run, state) for run, state in found if everything or state.lives]
     heads = [
         Text("RUN"), Text("NAME"), Text("IMAGE"), Text("COMMAND"), Text("ENGINE"), Text("STARTED"), Text("STATE"),
     ]  # fmt: skip
@@ -46,6 +49,16 @@ def command(world: World, *, everything: bool) -> None:
             world.warn(Text("{run}: {note}", run=run.called or run.id, note=world.translate(note)))
 
 
+def _there(world: World, on: str) -> list[tuple[Run, State]]:
+    """Every run a server has, whoever started it."""
+    from trainload.cli.onhost import engine_on, host_of, run_from
+    from trainload.run.hosts.engine import state_of
+
+    host = host_of(world, on)
+    found = [(run_from(told, host), state_of(told)) for told in engine_on(world, host).told()]
+    return sorted(found, key=lambda pair: pair[0].started, reverse=True)
+
+
 def _known(world: World) -> list[tuple[Run, State]]:
     """Every recorded run that is there; each engine is asked once, one that is away is told."""
     from trainload.cli.engines import alive_in_front, engine_of
@@ -53,7 +66,7 @@ def _known(world: World) -> list[tuple[Run, State]]:
     from trainload.run.engines.interface import Phase, State
     from trainload.store.runs import RunRecords
 
-    runs = RunRecords(world.home).all()
+    runs = [run for run in RunRecords(world.home).all() if run.host is None]
     states: dict[str, State] = {}
     for run in {run.engine: run for run in runs}.values():
         try:

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.running import for_project, perform, stored_image, with_code
 from trainload.cli.runoptions import Given, run_options
 from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
+from trainload.errors import Text, UsageError
 
 _BREAK = "\0--"  # where the user wrote -- ; click forgets it, and no argument can hold a NUL
 
@@ -37,6 +39,16 @@ def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
     return image, tuple(word for word in rest if word != _BREAK)
 
 
+def given_on(given: Given, on: str | None, *, debug: bool) -> Given:
+    """The command line with its server. Raises :class:`UsageError` for what only works here."""
+    if on is None:
+        return given
+    if given.code or debug:
+        option = "--debug" if debug else "--code"
+        raise UsageError(Text("{option} and --on exclude each other", option=option))
+    return replace(given, way=replace(given.way, on=on))
+
+
 @click.command(cls=RunCommand, context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[IMAGE] [-- ARGS…]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
@@ -48,18 +60,24 @@ def image_and_arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
     help="Under debugpy: an editor attaches at PORT; default: 5678.",
 )
 @click.option("--debug-no-wait", is_flag=True, help="With --debug: begin before the editor is there.")
+@on_option
 @click.option("--built", metavar="DIGEST", hidden=True)  # as `trainload dev` built it: nothing is looked at again
 @pass_world
 @late_build_options
 @run_options
 def command(
-    world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None, **options: int | None
-) -> int:
+    world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None, on: str | None,
+    **options: int | None,
+) -> int:  # fmt: skip
     """Run the project in this folder, built first if needed, or an image.
 
     ARGS are added to the project's command; after an IMAGE they replace its command, as in Docker. What the
     project writes to ./outputs stays here.
+
+    With --on it is built here, shipped and run on a server, where it goes on when the connection is lost. What it
+    writes to ./outputs is brought back at its end.
     """
+    given = given_on(given, on, debug=options["debug"] is not None)
     image, arguments = image_and_arguments(words)
     if options["debug"] is not None:
         from trainload.cli.debugging import Debugging, run_debugged

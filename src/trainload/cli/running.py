@@ -78,7 +78,8 @@ def for_project(world: World, given: Given, target: Target, defaults: Resources)
     request = given.request
     workdir = target.image.config.runtime.workdir or "/workspace"
     outputs = world.cwd / OUTPUTS
-    outputs.mkdir(exist_ok=True)
+    if given.way.on is None:
+        outputs.mkdir(exist_ok=True)
     own = (Mount(str(outputs), f"{workdir}/{OUTPUTS}"),)
     volumes = tuple(flags.volume(word, world.cwd) for word in defaults.volumes)
     asked = request.limits
@@ -103,6 +104,10 @@ def for_project(world: World, given: Given, target: Target, defaults: Resources)
 
 def perform(world: World, target: Target, request: Request, way: Way) -> int:
     """Run it and write it down; the program's exit code, or 0 when it was started detached."""
+    if way.on is not None:
+        from trainload.cli.onhost import perform_there
+
+        return perform_there(world, target, request, way)
     import secrets
 
     from trainload.cli.engines import chosen, noting, records, site
@@ -132,7 +137,7 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
         written.settle(world.now)
         _check_name(world, written, spec)
         engine.deliver(target.image, target.name)
-        written.begin(_record(world, target, request, spec, engine.name))
+        written.begin(record_of(world, target, request, spec, engine.name))
         notes.append(lambda note: written.note(spec.id, note))
         if way.detach:
             return _start(world, engine, spec, written)
@@ -237,7 +242,8 @@ def _make_missing(mounts: Sequence[Mount]) -> None:
         source.mkdir(parents=True)
 
 
-def _record(world: World, target: Target, request: Request, spec: RunSpec, engine: str) -> Run:
+def record_of(world: World, target: Target, request: Request, spec: RunSpec, engine: str) -> Run:
+    """What is written down of a run that begins."""
     from trainload.run.request import request_document
     from trainload.store.runs import Run
     from trainload.system.git import commit_of

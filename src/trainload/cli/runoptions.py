@@ -87,6 +87,8 @@ class Way:
     """It is somebody's shell: its exit code is that of their last command, and no failure."""
     keep: bool = False
     """What a run in the foreground changes is kept."""
+    on: str | None = None
+    """A server, as the user named it; None: here."""
 
 
 @dataclass(frozen=True, slots=True)

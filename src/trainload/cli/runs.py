@@ -55,7 +55,7 @@ def _row(world: World, run: Run) -> list[object]:
         commit,
         run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
         duration((run.ended - run.started).total_seconds()) if run.ended else "-",
-        world.translate(run.reason) if run.reason else world.translate(Text("running")),
+        world.translate(run.reason or (Text("running, when last asked") if run.host else Text("running"))),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.world import World
 
@@ -18,14 +19,19 @@ from trainload.cli.world import World
     metavar="SECONDS",
     help="Until the end by force; default: what the run was started with.",
 )
+@on_option
 @pass_world
-def command(world: World, *, runs: tuple[str, ...], grace: float | None) -> None:  # fmt: skip
+def command(world: World, *, runs: tuple[str, ...], grace: float | None, on: str | None) -> None:  # fmt: skip
     """Ask runs to end by their stop signal, and end them by force when they do not."""
     from trainload.cli.engines import known, records
 
     for word in runs:
-        found = known(world, word)
+        found = known(world, word, on)
         if found.state.lives:
             found.engine.stop(found.id, grace)
+        if found.run.host is not None:
+            from trainload.cli.onhost import ended_there
+
+            ended_there(world, found)
         world.result({"id": found.id}, word)
     records(world).settle(world.now)

@@ -369,11 +369,12 @@ _HOST = record(
         "address": checked(_address, "HOST, USER@HOST or USER@HOST:PORT"),
         "engine": text("auto, docker, podman or store", "auto|docker|podman|store"),
         "folder": text("a folder there", r"[^\n]+"),
+        "gpus": text("all, a number or device=…", r"[^\n]+"),
     },
-    "address", "a table with address, engine and folder",
+    "address", "a table with address, engine, folder and gpus",
 )  # fmt: skip
 HOSTS: Key[Mapping[str, Mapping[str, str]]] = Key(
-    "hosts", table(_HOST, "a table from name to a table with address, engine and folder", r"[A-Za-z0-9_-]+"),
+    "hosts", table(_HOST, "a table from name to a table with address, engine, folder and gpus", r"[A-Za-z0-9_-]+"),
     "Servers that are reached over ssh, by the names you give them.", {},
 )  # fmt: skip
 

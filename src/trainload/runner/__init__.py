@@ -6,4 +6,6 @@ store in the form of ``trainload.store`` by a code of its own, which a Trainload
 * ``loader``: how it gets into an interpreter; ``wire``: what is said, in both directions
 * ``home``: the store's folder, locks and lease; ``names``: its list of images; ``blobs``: what comes in
 * ``serve``: answers requests
+* ``hosted``: runs that outlive the connection; ``outputs``: what they wrote; ``byprogram``: Docker and Podman
+* ``keeper``: stays with a run where there is no engine; ``unpack``, ``container``: its root; ``lines``: its log
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -42,10 +43,9 @@ class Server:
         except wire.Gone:
             pass
         except Trouble as trouble:
-            self._say({"trouble": trouble.code, **trouble.facts})
+            self._end(trouble)
         except OSError as error:
-            told = trouble_of(error)
-            self._say({"trouble": told.code, **told.facts})
+            self._end(trouble_of(error))
         finally:
             self._close()
 
@@ -74,7 +74,15 @@ class Server:
                 request["script"], lambda code, said: self._say({"done": "call", "code": code, "text": said})
             )
         else:
+            self._hosted(request)
+
+    def _hosted(self, request: dict[str, Any]) -> None:
+        from trainload.runner.hosted import VERBS, Hosted
+
+        if request["do"] not in VERBS:
             raise Trouble("version", said=str(wire.VERSION))
+        assert self._home is not None
+        Hosted(self._home, self._say, self._write).answer(request)
 
     def _open(self, request: dict[str, Any]) -> None:
         if request["version"] != wire.VERSION:
@@ -112,13 +120,20 @@ class Server:
             raise wire.Gone("not a blob's bytes")
         return data
 
-    def _say(self, value: dict[str, object]) -> None:
-        data = wire.line(self._mark, value)
+    def _end(self, trouble: Trouble) -> None:
+        with contextlib.suppress(wire.Gone):
+            self._say({"trouble": trouble.code, **trouble.facts})
+
+    def _say(self, value: dict[str, Any]) -> None:
+        """Raises :class:`Gone` when nobody listens any more."""
+        self._write(wire.line(self._mark, value))
+
+    def _write(self, data: bytes) -> None:
         try:
             while data:
                 data = data[os.write(self._output, data) :]
-        except OSError:  # nobody listens any more
-            return
+        except OSError as error:
+            raise wire.Gone("nobody listens") from error
 
     def _close(self) -> None:
         if self._engine is not None:

@@ -57,9 +57,12 @@ class Session:
     """A program on the far side, with pipes to it; a context manager. One thread writes, one reads."""
 
     def __init__(
-        self, address: Address, *words: str, forward: int | None = None, environ: Mapping[str, str] | None = None
-    ) -> None:
+        self, address: Address, *words: str, forward: int | None = None, environ: Mapping[str, str] | None = None,
+        apart: bool = False,
+    ) -> None:  # fmt: skip
+        """``apart``: in a session of its own, where no key of our terminal reaches it."""
         self.address = address
+        self._apart = apart
         self._argv = command(address, *words, forward=forward)
         self._words = words
         self._environ = dict(environ) if environ is not None else None
@@ -74,8 +77,9 @@ class Session:
     def __enter__(self) -> Session:
         try:
             self._process = subprocess.Popen(
-                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environ
-            )
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self._environ, start_new_session=self._apart,
+            )  # fmt: skip
         except FileNotFoundError as error:
             raise ProcessError(
                 Text("{program} is not installed", program=PROGRAM), hints=[Text("install openssh-client")]

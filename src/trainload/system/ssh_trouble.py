@@ -52,7 +52,7 @@ def explain(address: Address, code: int, said: str, fingerprint: str | None) -> 
                         login=_words(address))],
             retryable=True,
         )  # fmt: skip
-    elif code == FAILED:
+    elif code == FAILED or code < 0:  # or somebody killed our ssh
         error = HostError(
             Text("the connection to {host} failed or was cut", host=address),
             hints=[Text("run the same command again: it goes on where it stopped")], retryable=True,

@@ -52,11 +52,13 @@ class There:
     """The far side; a context manager."""
 
     def __init__(
-        self, address: Address, forward: int | None = None, environ: Mapping[str, str] | None = None
-    ) -> None:
+        self, address: Address, forward: int | None = None, environ: Mapping[str, str] | None = None,
+        *, apart: bool = False,
+    ) -> None:  # fmt: skip
+        """``apart``: a Ctrl-C of our terminal does not reach it."""
         self.address = address
         self.mark = secrets.token_hex(16)
-        self.session = Session(address, "sh", forward=forward, environ=environ)
+        self.session = Session(address, "sh", forward=forward, environ=environ, apart=apart)
         self._rest = b""
 
     def __enter__(self) -> There:
@@ -148,6 +150,16 @@ class There:
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
         return line
+
+    def read_bytes(self, size: int, timeout: float | None = None) -> bytes:
+        """The next ``size`` bytes. Raises :class:`HostError` at the end of the connection."""
+        while len(self._rest) < size:
+            data = self.session.read(timeout)
+            if not data:
+                raise self.session.lost()
+            self._rest += data
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
 
     def _send(self, command: str, *words: str) -> None:
         """A command whose ``printf`` gets our mark in two halves: a shell that echoes does not answer by that."""

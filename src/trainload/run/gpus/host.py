@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trainload.errors import ConfigError, Text
@@ -105,15 +105,21 @@ def _node(path: Path) -> HostNode | None:
 def _libraries(root: Path) -> dict[str, str]:
     """soname → file, for programs of this machine's own architecture."""
     try:
-        entries = decode((root / "etc/ld.so.cache").read_bytes())
+        cache = (root / "etc/ld.so.cache").read_bytes()
     except OSError:
-        entries = []
+        return {}
+    return libraries_of(cache, _ldconfig, Platform.host().architecture)
+
+
+def libraries_of(cache: bytes, listed: Callable[[], str], architecture: str) -> dict[str, str]:
+    """soname → file, by the dynamic linker's ``cache``; ``listed``: what ``ldconfig -p`` says. Pure."""
+    entries = decode(cache)
     found: dict[str, str] = {}
     if entries is None:  # an older format, or with choices by processor: ldconfig can read its own file
-        for name, path in _LISTED.findall(_ldconfig()):
+        for name, path in _LISTED.findall(listed()):
             found.setdefault(name, path)
         return found
-    flags = FLAGS[Platform.host().architecture]
+    flags = FLAGS[architecture]
     for entry in entries:
         if entry.flags == flags:
             found.setdefault(entry.soname, entry.path)

@@ -96,7 +96,7 @@ def _lines(file: IO[bytes]) -> Iterator[LogLine]:
         if not data.endswith(b"\n"):
             file.seek(start)  # being written
             return
-        yield _line(json.loads(data))
+        yield line_of(json.loads(data))
 
 
 def _numbered(path: Path, number: int) -> Path:
@@ -112,7 +112,8 @@ def _record(line: LogLine) -> dict[str, object]:
     return record
 
 
-def _line(record: dict[str, object]) -> LogLine:
+def line_of(record: dict[str, object]) -> LogLine:
+    """What a record of the log says."""
     text = str(record["text"]).encode("utf-8", "surrogateescape")
     at = datetime.fromisoformat(str(record["at"]))
     return LogLine(at, text, stderr=bool(record.get("stderr")), frame=bool(record.get("frame")))

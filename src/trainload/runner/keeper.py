@@ -1,0 +1,327 @@
+"""The process that stays with a run where there is no engine: its log, its end, its signals (docs/adr/0034).
+
+It leaves the connection's session before anything runs, has no file on the disk and no open end of the connection.
+It holds ``lock`` as long as it lives, so nobody has to guess; when it is killed, its container goes with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from trainload.runner.home import Home, open_lock
+from trainload.runner.trouble import Trouble, trouble_of
+
+_MOMENT = 0.25
+_PIECE = 1 << 16
+_LAST_WORDS = 2.0
+"""Seconds for what is still in the pipes once the program is gone."""
+_USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+
+
+def begin(home: Home, folder: Path, charge: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Unpack what is missing and start the program; it runs when this returns. Raises :class:`Trouble`."""
+    from trainload.runner.unpack import forget_unused, unpacked
+
+    with home.lock("gc", shared=True):
+        layers = unpacked(home.path, charge["layers"], tell)
+    used = {link.resolve().parent.name for link in (home.path / "hosted").glob("*/l/*")}
+    forget_unused(home.path, used | {layer.name for layer in layers})
+    charge = {**charge, "bwrap": _bwrap(home, charge), "mounts": _mounts(home, folder, charge)}
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(out)
+            os.setsid()
+            if os.fork() == 0:
+                _keep(folder, charge, layers, into)
+        finally:
+            os._exit(0)
+    os.close(into)
+    os.waitpid(child, 0)
+    with os.fdopen(out, "rb") as report:
+        told = report.read()
+    if told != b"started":
+        found = json.loads(told.decode()) if told else {"trouble": "container", "said": "its keeper ended"}
+        raise Trouble(found.pop("trouble"), **found)
+
+
+def _bwrap(home: Home, charge: dict[str, Any]) -> str:
+    """bubblewrap as it came along, verified by its name when it came; else the one that is installed here."""
+    files = charge["tool"]
+    if not files:
+        found = shutil.which("bwrap")
+        if found is None:
+            raise Trouble("bwrap", said=os.uname().machine)
+        return found
+    name = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    tools = home.path / "hosted" / "tools"
+    if not (tools / name).exists():
+        fresh = tools / f"{name}.{os.getpid()}"
+        for path, digest in files:
+            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(home.blobs / digest.split(":")[1]), str(fresh / path))
+            (fresh / path).chmod(0o500)
+        try:
+            fresh.rename(tools / name)
+        except OSError:
+            shutil.rmtree(str(fresh))  # somebody else was quicker
+    return str(tools / name / files[0][0])
+
+
+def _mounts(home: Home, folder: Path, charge: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The host's own files, and what the user mounts: a folder, or a volume that is kept here."""
+    etc = folder / "etc"
+    etc.mkdir(exist_ok=True)
+    name = charge["hostname"]
+    texts = {
+        "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{name}\n",
+        "hostname": name + "\n",
+    }
+    if charge["network"]:
+        texts["hosts"] += _text("/etc/hosts")
+        texts["resolv.conf"] = _text("/etc/resolv.conf")
+    found = []
+    for file, text in texts.items():
+        (etc / file).write_text(text)
+        found.append((str(etc / file), f"/etc/{file}", False))
+    for source, target, read_only, kind in charge["mounts"]:
+        place = Path(source)
+        if kind == "volume":
+            place = home.path / "volumes" / source
+            place.mkdir(parents=True, exist_ok=True)
+        elif kind == "folder" and not read_only and not place.exists():
+            place.mkdir(parents=True)  # as Docker does
+        found.append((str(place), target, read_only))
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _keep(folder: Path, charge: dict[str, Any], layers: list[Path], report: int) -> None:
+    """The keeper's whole life."""
+    try:
+        _leave(report)
+        lock = open_lock(folder / "lock")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.write(lock, str(os.getpid()).encode())
+        (folder / "log").touch()  # whoever follows it may be quicker than the program's first word
+        keeper = _Keeper(folder, charge, layers)
+        try:
+            keeper.start()
+        except Trouble as trouble:
+            os.write(report, json.dumps({"trouble": trouble.code, **trouble.facts}).encode())
+            return
+        os.write(report, b"started")
+        os.close(report)
+        keeper.until_end()
+        for name in ("upper", "work", "flat", "merged"):
+            shutil.rmtree(str(folder / name), ignore_errors=True)
+    except OSError as error:
+        told = trouble_of(error)
+        os.write(report, json.dumps({"trouble": "container", **told.facts}).encode())
+
+
+def _leave(report: int) -> None:
+    """No terminal, no end of the connection, no habits of the runner."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd != report:
+            try:
+                os.close(fd)
+            except OSError:
+                continue  # the descriptor of the listing itself
+    os.chdir("/")
+    for one in _USUAL:
+        signal.signal(one, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+class _Keeper:
+    def __init__(self, folder: Path, charge: dict[str, Any], layers: list[Path]) -> None:
+        self._folder, self._charge, self._layers = folder, charge, layers
+        self._stopping = False
+        self._deadline: float | None = None
+        self._grace = 0.0
+        self._forced = False
+        self._state: dict[str, Any] = {"phase": "starting", "pid": None}
+
+    def start(self) -> None:
+        """Raises :class:`Trouble` when it does not come to a start."""
+        errors_out, errors_in = os.pipe()
+        self._status, status_in = os.pipe()
+        self._streams = (os.pipe(), os.pipe())
+        signal.signal(signal.SIGTERM, self._stop)
+        self._child = os.fork()
+        if self._child == 0:
+            self._become(status_in, errors_in)
+        for fd in (errors_in, status_in, self._streams[0][1], self._streams[1][1]):
+            os.close(fd)
+        with os.fdopen(errors_out, "rb") as errors:
+            told = errors.read()
+        if told:
+            os.waitpid(self._child, 0)
+            found = json.loads(told.decode())
+            raise Trouble(found.pop("trouble"), **found)
+        first = b""
+        while not first.endswith(b"\n"):
+            data = os.read(self._status, 1)
+            if not data:
+                raise Trouble("container", said=self._complaint())
+            first += data
+        self._state.update(phase="running", pid=int(json.loads(first.decode())["child-pid"]), started=_now())
+        self._write()
+
+    def _become(self, status: int, errors: int) -> None:
+        from trainload.runner.container import become
+
+        try:
+            os.setsid()
+            os.umask(0o022)  # the program's own, as in any container
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            for number, (out, into) in enumerate(self._streams, 1):
+                os.dup2(into, number)
+                os.close(out)
+                os.close(into)
+            os.set_inheritable(errors, False)
+            become(self._charge, self._layers, self._folder, status, errors)
+        finally:
+            os._exit(1)
+
+    def _complaint(self) -> str:
+        data = os.read(self._streams[1][0], 4096)
+        os.waitpid(self._child, 0)
+        return data.decode("utf-8", "replace").strip() or "bubblewrap ended"
+
+    def until_end(self) -> None:
+        """Write down what it says until it is gone, then how it ended."""
+        from trainload.runner.lines import Log
+
+        log = Log(self._folder / "log")
+        code = self._pump(log)
+        log.close()
+        forced = self._grace if self._forced else None
+        self._state.update(phase="ended", ended=_now(), exit_code=code, forced=forced)
+        self._write()
+
+    def _pump(self, log: Any) -> int:  # noqa: ANN401 - imported late
+        reports, ended, silence = b"", None, None
+        names = {self._streams[0][0]: 0, self._streams[1][0]: 1, self._status: 2}
+        with selectors.DefaultSelector() as selector:
+            for fd in names:
+                selector.register(fd, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select(_MOMENT) if selector.get_map() else ():
+                    data = os.read(key.fd, _PIECE)
+                    if not data:
+                        selector.unregister(key.fd)
+                    if names[key.fd] == 2:
+                        reports += data
+                    else:
+                        log.take(data, names[key.fd])
+                self._mind_the_deadline()
+                if ended is None:
+                    pid, status = os.waitpid(self._child, os.WNOHANG if selector.get_map() else 0)
+                    ended, silence = (status, time.monotonic() + _LAST_WORDS) if pid else (None, None)
+                if ended is not None and (not selector.get_map() or time.monotonic() > (silence or 0)):
+                    return self._exit_code(ended, reports)
+
+    def _exit_code(self, status: int, reports: bytes) -> int:
+        for line in reports.splitlines():
+            report = json.loads(line.decode())
+            if "exit-code" in report and not self._forced:
+                return int(report["exit-code"])
+        if self._forced or os.WIFSIGNALED(status):
+            return 128 + (signal.SIGKILL if self._forced else os.WTERMSIG(status))
+        return os.WEXITSTATUS(status)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _mind_the_deadline(self) -> None:
+        if self._stopping and self._deadline is None and not self._forced:
+            try:
+                self._grace = float((self._folder / "wish").read_text())
+            except (OSError, ValueError):
+                self._grace = float(self._charge["grace"])
+            self._deadline = time.monotonic() + self._grace
+            send(self._state["pid"], int(self._charge["stop_signal"]))
+        if self._deadline is not None and time.monotonic() >= self._deadline and not self._forced:
+            self._forced, self._stopping = True, False
+            _signal(self._state["pid"], signal.SIGKILL)
+
+    def _write(self) -> None:
+        fresh = self._folder / "state.json.new"
+        fresh.write_text(json.dumps(self._state))
+        fresh.replace(self._folder / "state.json")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat()  # noqa: UP017 - Python 3.8
+
+
+def lives(folder: Path) -> bool:
+    """Whether the run's keeper is there."""
+    try:
+        fd = os.open(str(folder / "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def tell(folder: Path, number: int) -> None:
+    """Send the keeper a signal; who holds the lock wrote its pid there. Raises :class:`Trouble`."""
+    if not lives(folder):
+        raise Trouble("ended")
+    _signal(int((folder / "lock").read_text()), number)
+
+
+def signal_program(folder: Path, number: int) -> None:
+    """Send the program a signal. Raises :class:`Trouble` when it does not run."""
+    if not lives(folder):
+        raise Trouble("ended")
+    send(json.loads((folder / "state.json").read_text())["pid"], number)
+
+
+def send(first: int, number: int) -> None:
+    """To the program: the child of the container's first process; to that one while there is none yet."""
+    try:
+        children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+    except OSError:
+        children = []
+    _signal(int(children[0]) if children else first, number)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise Trouble("forbidden", said=error.strerror) from error

@@ -1,0 +1,261 @@
+"""``run --on`` between us and a real sshd, behind which there is python3 and nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.calling import COUNT, PYTHON, Here, kill_connections, read, rest, until
+from tests.peers import Sshd, call
+
+from trainload.testing.rootfs import tiny_store
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_store(tmp_path_factory.mktemp("store") / "home")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A server with python3 and no engine."""
+    with Sshd(tmp_path_factory.mktemp("bare"), [PYTHON]) as sshd:
+        yield sshd
+
+
+@pytest.fixture
+def here(home: Path, tmp_path: Path, bare: Sshd) -> Here:
+    return Here(home, tmp_path / "project", bare)
+
+
+def test_logs_outputs_and_exit_code_come_from_there(here: Here) -> None:
+    script = "echo out; echo err >&2; mkdir -p /outputs/a; echo 1 > /outputs/a/b; hostname > /outputs/host; exit 3"
+    done = here("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "out\n"
+    assert "\nerr\n" in done.stderr
+    assert "did not succeed: exit code 3" in done.stderr
+    assert (here.outputs / "a/b").read_text() == "1\n"
+    assert sorted(path.name for path in here.outputs.iterdir()) == ["a", "host"]
+    assert (here.outputs / "host").stat().st_mode & 0o777 == 0o644
+    latest = here.json("runs")[0]
+    assert (latest["host"], latest["engine"], latest["exit_code"]) == ("gpu1", "embedded", 3)
+    assert read(here.outputs / "host").strip() == latest["id"]
+    assert here.json("ps", "--all", "--on", "gpu1") == [], "a run in the foreground leaves nothing"
+
+
+def test_a_run_goes_on_when_every_connection_is_killed_and_is_followed_again(here: Here) -> None:
+    child = here.start("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", f"{COUNT}; exit 5")
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line == b"step 5\n":
+            break
+    kill_connections(here.sshd)
+    out, err = rest(child)
+    assert child.returncode == 5, err
+    assert "the connection to gpu1 is lost; the run goes on there" in err
+    assert [int(number) for number in re.findall(r"step (\d+)", out)] == list(range(6, 41)), "each line once"
+    assert read(here.outputs / "step") == "40\n"
+
+
+def test_a_run_goes_on_when_we_are_killed_and_attach_brings_what_it_wrote(here: Here, tmp_path: Path) -> None:
+    child = here.start("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", f"{COUNT}; exit 6")
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"step 1\n"
+    os.killpg(child.pid, signal.SIGKILL)
+    rest(child)
+    kill_connections(here.sshd)
+    (listed,) = here.json("ps", "--on", "gpu1")
+    assert listed["state"] == "running"
+    partial = here.json("outputs", listed["id"])
+    assert partial["files"] == 1
+    assert int(read(here.outputs / "step")) > 0
+    elsewhere = Here(tiny_store(tmp_path / "other-home"), tmp_path / "elsewhere", here.sshd)
+    assert elsewhere("logs", "--on", "gpu1", "-n", "all", listed["id"]).stdout.startswith("step 1\nstep 2\n")
+    done = here("attach", listed["id"][:8])
+    assert done.returncode == 6, done.stderr
+    assert done.stdout.endswith("step 39\nstep 40\n")
+    assert read(here.outputs / "step") == "40\n"
+    assert here.json("runs")[0]["exit_code"] == 6
+    assert here("rm", listed["id"]).returncode == 0
+    assert here.json("ps", "--all", "--on", "gpu1") == []
+
+
+def test_the_first_ctrl_c_stops_the_run_and_what_it_saved_comes(here: Here) -> None:
+    script = "trap 'echo saved > /outputs/last; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+    child = here.start("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = rest(child)
+    assert child.returncode == 9, err
+    assert "stopping the run" in err
+    assert read(here.outputs / "last") == "saved\n"
+
+
+def test_a_second_ctrl_c_leaves_the_run_alone(here: Here) -> None:
+    script = "trap 'sleep 2; echo saved > /outputs/last; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+    child = here.start("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if b"once more leaves it alone" in line:
+            break
+    time.sleep(2)
+    os.killpg(child.pid, signal.SIGINT)
+    rest(child)
+    assert child.returncode == 130
+    assert here("attach", here.json("runs")[0]["id"]).returncode == 9
+    assert read(here.outputs / "last") == "saved\n"
+
+
+def test_stop_kill_and_wait_reach_it(here: Here) -> None:
+    deaf = "trap '' TERM; echo 1 > /outputs/one; while :; do sleep 0.1; done"
+    run = here.detached(deaf)
+    assert here("stop", "-t", "0.5", run).returncode == 0
+    assert here.json("runs")[0]["reason"] == "killed because it did not stop within 0.5 s"
+    assert read(here.outputs / "one") == "1\n"
+    run = here.detached("trap 'exit 4' USR1; echo up; while :; do sleep 0.1; done", "--name", "second")
+    until(lambda: "up" in here("logs", "second").stdout)
+    assert here("kill", "-s", "USR1", "second").returncode == 0
+    assert here("wait", "--on", "gpu1", run).stdout == "4\n"
+    assert here("rm", run).returncode == 0
+
+
+def test_a_run_whose_keeper_is_killed_is_lost_and_what_it_wrote_comes(here: Here) -> None:
+    run = here.detached(COUNT)
+    folder = here.sshd.home / f".local/share/trainload/hosted/{run}"
+    until(lambda: read(folder / "out/0/step"))
+    os.kill(int((folder / "lock").read_text()), signal.SIGKILL)
+    done = here("attach", run)
+    assert done.returncode == 1
+    assert f"the run {run} is lost: it was killed on gpu1" in done.stderr
+    assert int(read(here.outputs / "step")) > 0
+    before = read(folder / "out/0/step")
+    time.sleep(1)
+    assert read(folder / "out/0/step") == before, "its container went with it"
+    assert "lost" in here.json("runs")[0]["reason"]
+    assert here("rm", run).returncode == 0
+    assert not folder.exists()
+
+
+def test_only_what_changed_comes_and_a_cut_is_gone_on_from(here: Here) -> None:
+    run = here.detached("i=0; while [ $i -lt 9 ]; do i=$((i+1)); head -c 1000000 /dev/zero > /outputs/$i; done")
+    assert here("wait", run).returncode == 0
+    assert len(list(here.outputs.iterdir())) == 9
+    (here.outputs / "3").write_bytes(b"changed here")
+    again = here.json("outputs", run)
+    assert (again["files"], again["unchanged"], again["size"]) == (1, 8, 1_000_000)
+    (here.outputs / "4").unlink()
+    part = here.outputs / ".trainload-part"
+    part.mkdir()
+    assert here.json("outputs", run)["files"] == 1
+    assert not part.exists()
+    here("rm", run)
+
+
+def test_S05_links_are_not_brought_and_where_they_lead_stays_secret(here: Here) -> None:
+    secret = here.folder / "secret"
+    secret.write_text("not yours")
+    here.outputs.mkdir()
+    (here.outputs / "out").symlink_to(here.folder)
+    script = "touch /outputs/ok; mkdir /outputs/out; echo stolen > /outputs/out/secret"
+    done = here("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+    assert done.returncode == 1
+    assert "out cannot be written: something else lies there" in done.stderr
+    assert secret.read_text() == "not yours"
+
+
+def test_S02_an_unknown_key_is_refused_with_its_fingerprint(here: Here) -> None:
+    fingerprint = call("ssh-keygen", "-lf", str(here.sshd.folder / "host.pub")).split()[1]
+    here.sshd.write_client(known="")
+    try:
+        done = here("run", "--on", "gpu1", "tiny", "sh", "-c", "true")
+    finally:
+        here.sshd.write_client()
+    assert done.returncode == 1
+    assert fingerprint in done.stderr
+    assert "is not known here" in done.stderr
+
+
+def test_S08_values_of_variables_are_neither_in_argument_lists_nor_on_the_disk_there(here: Here) -> None:
+    run = here.detached("sleep 5; echo $TOKEN > /outputs/token", "-e", "TOKEN=hunter2hunter2")
+    lines = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    assert b"hunter2hunter2" not in lines
+    there = here.sshd.home / f".local/share/trainload/hosted/{run}"
+    assert all(b"hunter2" not in path.read_bytes() for path in there.rglob("*") if path.is_file())
+    assert here("wait", run).stdout == "0\n"
+    assert read(here.outputs / "token") == "hunter2hunter2\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["tiny", "nosuch"], 127, "the image has no program nosuch"),
+        (["tiny", "/etc/not-a-program"], 126, "is not a program that can be executed"),
+        (["-v", "./data:/data:ro", "tiny", "ls"], 2, "data is on this machine, and the run is on a server"),
+        (["-v", ".:/code", "tiny", "ls"], 2, "this folder cannot be mounted on a server"),
+        (["-v", "/no/such:/data:ro", "tiny", "ls"], 1, "does not exist on"),
+        (["--gpus", "all", "tiny", "ls"], 1, "gpu1: --gpus all: this machine has no GPU that can be used"),
+        (["--network", "mine", "tiny", "ls"], 1, "gpu1 has no networks of its own"),
+        (["--code", "tiny", "ls"], 2, "--code and --on exclude each other"),
+        (["--engine", "docker", "tiny", "ls"], 1, "has no docker"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_stays(here: Here, words: list[str], code: int, message: str) -> None:
+    before = here.json("ps", "--all", "--on", "gpu1")
+    done = here("run", "--on", "gpu1", *words)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert here.json("ps", "--all", "--on", "gpu1") == before
+
+
+def test_a_run_there_is_repeated_there(here: Here) -> None:
+    run = here.detached("echo $SEED > /outputs/seed", "-e", "SEED=1")
+    assert here("wait", run).stdout == "0\n"
+    done = here("rerun", "-e", "SEED=2", run)
+    assert done.returncode == 0, done.stderr
+    assert read(here.outputs / "seed") == "2\n"
+    new = here.json("runs")[0]
+    assert (new["host"], new["command"]) == ("gpu1", ["sh", "-c", "echo $SEED > /outputs/seed"])
+    assert here.json("runs", "diff", run, new["id"])["same"] is True
+
+
+def test_S07_what_a_login_prints_is_neither_log_nor_answer(here: Here) -> None:
+    noise = "printf 'Welcome \\033[31m\\n{\"done\": \"logs\"}\\n'; (sleep 0.5; printf 'a job says\\nhello') &\n"
+    (here.sshd.home / ".bashrc").write_text(noise)
+    try:
+        done = here("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c",
+                    "echo 1; sleep 1; echo 2; head -c 300000 /dev/zero > /outputs/big")  # fmt: skip
+    finally:
+        (here.sshd.home / ".bashrc").unlink()
+    assert (done.returncode, done.stdout) == (0, "1\n2\n"), done.stderr
+    assert (here.outputs / "big").stat().st_size == 300_000
+
+
+def test_S03_a_folder_there_may_be_called_anything(here: Here) -> None:
+    name = "a b'c;$(touch x)`y` %h é"
+    config = here.folder / "trainload.toml"
+    config.write_text(config.read_text() + f'engine = "store"\nfolder = "~/{name}"\n')
+    script = "echo $HOSTNAME > /outputs/id; stat /data > /outputs/data"
+    done = here("run", "--on", "gpu1", "-v", "./outputs:/outputs", "-v", "cache:/data", "tiny", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert read(here.outputs / "data")
+    assert (here.sshd.home / name / "volumes/cache").is_dir()
+    assert not (here.sshd.home / "x").exists()
+    shutil.rmtree(here.sshd.home / name)
+
+
+def test_attach_follows_a_run_of_this_machine_too(here: Here) -> None:
+    done = here("run", "-d", "-q", "--engine", "embedded", "tiny", "sh", "-c", "sleep 0.5; echo here; exit 3")
+    assert done.returncode == 0, done.stderr
+    attached = here("attach", done.stdout.strip())
+    assert (attached.returncode, attached.stdout) == (3, "here\n")
