@@ -78,7 +78,7 @@ def follow(engine: Engine, run: str) -> None:
     live = sys.stdout.isatty()
     lines = engine.logs(run, LogQuery(follow=True))
     for line in lines if live else collapsed(lines):
-        _write(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=False, live=live)
+        write_line(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=False, live=live)
 
 
 def _tail(text: object) -> int | None:

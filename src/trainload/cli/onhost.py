@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from trainload.cli.engines import Known
     from trainload.cli.running import Target
     from trainload.cli.runoptions import Way
-    from trainload.run.engines.interface import Engine, State
+    from trainload.run.engines.interface import State
     from trainload.run.hosts.engine import OnHost
     from trainload.run.hosts.outputs import Brought
     from trainload.run.hosts.place import Host, Output
@@ -176,26 +175,17 @@ def stay(world: World, engine: OnHost, run: Run, written: RunRecords) -> int:
 
     Raises :class:`HostError` when the host cannot be reached any more; the run goes on then.
     """
+    from trainload.cli.logs import follow
+
     try:
-        state = until_end(engine, run.id)
+        follow(engine, run.id)
+        state = engine.wait(run.id)
         return _settle(world, engine, run, state, written)
     except HostError as error:
         if error.retryable:
             error.hints = (Text("the run goes on there; when it can be reached: trainload attach {id}", id=run.id),)
             error.exit_code = STILL_RUNS
         raise
-
-
-def until_end(engine: Engine, run: str) -> State:
-    """Print what a run says until it ended."""
-    from trainload.cli.logs import write_line
-    from trainload.run.engines.interface import LogQuery
-
-    live = sys.stdout.isatty()
-    for line in engine.logs(run, LogQuery(follow=True)):
-        if not line.frame or live:
-            write_line(line, sys.stderr.buffer if line.stderr else sys.stdout.buffer, timestamps=False, live=live)
-    return engine.wait(run)
 
 
 @contextmanager

@@ -228,6 +228,9 @@ class OnHost:
         self.site.reporter.report(Said(text, Level.WARNING))
         time.sleep(pause)
 
+    def attach(self, run: str) -> State | None:
+        raise self._elsewhere("attach")
+
     def execute(self, run: str, execution: Execution) -> int:
         raise self._elsewhere("exec")
 
