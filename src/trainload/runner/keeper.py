@@ -1,4 +1,4 @@
-"""The process that stays with a run where there is no engine: its log, its end, its signals (docs/adr/0036).
+"""The process that stays with a run where there is no engine: its log, its end, its signals (docs/adr/0037).
 
 It leaves the connection's session before anything runs, has no file on the disk and no open end of the connection.
 It holds ``lock`` as long as it lives, so nobody has to guess; when it is killed, its container goes with it.

@@ -1,4 +1,4 @@
-"""Runs on servers: shipped there, started there, and theirs from then on (docs/adr/0036).
+"""Runs on servers: shipped there, started there, and theirs from then on (docs/adr/0037).
 
 * ``place``: what of a run is here and what is there; ``words``: of Docker; ``charge``: what is sent; pure
 * ``line``: one connection whose far end became a runner; ``engine``: a host behind the protocol of engines
