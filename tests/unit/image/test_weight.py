@@ -158,7 +158,7 @@ def test_images_differ_in_packages_settings_files_and_layers(store: Store) -> No
     assert found.packages == (
         PackageChange("python", "gone", "1", None, 0, 0), PackageChange("python", "torch", "2.12", "2.13", 10, 15),
     )  # fmt: skip
-    assert FileChange("t", 10, 15) in found.files
+    assert FileChange("t", 10, 15, owned=True) in found.files
     assert FileChange("x", 1, None) in found.files
     assert FileChange("y", None, 1) in found.files
     assert [(one.in_old, one.in_new) for one in found.layers] == [(True, False), (True, True), (False, True)]
