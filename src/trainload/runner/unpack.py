@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -128,10 +129,10 @@ def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
 
 def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
     try:
-        from compression.zstd import ZstdFile  # type: ignore[import-not-found, unused-ignore]
+        zstd = importlib.import_module("compression.zstd")  # of Python 3.14
     except ImportError:
         raise Trouble("zstd") from None
-    with ZstdFile(file, "rb") as stream:
+    with zstd.ZstdFile(file, "rb") as stream:
         yield from iter(lambda: stream.read(_PIECE), b"")
 
 
