@@ -153,6 +153,7 @@ def test_odd_changes_are_taken_as_what_they_are(work: Work, tmp_path: Path) -> N
     odd = Work(tmp_path / "odd", work.home)
     odd("shell", "--root", "--no-code", "--entrypoint", "sh", stdin=ODD)
     check_odd(odd)
+    odd("rm", *(one["id"] for one in odd.json("capture", "--list")))  # the store is the others', too
 
 
 def check_found(found: Any) -> None:  # noqa: ANN401 - a document
