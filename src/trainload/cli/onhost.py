@@ -84,8 +84,9 @@ def _refuse_mounted_weights(target: Target) -> None:
     from trainload.image.model import MOUNTS
 
     if MOUNTS in target.image.manifest.annotations:
+        text = "{name} has weights that are mounted when it runs: a host does not get them yet"
         raise UsageError(
-            Text("{name} has weights that are mounted when it runs: a host does not get them yet", name=target.name),
+            Text(text, name=target.name),
             hints=[Text("leave out mount = true: as layers of the image they travel once and stay there")],
         )
 
