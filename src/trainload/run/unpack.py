@@ -79,7 +79,8 @@ def _folder(below: Path, diff_id: Digest) -> Path:
 def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> UnpackedLayer:
     """Unpack one layer unless somebody else did while we waited for its lock."""
     final = _folder(below, layer.diff_id)
-    task, label = f"unpack {layer.diff_id}", layer.title or layer.diff_id.short
+    name = layer.title or layer.diff_id.short
+    task, label = f"unpack {layer.diff_id}", layer.title or f"layer {name} (unpacked)"
     began = time.monotonic()
     with locked(final.with_suffix(".lock")):
         found = ready(final)
@@ -96,7 +97,7 @@ def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> 
             remove(temporary)
             reporter.report(Ended(task, label, How.FAILED))
             if isinstance(error, OSError):
-                raise _unwritable(label, error) from error
+                raise _unwritable(name, error) from error
             raise
         reporter.report(Ended(task, label, How.MADE, size, time.monotonic() - began))
     found = ready(final)
