@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 _TINTS = {"ok": "\x1b[32m", "warning": "\x1b[1;33m", "problem": "\x1b[1;31m"}
 _OFF = "\x1b[0m"
-_USUAL_INDEX = "https://pypi.org/simple/"
-"""uv's own default."""
+_DEFAULT_INDEX = re.compile(r"by\s+default:\s+<(https?://[^>\s]+)>")
+"""Where uv's help names its own default."""
 _ALTERNATIVES = 4
 """Mirrors of a distribution that are asked at once."""
 _QUICK = 2.0
@@ -88,7 +89,7 @@ def _servers(world: World, sources: Sources) -> Iterator[Server]:
     from trainload.project import keys
 
     index = (*sources.choose(keys.MIRRORS_PYPI).value, sources.choose(keys.INDEX).value)
-    for url in [url for url in index if url] or [_USUAL_INDEX]:
+    for url in [url for url in index if url] or _usual_index(world):
         yield Server(url, "TRAINLOAD_MIRRORS_PYPI=https://…/simple")
     base = sources.choose(keys.BASE).value
     distribution = "ubuntu" if base in ("apt:jammy", "apt:noble") else "debian"
@@ -104,6 +105,23 @@ def _servers(world: World, sources: Sources) -> Iterator[Server]:
                 yield Server(f"{endpoint.base}/v2/", f"TRAINLOAD_MIRRORS_REGISTRY={registry}=https://…")
     except TrainloadError as error:
         world.warn(error.text)
+
+
+def _usual_index(world: World) -> list[str]:
+    """What uv would ask: its environment says so, or its help; empty when neither can be read."""
+    from uv import find_uv_bin
+
+    from trainload.system.process import run
+
+    wished = world.environ.get("UV_DEFAULT_INDEX") or world.environ.get("UV_INDEX_URL")
+    if wished:
+        return [wished]
+    try:
+        said = run([find_uv_bin(), "pip", "compile", "--help"], env={**world.environ, "NO_COLOR": "1"}).stdout
+    except (FileNotFoundError, TrainloadError):
+        return []
+    found = _DEFAULT_INDEX.search(said.decode("utf-8", "replace"))
+    return [f"{found[1].rstrip('/')}/"] if found else []
 
 
 def _archives(distribution: str, wished: Sequence[str]) -> Iterator[Server]:
