@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from trainload.project.matrix import Cell
     from trainload.registry.client import Client
     from trainload.resolve.conda.request import Conda
-    from trainload.resolve.lock import Services
+    from trainload.resolve.services import Services
     from trainload.resolve.upgrade import Upgrade
 
 

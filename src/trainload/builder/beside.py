@@ -21,7 +21,7 @@ from trainload.project.model import Profile, Project
 
 if TYPE_CHECKING:
     from trainload.resolve.cache import FolderCache
-    from trainload.resolve.lock import Services
+    from trainload.resolve.services import Services
 
 _FORMAT = 1
 """Of what is locked here; another one is locked anew."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainload.errors import ConfigError, LockError, Place, Problems, Text
-from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
+from trainload.errors import LockError, Problems, Text
+from trainload.events import Began, Ended, How, Level, Reporter, Said
 from trainload.lock.adopt import Adopted
 from trainload.lock.model import (
     Base,
@@ -19,58 +17,31 @@ from trainload.lock.model import (
     ImageBase,
     Lock,
     PythonPackage,
-    ReleaseFile,
-    StandalonePython,
     Weights,
     glibc_of,
-    packages_of,
 )
 from trainload.lock.select import Target
 from trainload.platform import Platform
-from trainload.project.keys import Configure
-from trainload.project.model import BuildFrom, CondaFile, CondaLockFile, Origin, Profile, Project, Settings
-from trainload.project.python import fitting
-from trainload.resolve.conda.request import Conda, Kept, is_conda, lock_conda, take_conda
+from trainload.project.model import BuildFrom, CondaFile, CondaLockFile, Origin, Project, Settings
+from trainload.resolve.conda.request import Kept, lock_conda, take_conda
 from trainload.resolve.conda.request import installed as conda_installed
 from trainload.resolve.conda.request import provided as conda_provides
-from trainload.resolve.distribution import Extent, resolve_distribution
 from trainload.resolve.fetch import credentials, link_folders
-from trainload.resolve.image import Images, resolve_image
-from trainload.resolve.indexes import Services as DistributionServices
-from trainload.resolve.interpreter import known_builds, resolve_interpreter
+from trainload.resolve.ground import (
+    full_version,
+    kept_interpreter,
+    own_interpreter,
+    resolve_base,
+    resolve_build_base,
+)
 from trainload.resolve.provided import Provided, beside
 from trainload.resolve.python import resolve_beside, resolve_python, resolve_tools
 from trainload.resolve.request import PythonRequest
+from trainload.resolve.services import Services
 from trainload.resolve.sizes import fill_sizes
-from trainload.resolve.sources import Backends, Examiner
+from trainload.resolve.sources import Examiner
 from trainload.resolve.unhashed import Trust, pinned
 from trainload.resolve.upgrade import Upgrade, check_upgrade, split
-from trainload.resolve.uv import Uv
-from trainload.system.http import Http
-
-if TYPE_CHECKING:
-    from trainload.resolve.weights import Shelf
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What locking needs of the world."""
-
-    http: Http
-    distribution: Callable[[Sequence[ReleaseFile]], DistributionServices]
-    """Services for the base's archives, given the indexes of the last lock."""
-    uv: Uv = field(default_factory=Uv)
-    reporter: Reporter = SILENT
-    unhashed: bool = False
-    """Take files on trust that have no sha256 (THREATS F01)."""
-    backends: Callable[[Lock], Backends] | None = None
-    """Given what lies below the packages: reads sdists and asks their build backends."""
-    images: Images | None = None
-    """Base images; None where none is asked for."""
-    shelf: Callable[[], Shelf] | None = None
-    """Weights; None where none are asked for."""
-    conda: Conda | None = None
-    """Conda channels; None where there are none."""
 
 
 def make_lock(
@@ -92,13 +63,13 @@ def make_lock(
     named, upgrade = split(upgrade or Upgrade(), settings.weights.value)
     platforms = tuple(sorted({Platform.parse(text) for text in settings.platforms.value}))
     kept = previous if not upgrade.everything else None
-    base, provided, lacking = _base(project, platforms, kept, services)
+    base, provided, lacking = resolve_base(project, platforms, kept, services)
     part = _conda_part(settings, root, base, platforms, services, Kept(kept, upgrade))
     provided = part.provided if part.environment is not None else provided
-    interpreter = _kept_interpreter(lacking, platforms, kept)
+    interpreter = kept_interpreter(lacking, platforms, kept)
     if interpreter is None and lacking is not None:
-        interpreter = _interpreter(settings, lacking, platforms, root, services)
-    python = interpreter.version if interpreter is not None else _full_version(base, part.environment)
+        interpreter = own_interpreter(settings, lacking, platforms, root, services)
+    python = interpreter.version if interpreter is not None else full_version(base, part.environment)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -117,7 +88,7 @@ def make_lock(
     minor = ".".join(python.split(".")[:2])
     ground = Lock(inputs, minor, (), base, platforms, interpreter, settings.accelerator.value)
     weights = _weights(settings, previous, named, services)
-    build_base = _build_base(settings, base, kept, services)
+    build_base = resolve_build_base(settings, base, kept, services)
     ground = replace(ground, build_base=build_base, weights=weights, conda=part.environment)
     services.reporter.report(Began("lock:python", "Python packages"))
     try:
@@ -177,7 +148,7 @@ def _weights(
 
 def with_base(project: Project, lock: Lock, services: Services) -> Lock:
     """``lock`` on the base that ``project`` asks for, its packages as they are. Raises :class:`LockError`."""
-    base, _, _ = _base(project, lock.platforms, lock, services)
+    base, _, _ = resolve_base(project, lock.platforms, lock, services)
     return replace(lock, base=base)
 
 
@@ -192,7 +163,7 @@ def tools_on_top(
     if lock.conda is not None and not lock.conda.installed and services.conda is not None:
         given = conda_provides(lock.conda, lock.platforms, services.conda)
         lock = replace(lock, conda=replace(lock.conda, installed=conda_installed(given)))
-    python = lock.interpreter.version if lock.interpreter is not None else _full_version(lock.base, lock.conda)
+    python = lock.interpreter.version if lock.interpreter is not None else full_version(lock.base, lock.conda)
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -269,125 +240,6 @@ def _builds(packages: Sequence[PythonPackage], examiner: Examiner | None) -> tup
     if examiner is None:
         return ()
     return tuple(examiner.build(package) for package in packages if package.sdist is not None)
-
-
-def _base(
-    project: Project, platforms: Sequence[Platform], previous: Lock | None, services: Services
-) -> tuple[Base, Provided, str | None]:
-    """The base, which Python distributions it has, and which Python it lacks.
-
-    As the last lock has it, if nothing else is asked for; resolved otherwise.
-    """
-    settings = project.settings
-    kind, _, suite = settings.base.value.partition(":")
-    wanted = settings.python.value
-    if kind == "apt":
-        base = _distribution_base(suite, settings, platforms, previous, services)
-        lacking = wanted if wanted != base.python and not is_conda(settings) else None
-        return base, Provided(), lacking
-    assert services.images is not None, "a base image is locked where images can be had"
-    resolved = resolve_image(
-        project, platforms, previous, services.images, services.distribution, services.reporter
-    )
-    pythons = {platform: python for platform, python in resolved.pythons.items() if python is not None}
-    provided = Provided(
-        {platform: python.installed for platform, python in pythons.items()},
-        whole=any(python.is_ours for python in pythons.values()),
-    )
-    return resolved.base, provided, fitting(wanted, project.requires_python) if resolved.standalone else None
-
-
-def _distribution_base(
-    suite: str, settings: Settings, platforms: Sequence[Platform], previous: Lock | None, services: Services
-) -> DistributionBase:
-    profile, system = settings.profile.value.value, settings.system.value
-    architectures = [platform.architecture for platform in platforms]
-    essential = settings.configure.value == Configure.SANDBOX
-    if essential and settings.profile.value == Profile.DISTROLESS:
-        raise ConfigError(
-            "a distroless base has no shell that could run the scripts of packages",
-            place=Place("tool.trainload.configure"),
-            hints=[Text('set profile = "slim"'), Text('set configure = "never"')],
-        )
-    old = previous.base if previous is not None else None
-    new = DistributionBase(
-        "", suite, profile, (), (), dict.fromkeys(architectures, ()), "", (0, 0), system, essential
-    )
-    return _resolved_base(new, old, services, python=not is_conda(settings))
-
-
-def _build_base(
-    settings: Settings, base: Base, previous: Lock | None, services: Services
-) -> DistributionBase | None:
-    """Where sdists are built, with what is needed for that only; None: the base itself will do."""
-    more = settings.build.value.packages
-    if not more or not isinstance(base, DistributionBase):
-        return None
-    system = tuple(dict.fromkeys((*base.system, *more)))
-    old = previous.build_base if previous is not None else None
-    return _resolved_base(replace(base, system=system, essential=False), old, services)
-
-
-def _resolved_base(
-    asked: DistributionBase, old: Base | None, services: Services, *, python: bool = True
-) -> DistributionBase:
-    """The base ``asked`` for by suite, profile, packages and architectures: ``old`` if it is that."""
-
-    def asks(base: DistributionBase) -> tuple[object, ...]:
-        return base.suite, base.profile, base.system, base.essential, sorted(base.packages)
-
-    releases: tuple[ReleaseFile, ...] = ()
-    if isinstance(old, DistributionBase) and old.suite == asked.suite:
-        if asks(old) == asks(asked) and bool(old.python) == python:
-            return old
-        releases = old.releases
-    base = resolve_distribution(
-        asked.suite,
-        profile=asked.profile,
-        system=asked.system,
-        architectures=list(asked.packages),
-        services=services.distribution(releases),
-        extent=Extent(asked.essential, python),
-    )
-    return replace(base, system=asked.system)
-
-
-def _full_version(base: Base, conda: CondaEnvironment | None = None) -> str:
-    """``3.11.2``: markers may ask for the patch version; the minor one when the base does not tell it."""
-    if conda is not None:
-        return conda.python
-    if isinstance(base, ImageBase):
-        found = next((image.python for image in base.images.values() if image.python is not None), None)
-        if found is not None:
-            return found.version
-    packages = next(iter(packages_of(base).values()), ())
-    for package in packages:
-        match = re.fullmatch(r"python(3\.\d+)", package.name)
-        full = re.match(rf"(?:\d+:)?({re.escape(match[1])}\.\d+)", package.version) if match else None
-        if full is not None and (not isinstance(base, DistributionBase) or (match and match[1] == base.python)):
-            return full[1]
-    assert isinstance(base, DistributionBase)
-    return base.python
-
-
-def _kept_interpreter(
-    lacking: str | None, platforms: Sequence[Platform], previous: Lock | None
-) -> StandalonePython | None:
-    """The last lock's own Python, if one is still wanted and it is that."""
-    old = previous.interpreter if previous is not None else None
-    if old is None or lacking is None:
-        return None
-    fits = f"{old.version}.".startswith(f"{lacking}.")
-    return old if fits and {platform.architecture for platform in platforms} == set(old.archives) else None
-
-
-def _interpreter(
-    settings: Settings, lacking: str, platforms: Sequence[Platform], root: Path, services: Services
-) -> StandalonePython:
-    """A Python of its own, since the base has none of that version."""
-    builds = known_builds(lacking, services.uv, root)
-    architectures = [platform.architecture for platform in platforms]
-    return resolve_interpreter(lacking, architectures, builds, services.http, settings.mirrors.value.python)
 
 
 def _check_misfits(adopted: Adopted, platforms: Sequence[Platform], settings: Settings, reporter: Reporter) -> None:

@@ -11,7 +11,7 @@ from trainload.builder.beside import Beside, Ground, lock_beside
 from trainload.errors import UsageError
 from trainload.lock.model import PythonPackage
 from trainload.resolve.cache import FolderCache
-from trainload.resolve.lock import Services
+from trainload.resolve.services import Services
 from trainload.testing import values
 
 

@@ -22,7 +22,8 @@ from trainload.project.detect import read_project
 from trainload.resolve.archives import Archives, Root
 from trainload.resolve.cache import FolderCache
 from trainload.resolve.indexes import Services as DistributionServices
-from trainload.resolve.lock import Services, make_lock
+from trainload.resolve.lock import make_lock
+from trainload.resolve.services import Services
 from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http, Retry

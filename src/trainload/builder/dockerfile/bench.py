@@ -22,7 +22,7 @@ from trainload.project.model import Settings
 if TYPE_CHECKING:
     from trainload.builder.bases import Bases
     from trainload.builder.dockerfile.ground import Ground
-    from trainload.resolve.lock import Services
+    from trainload.resolve.services import Services
 
 
 @dataclass(frozen=True, slots=True)
