@@ -295,10 +295,10 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
 
 
 def services(site: Site, project: Project, wishes: Wishes) -> Services:
-    from trainload.resolve import lock as resolve
     from trainload.resolve.archives import find_archives
     from trainload.resolve.cache import FolderCache
     from trainload.resolve.indexes import Services as Distribution
+    from trainload.resolve.services import Services
     from trainload.resolve.uv import Uv
 
     archives = find_archives(project.settings.mirrors.value.apt)
@@ -310,7 +310,7 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
 
     builder = _builder(site, project, wishes)
     ground = Ground(site.tree, site.root, site.environ, site.store, site.reporter)
-    return resolve.Services(
+    return Services(
         http,
         distribution,
         Uv(site.environ, wishes.offline),
