@@ -1,4 +1,4 @@
-"""``./dev bench``: what users feel, side by side with the tools they use today; a table, JSON and charts.
+"""``./dev bench``: what users feel, side by side with the tools they use today; tables, JSON and charts.
 
 Downloads what the projects and the peers need; the peers that are missing are left out and named. Figures with
 PyTorch need a folder with its wheel in PIP_FIND_LINKS. Nothing else should run on the machine meanwhile.
@@ -8,99 +8,161 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python benchmarks` puts only this folder on the path
 
-from benchmarks import engines, project, registry, splice, throughput, unpacking
-from benchmarks.measure import Figure
-from benchmarks.results import Results, table
+from benchmarks import engines, project, readme, registry, results, splice, tables, throughput, unpacking, verdicts
+from benchmarks.budget import Deadline
+from benchmarks.measure import Figure, trouble
+from benchmarks.peers import unmount
+from benchmarks.results import Part
 
-PROMISES = ("help", "splice", "digits", "tiny-gpt", "registry", "throughput", "engines")
-PARTS = (*PROMISES, "side", "scaling", "year")
-QUICK = ("help", "side", "year")
 OUTPUT = Path(__file__).parents[1] / "outputs" / "benchmarks"
+KEPT = Path(__file__).parent / "results"
+"""What the READMEs show."""
+SECONDS: Mapping[str, int] = {
+    "help": 5, "year": 5, "splice": 90, "small": 260, "large": 900, "scaling": 280, "throughput": 60,
+    "tiny-gpt": 120, "digits": 30, "registry": 100, "engines": 120,
+}  # fmt: skip
+"""What each part takes at least, or may take of half an hour; who comes last is left out when the time is over."""
+PARTS = tuple(SECONDS)
+QUICK: Mapping[str, int] = {"help": 5, "year": 5, "small": 200}
+MINUTES, QUICK_MINUTES = 30.0, 5.0
+_WORTHWHILE = 0.7
+"""Of a part's time must be left when it begins."""
 
 
-def promises(only: str, scratch: Path) -> Iterator[Figure]:
+class Run:
+    """Parts one after the other, each written to the results file when it is over."""
+
+    def __init__(self, output: Path, scratch: Path, *, quick: bool, minutes: float) -> None:
+        self._output, self._scratch, self._quick = output, scratch, quick
+        self._factor = 1.0 if quick else minutes / MINUTES
+        self._until = Deadline(minutes * 60)
+        self._parts = results.read(output / "results.json")
+
+    @property
+    def parts(self) -> results.Parts:
+        return self._parts
+
+    def has(self, name: str) -> bool:
+        """It was measured as it would be measured now."""
+        return name in self._parts and self._parts[name].quick == self._quick and not self._parts[name].failed
+
+    def go(self, names: Iterable[str], *, whatever: bool) -> None:
+        """``whatever``: also what takes longer than the time that is left."""
+        for name in names:
+            seconds = (QUICK if self._quick else SECONDS).get(name, 100) * self._factor
+            if not whatever and not self._until.fits(seconds * _WORTHWHILE):
+                _say(f"! {name}: not begun, the time is over; ./dev bench --only {name} adds it to the results")
+                continue
+            self._one(name, seconds if whatever else min(seconds, self._until.left))
+
+    def _one(self, name: str, seconds: float) -> None:
+        part = Part(name, quick=self._quick)
+        place = self._scratch / name[:2]  # short: sockets of engines lie below it
+        place.mkdir()
+        began = time.monotonic()
+        _say(f"\n# {name} ({seconds:.0f} s)\n")
+        with trouble() as found:
+            _MEASURE.get(name, _promises)(part, place, seconds)
+        part.failed, part.seconds = found.what, time.monotonic() - began
+        if part.failed:  # a peer that fails ends its part, not the others
+            _say(f"! {name}: {part.failed}")
+        self._parts[name] = part
+        results.write(self._output / "results.json", self._parts)
+        _show(part)
+        unmount(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _promises(part: Part, scratch: Path, seconds: float) -> None:
     """Single figures beside the target that the project has set itself."""
+    name = part.name
     links = os.environ.get("PIP_FIND_LINKS")
     wheel = next(iter(sorted(Path(links).glob("torch-*.whl"))), None) if links else None
-    if only == "help":
-        yield from project.help_text()
-    elif only == "digits":
-        yield from project.figures(project.example("digits", scratch, ("--c", "1")))
-    elif only == "throughput":
-        (scratch / "throughput").mkdir()
-        yield from throughput.figures(scratch / "throughput")
+    found: Iterable[Figure] = ()
+    if name == "help":
+        found = project.help_text()
+    elif name == "digits":
+        found = project.figures(project.example("digits", scratch, ("--c", "1")))
+    elif name == "throughput":
+        found = throughput.figures(scratch)
     elif wheel is None:
-        sys.stderr.write(f"bench: no torch wheel in PIP_FIND_LINKS: {only} is left out\n")
-    elif only == "splice":
-        yield from splice.figures(wheel, scratch)
-    elif only == "tiny-gpt":
-        bench = project.example("tiny-gpt", scratch, ("--steps", "1", "--sample", "1"))
-        yield from project.figures(bench)
-        yield from unpacking.figures(bench)
-    elif only == "registry":
-        bench = project.example("tiny-gpt", scratch / "registry-example", ("--steps", "1", "--sample", "1"))
-        bench.run("build")
-        yield from registry.figures(bench)
-    elif only == "engines":
-        yield from engines.figures(
-            project.example("tiny-gpt", scratch / "engines", ("--steps", "1", "--sample", "1"))
-        )
-
-
-def part(name: str, scratch: Path, results: Results, output: Path, *, quick: bool) -> None:
-    if name == "side":
-        _side(scratch, results, output, quick=quick)
-    elif name == "scaling":
-        _scaling(scratch, results, output, quick=quick)
-    elif name == "year":
-        _year(results, output)
+        _say(f"! no torch wheel in PIP_FIND_LINKS: {name} is left out")
+    elif name == "splice":
+        found = splice.figures(wheel, scratch)
     else:
-        for figure in promises(name, scratch):
-            _say(figure.line())
-            results.figures.append(figure)
+        bench = project.example("tiny-gpt", scratch / "e", ("--steps", "1", "--sample", "1"))
+        found = _of_example(name, bench, Deadline(seconds))
+    for one in found:
+        part.figures.append(one)
+        _say(one.line())
 
 
-def _side(scratch: Path, results: Results, output: Path, *, quick: bool) -> None:
-    from benchmarks import charts
-    from benchmarks.side.run import side_by_side
-
-    floors = side_by_side(scratch, results, quick=quick)
-    for sort, floor in floors.items():
-        _say(f"\n## The {sort} project\n\n{table(results.rows, sort, floor)}")
-        charts.scenarios(results.rows, sort, floor, output)
-    results.parts["floors"] = floors
-
-
-def _scaling(scratch: Path, results: Results, output: Path, *, quick: bool) -> None:
-    from benchmarks import charts, scaling
-
-    (scratch / "scaling").mkdir()
-    found = list(scaling.curves(scratch / "scaling", quick=quick))
-    _say(f"\n## Scaling\n\n{scaling.report(found)}")
-    results.parts["scaling"] = [{**asdict(one), "exponent": one.slope} for one in found]
-    charts.scaling(found, output)
+def _of_example(name: str, bench: project.Bench, until: Deadline) -> Iterable[Figure]:
+    if name == "tiny-gpt":
+        yield from project.figures(bench)
+        yield from unpacking.figures(bench, until)
+    elif name == "registry":
+        bench.run("build")
+        yield from registry.figures(bench, until)
+    else:
+        yield from engines.figures(bench, until)
 
 
-def _year(results: Results, output: Path) -> None:
-    from benchmarks import charts
+def _side(part: Part, scratch: Path, seconds: float) -> None:
+    from benchmarks.side.run import Site, side_by_side
+
+    cache = Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
+    side_by_side(part, Site(scratch, cache, seconds, quick=part.quick))
+
+
+def _scaling(part: Part, scratch: Path, seconds: float) -> None:
+    from benchmarks import scaling
+
+    found = list(scaling.curves(scratch, Deadline(seconds), quick=part.quick))
+    part.data["curves"] = [{**asdict(one), "exponent": one.slope} for one in found]
+
+
+def _year(part: Part, scratch: Path, seconds: float) -> None:
     from benchmarks.year import history, simulate
 
     known = history.read()
-    found = simulate.outcomes(known)
-    _say(f"\n## A year of updates, simulated: {known.first} to {known.last}\n\nReleases: {known.source}\n")
-    _say(simulate.report(found))
-    results.parts["year"] = {name: asdict(one) for name, one in found.items()}
-    charts.year(found, output)
+    part.data["year"] = {name: asdict(one) for name, one in simulate.outcomes(known).items()}
+    part.data["span"] = f"{known.first} to {known.last}"
+    part.data["source"] = known.source
+
+
+_MEASURE: Mapping[str, Callable[[Part, Path, float], None]] = {
+    "small": _side, "large": _side, "scaling": _scaling, "year": _year,
+}  # fmt: skip
+
+
+def _show(part: Part) -> None:
+    """As tables; single figures were told when they were measured."""
+    from benchmarks import scaling
+    from benchmarks.year import simulate
+
+    if part.rows:
+        _say(
+            f"\n## The {part.name} project: {tables.machine([part])}\n\n{tables.side(part)}\n{tables.sizes(part)}\n"
+        )
+        _say("Versions: " + ", ".join(f"{tool} {version}" for tool, version in part.versions.items()))
+    if "curves" in part.data:
+        _say(f"\n## Scaling\n\n{scaling.report(part.data['curves'])}")
+    if "year" in part.data:
+        _say(f"\n## A year of updates, simulated: {part.data['span']}\n\nReleases: {part.data['source']}\n")
+        _say(simulate.report(part.data["year"]))
+    _say(f"\n({part.name}: {part.seconds:.0f} s)")
 
 
 def _say(text: str) -> None:
@@ -108,29 +170,58 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
     parser.add_argument("--quick", action="store_true", help="the small project, the main peers: five minutes")
+    parser.add_argument("--minutes", type=float, help="for everything, 30 by default; with more there are more"
+                        " rounds, and from 100 on all peers for the large project")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="leave out the parts that the results have already")
+    parser.add_argument("--from-results", action="store_true", help="measure nothing: tables and charts anew")
+    parser.add_argument("--publish", action="store_true", help="results and charts to where the READMEs show them")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FOLDER", help="for results.json and charts")
-    given = parser.parse_args()
-    results, began = Results(), time.monotonic()
+    return parser.parse_args()
+
+
+def _stop(number: int, frame: object) -> None:
+    """What was started is ended on the way out."""
+    sys.exit(128 + number)
+
+
+def main() -> int:
+    given = _arguments()
+    signal.signal(signal.SIGTERM, _stop)
+    began = time.monotonic()
+    minutes = given.minutes or (QUICK_MINUTES if given.quick else MINUTES)
     with tempfile.TemporaryDirectory(prefix="trainload-bench-", ignore_cleanup_errors=True) as scratch:
-        for name in given.only or (QUICK if given.quick else PARTS):
-            place = Path(scratch) / name[:2]  # short: sockets of engines lie below it
-            place.mkdir()
-            try:
-                part(name, place, results, given.output, quick=given.quick)
-            except subprocess.CalledProcessError as error:  # a peer that fails ends its part, not the others
-                said = error.stderr or error.output or ""
-                _say(f"! {name}: {error}\n{said if isinstance(said, str) else said.decode('utf-8', 'replace')}")
-                results.parts.setdefault("failed", []).append(name)
-    results.parts["seconds"] = time.monotonic() - began
-    results.write(given.output / "results.json")
-    _say(f"\n{results.parts['seconds'] / 60:.1f} minutes; results.json and charts lie in {given.output}")
+        run = Run(given.output, Path(scratch), quick=given.quick, minutes=minutes)
+        names = given.only or (QUICK if given.quick else PARTS)
+        if given.from_results:
+            for part in run.parts.values():
+                _show(part)
+        else:
+            wanted = [name for name in names if not (given.resume and run.has(name))]
+            run.go(wanted, whatever=bool(given.only))
+        unmount(Path(scratch))
+        _end(run.parts, given.output, publish=given.publish)
+    _say(f"\n{(time.monotonic() - began) / 60:.1f} minutes; results.json and charts lie in {given.output}")
     return 0
+
+
+def _end(parts: results.Parts, output: Path, *, publish: bool) -> None:
+    from benchmarks import charts
+
+    charts.draw(parts, output)
+    _say(f"\n## Targets\n\n{verdicts.report(parts)}")
+    if publish:
+        KEPT.mkdir(exist_ok=True)
+        for file in sorted(output.iterdir()):
+            if file.suffix in (".json", ".svg", ".png"):
+                shutil.copy(file, KEPT)
+        changed = ", ".join(path.name for path in readme.publish(parts)) or "nothing new in them"
+        _say(f"\nkept in {KEPT}; READMEs: {changed}")
 
 
 if __name__ == "__main__":

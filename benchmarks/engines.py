@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.budget import Deadline
 from benchmarks.measure import Figure, process, timed, touch_memory
 from benchmarks.peers import PATH, docker, missing
 from benchmarks.project import TRAINLOAD, Bench
@@ -48,7 +49,7 @@ class Peer:
         return built + process(argv, cwd=self.bench.folder, environ=environ).first_output
 
 
-def figures(bench: Bench) -> Iterator[Figure]:
+def figures(bench: Bench, until: Deadline) -> Iterator[Figure]:
     name = bench.folder.name
     bench.edit(_END)
     bench.run("build")
@@ -59,7 +60,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"{name}: edit to running, embedded", ours, "s", 0.6, note=reason)
         return
     yield from _edits(bench)
-    yield from _deliveries(bench)
+    yield from _deliveries(bench, until)
 
 
 def _edits(bench: Bench) -> Iterator[Figure]:
@@ -99,13 +100,13 @@ def _spread(seconds: list[float]) -> str:
     return f"{min(seconds):.2f}–{max(seconds):.2f}"
 
 
-def _deliveries(bench: Bench) -> Iterator[Figure]:
+def _deliveries(bench: Bench, until: Deadline) -> Iterator[Figure]:
     """Into an engine that is new, until a first program has run there."""
     name, scratch = bench.folder.name, Path(bench.environ["TRAINLOAD_HOME"]).parent
     archive = scratch / "image.tar"
     ours: list[float] = []
     theirs: list[float] = []
-    for attempt in range(_DELIVERIES):
+    for attempt in until.rounds(_DELIVERIES):
         with docker(scratch / f"docker-ours-{attempt}") as host:
             environ = {**bench.environ, "DOCKER_HOST": host}
             touch_memory()

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+LONGEST = 400.0
+"""Seconds after which a command of a peer counts as one that hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Ended:
     """Bytes: the largest resident size of the process itself."""
     first_output: float
     """Seconds until its first byte on stdout; equal to ``seconds`` when there was none."""
+    cpu: float = 0.0
+    """Seconds of its processors, user and system, with those of its children."""
 
 
 def process(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> Ended:
@@ -53,15 +60,48 @@ def process(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> En
         argv, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
     ) as child:
         assert child.stdout is not None
+        watch = threading.Timer(LONGEST, child.kill)
+        watch.daemon = True
+        watch.start()
         first = child.stdout.read(1)
         first_output = time.perf_counter() - began
         said = first + child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
+        watch.cancel()
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, argv, said.decode("utf-8", "replace"))
-    return Ended(seconds, usage.ru_maxrss * 1024, first_output if first else seconds)
+    return Ended(
+        seconds, usage.ru_maxrss * 1024, first_output if first else seconds, usage.ru_utime + usage.ru_stime
+    )
+
+
+@dataclass(slots=True)
+class Trouble:
+    what: str = ""
+    """Why it did not work; empty when it did."""
+
+
+@contextmanager
+def trouble() -> Iterator[Trouble]:
+    """Others go on when one tool fails, hangs, or cannot be had."""
+    found = Trouble()
+    try:
+        yield found
+    except subprocess.CalledProcessError as error:
+        said = error.stderr or error.output or b""
+        text = said if isinstance(said, str) else said.decode("utf-8", "replace")
+        found.what = f"{_command(error.cmd)} ended with {error.returncode}: {text.strip()[-500:]}"
+    except subprocess.TimeoutExpired as error:
+        found.what = f"{_command(error.cmd)} was not over after {error.timeout:.0f} s"
+    except (OSError, AssertionError, ValueError, LookupError) as error:
+        found.what = f"{type(error).__name__}: {error}"
+
+
+def _command(argv: Sequence[str] | str) -> str:
+    words = [argv] if isinstance(argv, str) else list(map(str, argv))
+    return " ".join([Path(words[0]).name, *words[1:]])[:200]
 
 
 def best(times: int, work: Callable[[], float]) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.measure import LONGEST
+
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -23,7 +25,16 @@ def missing(*programs: str) -> str:
 
 
 def run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "PATH": PATH})
+    """Raises CalledProcessError when it fails, and TimeoutExpired when it hangs."""
+    environ = {**os.environ, "PATH": PATH}
+    subprocess.run(argv, check=True, capture_output=True, env=environ, timeout=LONGEST, stdin=subprocess.DEVNULL)
+
+
+def unmount(folder: Path) -> None:
+    """What engines left mounted below ``folder``: it could not be removed else."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    for place in reversed([one for one in mounted if one.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "-l", place], check=False, capture_output=True, env={**os.environ, "PATH": PATH})
 
 
 @contextmanager
@@ -35,7 +46,11 @@ def started(argv: list[str], log: Path) -> Iterator[None]:
         yield
     finally:
         child.terminate()
-        child.wait(30)
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def free_port() -> int:

@@ -55,7 +55,7 @@ def example(name: str, scratch: Path, arguments: tuple[str, ...]) -> Bench:
 
 def help_text() -> Iterator[Figure]:
     seconds = best(10, lambda: process([TRAINLOAD, "--help"], cwd=Path("/"), environ=os.environ).seconds)
-    yield Figure("trainload --help", seconds, "s", 0.15)
+    yield Figure("trainload --help", seconds, "s", 0.12)
 
 
 def figures(bench: Bench) -> Iterator[Figure]:

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks found: values, as JSON and as tables."""
+"""What a run of the benchmarks found: values, and the file that keeps them; one part can be measured anew."""
 
 from __future__ import annotations
 
@@ -6,88 +6,120 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure
-from benchmarks.side.sample import Series, series
-from benchmarks.side.scenarios import Row
+from benchmarks.side.sample import Sample, Series, series
+
+OURS = "trainload"
 
 
-@dataclass(slots=True)
-class Results:
-    versions: dict[str, str] = field(default_factory=dict)
-    figures: list[Figure] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    parts: dict[str, Any] = field(default_factory=dict)
-    """What single parts found, as JSON."""
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "machine": machine(),
-            "versions": self.versions,
-            "figures": [
-                {"what": one.what, "value": one.value, "unit": one.unit, "target": one.target, "met": one.met,
-                 "note": one.note} for one in self.figures
-            ],
-            "side by side": [_row(row) for row in self.rows],
-            **self.parts,
-        }  # fmt: skip
-
-    def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    kernel, kind = platform.release(), platform.machine()
+    kernel, kind = platform.release().split("-")[0], platform.machine()
     return {"processors": os.cpu_count(), "memory": memory, "kernel": kernel, "machine": kind}
 
 
-def _row(row: Row) -> dict[str, Any]:
-    found = series(row.samples)
-    return {
-        "project": row.sort, "scenario": row.scenario, "tool": row.tool, "rounds": len(row.samples),
-        "median": found.seconds, "min": found.spread[0], "max": found.spread[1], "cpu": found.cpu,
-        "memory": found.memory, "sent": found.sent, "note": row.note,
-    }  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tool in one scenario."""
+
+    scenario: str
+    tool: str
+    samples: tuple[Sample, ...]
+    wanted: int = 0
+    """Rounds there should have been; fewer were made where the time was over."""
+    note: str = ""
+    failed: str = ""
+    """Why there are no samples, or no more."""
+
+    @property
+    def series(self) -> Series:
+        return series(self.samples)
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return self.series.seconds
 
 
-def table(rows: Sequence[Row], sort: str, floors: Mapping[str, float]) -> str:
-    """One project: a Markdown table for each scenario, the quickest first; ours and the floor as what others are
-    times of.
-    """
-    lines: list[str] = []
-    for scenario in dict.fromkeys(row.scenario for row in rows if row.sort == sort):
-        taken = {row.tool: series(row.samples) for row in rows if row.sort == sort and row.scenario == scenario}
-        floor = floors.get(scenario)
-        least = f", at least {floor:.2f} s" if floor else ""
-        lines += [f"**{scenario}**{least}", ""]
-        lines += ["| | median s | min – max | n | × ours | × least | CPU s | MiB | sent MB |"]
-        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
-        ours = taken.get("trainload")
-        lines += [_line(tool, one, ours, floor) for tool, one in sorted(taken.items(), key=_seconds)]
-        lines.append("")
-    return "\n".join(lines)
+@dataclass(slots=True)
+class Part:
+    """One part of the benchmarks, as it was measured at one time."""
+
+    name: str
+    quick: bool = False
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="minutes"))
+    seconds: float = 0.0
+    machine: Mapping[str, Any] = field(default_factory=_machine)
+    versions: dict[str, str] = field(default_factory=dict)
+    figures: list[Figure] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    floors: dict[str, float] = field(default_factory=dict)
+    """Scenario → seconds: the least it costs, measured in the same run."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What only this part has, as JSON."""
+    failed: str = ""
+
+    def medians(self, scenario: str) -> Mapping[str, float]:
+        return {row.tool: row.seconds for row in self.rows if row.scenario == scenario and row.samples}
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.scenario for row in self.rows))
 
 
-def _seconds(item: tuple[str, Series]) -> float:
-    return item[1].seconds
+Parts = Mapping[str, Part]
 
 
-def _line(tool: str, one: Series, ours: Series | None, floor: float | None) -> str:
-    low, high = one.spread
-    least = f"{one.seconds / floor:.1f}" if floor else ""
-    ratio = f"{one.seconds / ours.seconds:.1f}" if ours else ""
-    sent = "" if one.sent is None else f"{one.sent / 1e6:.2f}"
-    return (
-        f"| {tool} | {one.seconds:.2f} | {low:.2f} – {high:.2f} | {len(one.samples)} | {ratio} | {least} "
-        f"| {one.cpu:.1f} "
-        f"| {one.memory / 2**20:.0f} | {sent} |"
-    )
+def read(path: Path) -> dict[str, Part]:
+    """What an earlier run found; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return {name: _part(name, found) for name, found in document["parts"].items()}
 
 
-def medians(rows: Sequence[Row], sort: str, scenario: str) -> Mapping[str, float]:
-    return {row.tool: series(row.samples).seconds for row in rows if (row.sort, row.scenario) == (sort, scenario)}
+def write(path: Path, parts: Parts) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"format": 1, "parts": {name: _document(part) for name, part in parts.items()}}
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def _document(part: Part) -> dict[str, Any]:
+    found = asdict(part)
+    del found["name"]
+    for row, value in zip(found["rows"], part.rows, strict=True):
+        if value.samples:
+            low, high = value.series.spread
+            row |= {"median": value.seconds, "min": low, "max": high}
+    return found
+
+
+def _part(name: str, found: Mapping[str, Any]) -> Part:
+    rows = [
+        Row(
+            row["scenario"], row["tool"], tuple(Sample(**one) for one in row["samples"]), row["wanted"],
+            row["note"], row["failed"],
+        )
+        for row in found["rows"]
+    ]  # fmt: skip
+    return Part(**{**found, "name": name, "rows": rows, "figures": [Figure(**one) for one in found["figures"]]})
+
+
+def figure(parts: Parts, what: str) -> float | None:
+    """The value of the first figure whose name ends so."""
+    for part in parts.values():
+        for one in part.figures:
+            if one.what.endswith(what):
+                return one.value
+    return None
+
+
+def versions(parts: Sequence[Part]) -> dict[str, str]:
+    return {tool: version for part in parts for tool, version in part.versions.items()}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import os
 import random
 import statistics
 import subprocess
-import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import timed, touch_memory
+from benchmarks.budget import Deadline
+from benchmarks.measure import LONGEST, Ended, process, touch_memory
 from benchmarks.project import TRAINLOAD
+from benchmarks.wheels import WheelWriter
 
 PACKAGES = (10, 30, 100, 200, 400)
 FILES = (100, 1_000, 10_000, 100_000, 1_000_000)
@@ -27,8 +25,11 @@ AT_ONCE = (1, 2, 4)
 _FILE = 200  # bytes of a small file
 _PACKAGE = 50_000  # bytes of a small wheel
 _BLOCK = 1 << 20
+_MEMBER = 200  # blocks of a large file
 _LINEAR = 1.1
 """A fitted exponent up to which growth counts as linear: measurements scatter."""
+_NOISE = 0.1  # seconds: what is less says nothing about growth
+_PROCESSORS = "processors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +40,39 @@ class Curve:
     """(how much, seconds beyond what a build of next to nothing takes)"""
     constant: float
     """Seconds of that build."""
+    cpu: tuple[float, ...] = ()
+    """CPU seconds at each point, beyond those of a build of next to nothing."""
+    wanted: int = 0
+    """Points there should be; fewer were measured where the time was over."""
 
     @property
     def slope(self) -> float:
-        """Of the logarithms: 1 is linear. Points that are mostly noise (below 0.1 s) are left out."""
-        found = [(math.log(x), math.log(y)) for x, y in self.points if y > 0.1]
-        if len(found) < 2:
-            return 0.0
-        return statistics.linear_regression(*zip(*found, strict=True)).slope
+        """Of the logarithms: 1 is linear. Points that are mostly noise are left out."""
+        return exponent(self.points)
 
     @property
     def linear(self) -> bool:
         return self.slope <= _LINEAR
 
 
-def curves(folder: Path, *, quick: bool) -> Iterator[Curve]:
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    found = [(math.log(x), math.log(y)) for x, y in points if y > _NOISE]
+    if len(found) < 2:
+        return 0.0
+    return statistics.linear_regression(*zip(*found, strict=True)).slope
+
+
+def curves(folder: Path, until: Deadline, *, quick: bool) -> Iterator[Curve]:
     """Whole processes of ``trainload build``, locked before; in ``folder``."""
-    site = Site(folder)
+    site = Site(folder, until)
     yield from (
         site.curve("packages", "", PACKAGES[:3] if quick else PACKAGES, site.many),
         site.curve("bytes", "GB", GIGABYTES[:2] if quick else GIGABYTES, site.large),
-        site.curve("files", "", FILES[:4] if quick else FILES, site.filed),
     )
     yield site.at_once()
     if (os.cpu_count() or 1) > 1:
         yield site.processors()
+    yield site.curve("files", "", FILES[:4] if quick else FILES, site.filed)
 
 
 Wheels = Callable[[float, Path], list[str]]
@@ -71,17 +80,28 @@ Wheels = Callable[[float, Path], list[str]]
 
 
 class Site:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, until: Deadline) -> None:
+        self._folder, self._until = folder, until
         self._number = 0
-        self._constant: float | None = None
+        self._constant: Ended | None = None
 
     def curve(self, what: str, unit: str, amounts: Sequence[float], wheels: Wheels) -> Curve:
+        """As many points as fit into the time, going by what the one before took for its amount."""
         constant = self._nothing()
-        points = tuple((float(amount), max(self._build(wheels, amount) - constant, 0.0)) for amount in amounts)
-        return Curve(what, unit, points, constant)
+        points: list[tuple[float, float]] = []
+        cpu: list[float] = []
+        rate = 0.0
+        for amount in amounts:
+            if len(points) > 1 and not self._until.fits(rate * amount):
+                break
+            began = time.monotonic()
+            ended = self._build(wheels, amount)
+            points.append((float(amount), max(ended.seconds - constant.seconds, 0.0)))
+            cpu.append(max(ended.cpu - constant.cpu, 0.0))
+            rate = (time.monotonic() - began) / amount
+        return Curve(what, unit, tuple(points), constant.seconds, tuple(cpu), len(amounts))
 
-    def _nothing(self) -> float:
+    def _nothing(self) -> Ended:
         """A build without packages; the base is made by the first one."""
         if self._constant is None:
             self._build(lambda amount, place: [], 0)
@@ -103,45 +123,59 @@ class Site:
             f'name = "p{self._number}"\nbase = "apt:bookworm"\nfind-links = ["wheels"]\nexclude = ["wheels/**"]\n'
             '[limits]\nmax-members = 2000000\nmax-unpacked = "20g"\n'
         )
-        self._call(place, "lock")
+        argv = [TRAINLOAD, "-q", "lock"]
+        subprocess.run(argv, cwd=place, env=self._environ, check=True, capture_output=True, timeout=LONGEST)
         return place
 
-    def _call(self, place: Path, *words: str) -> None:
-        subprocess.run([TRAINLOAD, "-q", *words], cwd=place, env=self._environ, check=True, capture_output=True)
-
-    def _build(self, wheels: Wheels, amount: float) -> float:
+    def _build(self, wheels: Wheels, amount: float) -> Ended:
         place = self._project(wheels, amount)
         touch_memory(2 << 30)
-        return timed(lambda: self._call(place, "build"))
+        return process([TRAINLOAD, "-q", "build"], cwd=place, environ=self._environ)
 
     def many(self, amount: float, place: Path) -> list[str]:
-        names = (f"p{self._number}-n{number}" for number in range(int(amount)))
-        return [_wheel(place, name, [_noise(number, _PACKAGE)]) for number, name in enumerate(names)]
+        names = [f"p{self._number}-n{number}" for number in range(int(amount))]
+        for number, name in enumerate(names):
+            with _Wheel(place, name) as wheel:
+                wheel.add(f"{_module(name)}/__init__.py", _noise(number, _PACKAGE))
+        return names
 
     def filed(self, amount: float, place: Path) -> list[str]:
-        texts = (f"value = {number}\n".ljust(_FILE).encode() for number in range(int(amount)))
-        return [_wheel(place, f"p{self._number}-files", texts)]
+        name = f"p{self._number}-files"
+        module = _module(name)
+        with _Wheel(place, name) as wheel:
+            for number in range(int(amount)):
+                wheel.add(f"{module}/d{number // 500}/m{number}.py", f"value = {number}\n".ljust(_FILE).encode())
+        return [name]
 
     def large(self, amount: float, place: Path) -> list[str]:
-        """Half of it noise, half of it zeros: about as compressible as libraries are."""
-        rest = int(amount * 1e9)
-        files = [(min(rest - start, 200_000_000)) for start in range(0, rest, 200_000_000)]
-        return [_wheel(place, f"p{self._number}-large", (_half_noise(n, size) for n, size in enumerate(files)))]
+        """Half of it noise, half of it zeros: about as compressible as libraries are. A wheel for each gigabyte."""
+        blocks = int(amount * 1e9) // _BLOCK
+        sizes = [min(_MEMBER, blocks - start) for start in range(0, blocks, _MEMBER)]
+        names = []
+        for first in range(0, len(sizes), 5):
+            names.append(f"p{self._number}-large{first}")
+            with _Wheel(place, names[-1]) as wheel:
+                for number, size in enumerate(sizes[first : first + 5], first):
+                    block = _noise(number, _BLOCK // 2) + bytes(_BLOCK // 2)
+                    wheel.add_repeated(f"{_module(names[-1])}/l{number}.so", block, size)
+        return names
 
     def at_once(self) -> Curve:
         """Builds of different projects with one store, beside one another."""
         points = []
         for count in AT_ONCE:
             places = [self._project(self.many, 30) for _ in range(count)]
-            points.append((float(count), timed(partial(self._together, places))))
-        return Curve("builds at once", "", tuple(points), 0.0)
+            began = time.perf_counter()
+            self._together(places)
+            points.append((float(count), time.perf_counter() - began))
+        return Curve("builds at once", "", tuple(points), 0.0, wanted=len(AT_ONCE))
 
     def _together(self, places: Sequence[Path]) -> None:
+        argv = [TRAINLOAD, "-q", "build"]
         running = [
-            subprocess.Popen([TRAINLOAD, "-q", "build"], cwd=place, env=self._environ, stdout=subprocess.DEVNULL)
-            for place in places
+            subprocess.Popen(argv, cwd=place, env=self._environ, stdout=subprocess.DEVNULL) for place in places
         ]
-        codes = [one.wait() for one in running]
+        codes = [one.wait(LONGEST) for one in running]
         assert not any(codes), codes
 
     def processors(self) -> Curve:
@@ -149,60 +183,43 @@ class Site:
         points = []
         for count in (1, os.cpu_count() or 1):
             place = self._project(self.large, 0.3)
-            argv = ["taskset", "-c", f"0-{count - 1}", TRAINLOAD, "-q", "build"]
             touch_memory(2 << 30)
-            began = time.perf_counter()
-            subprocess.run(argv, cwd=place, env=self._environ, check=True, capture_output=True)
-            points.append((float(count), time.perf_counter() - began))
-        return Curve("processors", "", tuple(points), 0.0)
+            argv = ["taskset", "-c", f"0-{count - 1}", TRAINLOAD, "-q", "build"]
+            points.append((float(count), process(argv, cwd=place, environ=self._environ).seconds))
+        return Curve(_PROCESSORS, "", tuple(points), 0.0, wanted=2)
 
 
-def _wheel(place: Path, name: str, contents: Iterator[bytes] | Sequence[bytes]) -> str:
-    """Writes a wheel of one module per content; its name."""
-    module = name.replace("-", "_")
-    info, record = f"{module}-1.dist-info", []
-    path = place / f"{module}-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+class _Wheel(WheelWriter):
+    """With the files that every wheel has."""
 
-        def put(path: str, data: bytes) -> None:
-            entry = zipfile.ZipInfo(path)
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
-            archive.writestr(entry, data)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            record.append(f"{path},sha256={digest},{len(data)}\n")
+    def __init__(self, place: Path, name: str) -> None:
+        info = f"{_module(name)}-1.dist-info"
+        super().__init__(place / f"{_module(name)}-1-py3-none-any.whl", info)
+        self.add(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n".encode())
+        wheel = b"Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        self.add(f"{info}/WHEEL", wheel)
 
-        put(f"{module}/__init__.py", b"")
-        for number, data in enumerate(contents):
-            put(f"{module}/d{number // 500}/m{number}.py", data)
-        put(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n".encode())
-        put(f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "".join(record) + f"{info}/RECORD,,\n")
-    return name
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def _noise(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(size)  # noqa: S311 - no secret
 
 
-def _half_noise(seed: int, size: int) -> bytes:
-    block = _noise(seed, _BLOCK // 2)
-    turned = (block[n % 997 :] + block[: n % 997] for n in range(size // _BLOCK + 1))
-    return b"".join(one + bytes(_BLOCK // 2) for one in turned)[:size]
-
-
-def report(found: Sequence[Curve]) -> str:
-    lines = ["| | from … to | seconds | exponent |", "|---|---|---|---:|"]
+def report(found: Sequence[Mapping[str, Any]]) -> str:
+    """The curves as JSON has them, as a table."""
+    lines = ["| | from … to | seconds | CPU seconds | grows with the power |", "|---|---|---|---|---:|"]
     for curve in found:
-        amounts = " ".join(f"{x:g}" for x, _ in curve.points)
-        seconds = " ".join(f"{y:.2f}" for _, y in curve.points)
-        slope = f"{curve.slope:.2f}" if curve.what in ("packages", "bytes", "files") else ""
-        lines.append(f"| {curve.what} {curve.unit} | {amounts} | {seconds} | {slope} |")
+        points = [tuple(point) for point in curve["points"]]
+        amounts = " ".join(f"{x:g}" for x, _ in points)
+        if len(points) < curve["wanted"]:
+            amounts += f" ({len(points)} of {curve['wanted']})"
+        seconds = " ".join(f"{y:.2f}" for _, y in points)
+        cpu = " ".join(f"{one:.1f}" for one in curve["cpu"])
+        slope = "" if curve["what"] == _PROCESSORS else f"{exponent(points):.2f}"
+        lines.append(f"| {curve['what']} {curve['unit']} | {amounts} | {seconds} | {cpu} | {slope} |")
+    steep = [curve["what"] for curve in found if curve["what"] != _PROCESSORS and curve["exponent"] > _LINEAR]
+    lines.append(f"\nWorse than linear: {', '.join(steep) or 'nothing'} (a power above {_LINEAR} counts as worse)")
     return "\n".join(lines)
-
-
-def main() -> int:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="trainload-scaling-") as scratch:
-        sys.stdout.write(report(list(curves(Path(scratch), quick=True))) + "\n")
-    return 0

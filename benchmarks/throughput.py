@@ -110,8 +110,8 @@ class _Plain(BaseHTTPRequestHandler):
 
 def _plain(scratch: Path, layer: Path) -> tuple[float, float]:
     """Seconds of a push and of a pull that do no more than copy, hash and sync."""
-    argv = [sys.executable, "-m", "bench.throughput"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+    argv = [sys.executable, "-m", "benchmarks.throughput"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         try:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Figure, best, timed, touch_memory
+from benchmarks.budget import Deadline
+from benchmarks.measure import Figure, timed, touch_memory
 from benchmarks.peers import docker, missing, registry, run
 from benchmarks.project import TRAINLOAD, Bench
 
@@ -15,11 +16,11 @@ PROGRAMS = ("dockerd", "docker", "docker-registry", "skopeo")
 _TIMES = 3
 
 
-def figures(bench: Bench) -> Iterator[Figure]:
+def figures(bench: Bench, until: Deadline) -> Iterator[Figure]:
     """``bench`` is built already; needs root and Docker for the comparison."""
     name = bench.folder.name
     home = Path(bench.environ["TRAINLOAD_HOME"])
-    ours = best(_TIMES, lambda: _first_run(bench, home))
+    ours = min(until.times(_TIMES, lambda: _first_run(bench, home)))
     yield Figure(f"{name}: unpack and start of an image never run", ours, "s")
     reason = missing(*PROGRAMS)
     if reason:
@@ -29,7 +30,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
     with registry(scratch) as port:
         address = f"127.0.0.1:{port}/{name}:bench"
         run("skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{home}:{name}", f"docker://{address}")
-        theirs = min(_pull(scratch, attempt, address) for attempt in range(_TIMES))
+        theirs = min(_pull(scratch, attempt, address) for attempt in until.rounds(_TIMES))
     yield Figure(f"{name}: docker pull from a registry here", theirs, "s")
     yield Figure(f"{name}: times faster than that", theirs / ours, "×", 4, at_least=True)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.measure import process
+from benchmarks.measure import LONGEST, process
 from benchmarks.peers import PATH
 from benchmarks.project import TRAINLOAD
-from benchmarks.side.dockerfiles import Recipe
+from benchmarks.side.dockerfiles import Installer, Recipe
 from benchmarks.side.materials import Materials
+
+UV = str(Path(sys.executable).with_name("uv"))
 
 
 class Builder(Protocol):
@@ -25,8 +28,12 @@ class Builder(Protocol):
     @property
     def version(self) -> str: ...
     @property
-    def keeps_packages(self) -> bool:
-        """It has a cache of packages besides its cache of steps."""
+    def pushes(self) -> bool:
+        """It makes an image that a registry takes."""
+
+    @property
+    def compiles(self) -> bool:
+        """Bytecode goes in: pip compiles what it installs, uv and we do when told."""
 
     def prepare(self, folder: Path) -> None:
         """Write what it reads besides the project."""
@@ -49,9 +56,12 @@ class Builder(Protocol):
 def call(
     argv: Sequence[str], cwd: Path | None = None, environ: Mapping[str, str] | None = None, path: str = PATH
 ) -> str:
-    """Raises CalledProcessError with what the tool said."""
+    """Raises CalledProcessError with what the tool said, and TimeoutExpired when it hangs."""
     words = {**(environ or os.environ), "PATH": path}
-    done = subprocess.run(argv, cwd=cwd, env=words, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd=cwd, env=words, capture_output=True, text=True, check=False, timeout=LONGEST,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
     return done.stdout
@@ -62,7 +72,8 @@ class Trainload:
     made: Materials
     home: Path
     name: str = "trainload"
-    keeps_packages: bool = True
+    compiles: bool = False
+    pushes: bool = True
 
     @property
     def version(self) -> str:
@@ -73,7 +84,9 @@ class Trainload:
         return {**self.made.environ, "TRAINLOAD_HOME": str(self.home)}
 
     def prepare(self, folder: Path) -> None:
-        """Nothing: it reads the project."""
+        if self.compiles:
+            with (folder / "trainload.toml").open("a") as settings:
+                settings.write("bytecode = true\n")
 
     def forget(self) -> None:
         _aside(self.home)
@@ -104,10 +117,11 @@ class Docker:
     client: tuple[str, ...]
     """The client and the engine it talks to."""
     buildkit: bool
-    keeps_packages: bool = field(init=False)
+    pushes: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keeps_packages", self.recipe.mounts)
+    @property
+    def compiles(self) -> bool:
+        return self.recipe.installer is Installer.PIP
 
     @property
     def name(self) -> str:
@@ -164,10 +178,11 @@ class Buildah:
     recipe: Recipe
     root: Path
     """Its storage."""
-    keeps_packages: bool = field(init=False)
+    pushes: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keeps_packages", self.recipe.mounts)
+    @property
+    def compiles(self) -> bool:
+        return self.recipe.installer is Installer.PIP
 
     @property
     def name(self) -> str:
@@ -212,6 +227,51 @@ class Buildah:
 
     def run(self, folder: Path, target: str) -> float | None:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class PlainUv:
+    """``uv pip install`` into a virtual environment of this machine: no image at all."""
+
+    made: Materials
+    root: Path
+    """Its environment and its cache."""
+    name: str = "uv pip install (no image)"
+    pushes: bool = False
+    compiles: bool = False
+
+    @property
+    def version(self) -> str:
+        return call([UV, "--version"]).split()[1]
+
+    @property
+    def python(self) -> Path:
+        return self.root / "venv" / "bin" / "python"
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing: it reads the requirements."""
+
+    def forget(self) -> None:
+        _aside(self.root)
+
+    def build(self, folder: Path, target: str) -> None:
+        environ = {**os.environ, "UV_CACHE_DIR": str(self.root / "cache")}
+        if not self.python.exists():
+            call([UV, "venv", "-q", "-p", "3.11", str(self.root / "venv")], folder, environ)
+        sources = ["--no-index", "--find-links", self.made.links, "-r", "requirements.txt"]
+        call([UV, "pip", "install", "-q", "--python", str(self.python), *sources], folder, environ)
+
+    def push(self, folder: Path, target: str) -> None:
+        """There is nothing to push."""
+
+    def deliver(self, folder: Path, target: str) -> None:
+        self.build(folder, target)
+
+    def again_elsewhere(self, folder: Path, target: str) -> None:
+        self.build(folder, target)
+
+    def run(self, folder: Path, target: str) -> float | None:
+        return process([str(self.python), "train.py"], cwd=folder, environ=os.environ).first_output
 
 
 def _aside(folder: Path) -> None:

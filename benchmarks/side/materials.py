@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shutil
 import subprocess
@@ -15,12 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.measure import LONGEST
 from benchmarks.peers import free_port, registry, run, started, wait_for
 from benchmarks.project import TRAINLOAD
 from benchmarks.registry import Counted, counted
+from benchmarks.wheels import WheelWriter
 
 _SMALL = "scikit-learn\npandas\n"
-_LARGE = "torch==2.13.*\nnumpy\npandas\npillow\nsafetensors\ntqdm\npyyaml\n"
+_TORCH = "torch==2.13.*"
+_LARGE = f"{_TORCH}\nnumpy\npandas\npillow\nsafetensors\ntqdm\npyyaml\n"
 ADDED = ("tabulate", "attrs", "idna", "certifi", "click")
 """Small packages that nothing here needs; one more each round."""
 _BUMPS = 3
@@ -48,7 +49,7 @@ class Materials:
     host: str
     """``127.0.0.1:PORT`` of the registry."""
     way: Counted
-    sorts: tuple[Sort, ...]
+    sort: Sort
 
     @property
     def base(self) -> str:
@@ -65,11 +66,12 @@ class Materials:
 
 
 @contextmanager
-def materials(folder: Path, *, large: bool) -> Iterator[Materials]:
-    """Made anew in ``folder``; downloads wheels and distribution packages."""
-    wheels = folder / "wheels"
-    wheels.mkdir(parents=True)
-    sorts = tuple(_sorts(wheels, large=large))
+def materials(folder: Path, cache: Path, wanted: str) -> Iterator[Materials]:
+    """Made anew in ``folder``; what is downloaded is kept in ``cache``, for the next run. ``wanted``: a project."""
+    wheels, store = cache / "wheels", cache / "store"
+    for each in (folder, wheels):
+        each.mkdir(parents=True, exist_ok=True)
+    sort = _small(wheels) if wanted == "small" else _large(wheels)
     with ExitStack() as stack:
         port = stack.enter_context(registry(folder))
         way = stack.enter_context(counted(port))
@@ -77,26 +79,30 @@ def materials(folder: Path, *, large: bool) -> Iterator[Materials]:
         server = [sys.executable, "-m", "http.server", "-b", "127.0.0.1", "-d", str(wheels), str(links)]
         stack.enter_context(started(server, folder / "links.log"))
         wait_for(links)
-        made = Materials(folder, wheels, f"http://127.0.0.1:{links}/", f"127.0.0.1:{way.port}", way, sorts)
-        _base_image(made)
-        _uv_image(made)
+        made = Materials(folder, wheels, f"http://127.0.0.1:{links}/", f"127.0.0.1:{way.port}", way, sort)
+        _base_image(made, store)
+        _uv_image(made, store)
         yield made
 
 
-def _sorts(wheels: Path, *, large: bool) -> Iterator[Sort]:
+def _small(wheels: Path) -> Sort:
     _download(wheels, _SMALL + "\n".join(ADDED))
-    versions = [_newest(wheels, "pandas")]
+    versions = [_versions(wheels, "pandas")[-1]]
     for _ in range(_BUMPS):
         _download(wheels, f"pandas<{versions[-1]}")
-        versions.append(_oldest(wheels, "pandas"))
+        known = _versions(wheels, "pandas")
+        versions.append(known[known.index(versions[-1]) - 1])
     lines = [f"pandas=={version}" for version in versions]
     imports = "import sklearn.linear_model, pandas"
-    yield Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), imports)
-    if large:
-        _download(wheels, _LARGE)
-        held = f"torch=={_newest(wheels, 'torch')}"
-        other = f"torch=={_another_torch(next(wheels.glob('torch-*.whl')))}"
-        yield Sort("large", _LARGE.replace("torch==2.13.*", held), ((held, other),), "import torch, pandas")
+    return Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), imports)
+
+
+def _large(wheels: Path) -> Sort:
+    _download(wheels, _LARGE + "\n".join(ADDED))
+    held = _versions(wheels, "torch")[0]
+    other = _another_torch(next(wheels.glob(f"torch-{held}-*.whl")))
+    line = f"torch=={held}"
+    return Sort("large", _LARGE.replace(_TORCH, line), ((line, f"torch=={other}"),), "import torch, pandas")
 
 
 def _download(wheels: Path, requirements: str) -> None:
@@ -117,14 +123,6 @@ def _versions(wheels: Path, name: str) -> list[str]:
     return [str(one) for one in sorted(parse_wheel_filename(path.name)[1] for path in wheels.glob(f"{name}-*.whl"))]
 
 
-def _newest(wheels: Path, name: str) -> str:
-    return _versions(wheels, name)[-1]
-
-
-def _oldest(wheels: Path, name: str) -> str:
-    return _versions(wheels, name)[0]
-
-
 def _another_torch(wheel: Path) -> str:
     """The same wheel as its next patch release, every file of it other bytes; returns the version.
 
@@ -135,25 +133,22 @@ def _another_torch(wheel: Path) -> str:
     number, _, local = old.partition("+")
     new = f"{number.rpartition('.')[0]}.{int(number.rpartition('.')[2]) + 1}" + (f"+{local}" if local else "")
     target = wheel.with_name(f"{name}-{new}-{rest}")
-    before, after = f"{name}-{old}.dist-info/", f"{name}-{new}.dist-info/"
-    record = []
-    deflated = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", deflated, compresslevel=1) as made:
+    if target.exists():
+        return new
+    before, after = f"{name}-{old}.dist-info", f"{name}-{new}.dist-info"
+    beside = target.with_suffix(".part")
+    with zipfile.ZipFile(wheel) as source, WheelWriter(beside, after) as made:
         for member in source.infolist():
-            if member.is_dir() or member.filename == f"{before}RECORD":
+            if member.is_dir() or member.filename == f"{before}/RECORD":
                 continue
             data = source.read(member)
-            path = member.filename.replace(before, after)
-            if path == f"{after}METADATA":
+            path = member.filename.replace(f"{before}/", f"{after}/")
+            if path == f"{after}/METADATA":
                 data = data.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {new}\n".encode())
             elif path.endswith((".py", ".h", ".so", ".a")) or ".so." in path:
                 data += b"\n"
-            entry = zipfile.ZipInfo(path)
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, member.external_attr
-            made.writestr(entry, data)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            record.append(f'"{path}",sha256={digest},{len(data)}\n')
-        made.writestr(f"{after}RECORD", "".join(record) + f"{after}RECORD,,\n")
+            made.add(path, data, mode=member.external_attr >> 16)
+    beside.rename(target)
     return new
 
 
@@ -177,19 +172,17 @@ def edit(folder: Path) -> None:
     script.write_text("\n".join([*kept, f"# edit {os.urandom(6).hex()}"]) + "\n")
 
 
-def _base_image(made: Materials) -> None:
+def _base_image(made: Materials, store: Path) -> None:
     """Debian with Python, pip and a virtual environment: what a ``python:3.11-slim`` is for."""
+    _download(made.wheels, "pip\nsetuptools\nwheel\n")
     folder = made.folder / "base"
     folder.mkdir()
-    _download(made.wheels, "pip\nsetuptools\nwheel\n")
     (folder / "requirements.txt").write_text("pip\nsetuptools\nwheel\n")
     (folder / "trainload.toml").write_text('name = "base"\nbase = "apt:bookworm"\nuser = 0\ncommand = ["python"]\n')
-    environ = {**made.environ, "TRAINLOAD_HOME": str(made.folder / "store")}
-    for words in (["build", "-t", "base"], ["push", "base", made.base]):
-        subprocess.run([TRAINLOAD, "-q", *words], cwd=folder, env=environ, check=True, capture_output=True)
+    _build_and_push(made, store, folder, made.base)
 
 
-def _uv_image(made: Materials) -> None:
+def _uv_image(made: Materials, store: Path) -> None:
     """uv alone, to be copied from, as its documentation has it."""
     from uv import find_uv_bin
 
@@ -200,6 +193,12 @@ def _uv_image(made: Materials) -> None:
         'name = "uv"\nbase = "apt:bookworm"\nprofile = "distroless"\nuser = 0\nworkdir = "/bin-of-uv"\n'
         'command = ["uv"]\n'
     )
-    environ = {**made.environ, "TRAINLOAD_HOME": str(made.folder / "store")}
-    for words in (["build", "-t", "uv"], ["push", "uv", made.uv]):
-        subprocess.run([TRAINLOAD, "-q", *words], cwd=folder, env=environ, check=True, capture_output=True)
+    _build_and_push(made, store, folder, made.uv)
+
+
+def _build_and_push(made: Materials, store: Path, folder: Path, target: str) -> None:
+    """With a store that no measurement uses."""
+    environ = {**made.environ, "TRAINLOAD_HOME": str(store)}
+    for words in (["build", "-t", folder.name], ["push", folder.name, target]):
+        argv = [TRAINLOAD, "-q", *words]
+        subprocess.run(argv, cwd=folder, env=environ, check=True, capture_output=True, timeout=LONGEST)

@@ -35,10 +35,16 @@ def reason() -> str:
 
 
 @contextmanager
-def newer_docker(shared: Path) -> Iterator[tuple[str, ...]]:
-    """The client's words. ``shared`` is a folder that it sees under the same path; needs root and downloads."""
-    root = shared.parent / "trixie"
-    run("mmdebstrap", "-q", "--variant=apt", f"--include={','.join(PACKAGES)}", "trixie", str(root))
+def newer_docker(shared: Path, cache: Path) -> Iterator[tuple[str, ...]]:
+    """The client's words. ``shared`` is a folder that it sees under the same path; needs root and downloads,
+    which are kept in ``cache``.
+    """
+    root = cache / "trixie"
+    if not root.exists():
+        beside = cache / "trixie.part"
+        shutil.rmtree(beside, ignore_errors=True)
+        run("mmdebstrap", "-q", "--variant=apt", f"--include={','.join(PACKAGES)}", "trixie", str(beside))
+        beside.rename(root)
     state = shared / "newer"
     state.mkdir()
     host = f"unix://{state}/docker.sock"

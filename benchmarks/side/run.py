@@ -1,62 +1,136 @@
-"""All tools through all scenarios, one project after the other."""
+"""All tools through all scenarios with one project."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.budget import Deadline
+from benchmarks.measure import trouble
 from benchmarks.peers import docker, missing
-from benchmarks.results import Results
-from benchmarks.side.builders import Buildah, Builder, Docker, Trainload
+from benchmarks.results import Part
+from benchmarks.side import floor
+from benchmarks.side.builders import Buildah, Builder, Docker, PlainUv, Trainload, call
 from benchmarks.side.dockerfiles import Installer, Recipe
-from benchmarks.side.floor import floors
 from benchmarks.side.materials import Materials, materials
 from benchmarks.side.newer import newer_docker
 from benchmarks.side.newer import reason as no_newer
-from benchmarks.side.scenarios import ALL, ROUNDS, Work, rows, works
-from benchmarks.side.transfers import imports, pulls, ship, sizes
+from benchmarks.side.scenarios import ADDED_PUSHED, ALL, ROUNDS, Scenario, Work, rows, works
+from benchmarks.side.shipping import PROGRAMS, ship
+from benchmarks.side.transfers import imports, pulls, sizes
 
-_PLAIN = (Recipe(Installer.PIP), Recipe(Installer.UV))
-_MOUNTED = (Recipe(Installer.PIP, mounts=True), Recipe(Installer.UV, mounts=True))
-BUDGET = 45.0
-"""Seconds after which a scenario begins no further round."""
+_PIP, _UV = Recipe(Installer.PIP), Recipe(Installer.UV)
+_UV_MOUNTED = Recipe(Installer.UV, mounts=True)
+_ALL = (_PIP, _UV, Recipe(Installer.PIP, mounts=True), _UV_MOUNTED)
+FOR_ALL = 3000.0
+"""Seconds from which on the large project goes through all peers instead of each builder's main way."""
+_OTHERS = 0.25
+"""Of the time: for what comes after the scenarios of building."""
 
 
-def side_by_side(folder: Path, results: Results, *, quick: bool) -> dict[str, dict[str, float]]:
-    """Adds rows to ``results``; returns project → scenario → the least it costs. Sockets lie in ``folder``."""
-    found: dict[str, dict[str, float]] = {}
-    shared = folder / "s"
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where it happens, and for how long."""
+
+    folder: Path
+    """Short: sockets of engines lie below it."""
+    cache: Path
+    """For what is downloaded."""
+    seconds: float
+    quick: bool = False
+
+
+def side_by_side(part: Part, site: Site) -> None:
+    """Adds what is found to ``part``, whose name is the project's."""
+    shared = site.folder / "s"
     shared.mkdir(parents=True)
+    until = Deadline(site.seconds)
     with ExitStack() as stack:
-        made = stack.enter_context(materials(shared / "m", large=not quick))
-        for sort in made.sorts:
-            builders = list(_builders(made, shared / sort.name, stack, quick=quick, tell=_tell))
-            for builder in builders:
-                results.versions[builder.name] = builder.version
-            ready = works(made, sort, builders, shared / sort.name)
-            for scenario in ALL:
-                taken = rows(scenario, ready, 2 if quick else ROUNDS, 10 if quick else BUDGET, _tell)
-                results.rows.extend(taken)
-            found[sort.name] = dict(floors(made, sort))
-            if not quick:
-                _transfers(ready, results, shared / f"ship-{sort.name}")
-    return found
+        made = stack.enter_context(materials(shared / "m", site.cache, part.name))
+        engines = _Engines(made, site.cache, stack)
+        everyone = part.name == "small" or site.seconds >= FOR_ALL
+        builders = list(_builders(engines, shared / "t", quick=site.quick, everyone=everyone))
+        ready = works(made, made.sort, builders, shared / "p")
+        for builder in builders:
+            part.versions[builder.name] = builder.version
+        part.versions |= _other_versions()
+        _tell(f"{part.name}: {until.left:.0f} s are left when all is prepared")
+        for scenario, seconds in _shares(until, quick=site.quick):
+            part.rows.extend(rows(scenario, ready, 2 if site.quick else ROUNDS, Deadline(seconds), _tell))
+        _attempt(part, "least", lambda: part.floors.update(floor.of_building(made, made.sort)))
+        if not site.quick:
+            _transfers(part, ready, engines, shared, until)
 
 
-def _transfers(ready: Sequence[Work], results: Results, folder: Path) -> None:
-    """Pulls, imports and ships, of ours and of one image of each kind beside it."""
-    engine = _engines.get("classic")
-    if engine is None:
+def _shares(until: Deadline, *, quick: bool) -> Iterator[tuple[Scenario, float]]:
+    """Each scenario with its part of what is left when its turn comes: what one saves, the later ones have."""
+    kept = 0.0 if quick else until.left * _OTHERS
+    for number, scenario in enumerate(ALL):
+        left = until.left - kept
+        yield scenario, left * scenario.share / sum(one.share for one in ALL[number:])
+
+
+def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Path, until: Deadline) -> None:
+    """Pulls, imports, sizes and ships: of ours, and of one image of each kind beside it."""
+    if engines.classic is None:
         return
-    folder.mkdir()
-    named = {work.builder.name: work for work in ready}
-    shown = [named[name] for name in ("trainload", "Docker classic + pip", "BuildKit + uv") if name in named]
-    results.rows.extend(pulls(shown, engine, 3))
-    results.rows.extend(imports(shown, engine, 3))
-    results.rows.extend(ship(shown[0], shown[1], folder, 3))
-    results.parts.setdefault("sizes", []).extend(sizes(shown))
+    engine, named = engines.classic, {work.builder.name: work for work in ready}
+    names = ("trainload", "Docker classic + pip", "BuildKit + uv, cache mount")
+    shown = [named[name] for name in names if name in named and not named[name].failed]
+    if [work.builder.name for work in shown[:2]] != list(names[:2]):
+        return
+    ours, theirs = shown[:2]
+    _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
+    _attempt(part, "pulls", lambda: part.rows.extend(
+        pulls(shown, engine, folder / "pulled", 3, Deadline(until.left * 0.5))))  # fmt: skip
+    compiled = _compiled(ours, folder)
+    _attempt(part, "imports", lambda: part.rows.extend(
+        imports([*shown, compiled], engine, 5, Deadline(until.left * 0.3))))  # fmt: skip
+    absent = missing(*PROGRAMS)
+    if absent:
+        _tell(f"shipping: {absent}")
+        return
+
+    def shipped() -> None:
+        for work in (ours, theirs):
+            work.build()
+        (folder / "ship").mkdir()
+        part.rows.extend(ship(ours, theirs, folder / "ship", 5, Deadline(until.left)))
+
+    _attempt(part, "shipping", shipped)
+    (folder / "f").mkdir()
+    moving = (ours.made, ours.named("added"), ours.named("bumped"), folder / "f")
+    _attempt(part, "least of moving", lambda: part.floors.update(floor.of_moving(*moving)))
+    plain = next((work.builder for work in ready if isinstance(work.builder, PlainUv)), None)
+    if plain is not None:
+        python = plain.python
+        _attempt(part, "least of imports", lambda: part.floors.update(floor.of_import(python, ours.made.sort)))
+    part.data["least bytes"] = sum(wheel.stat().st_size for wheel in floor.chosen(ours.made, ours.made.sort))
+
+
+def _compiled(ours: Work, folder: Path) -> Work:
+    """Our image with bytecode, pushed under the same tag to a repository of its own."""
+    builder = ours.builder
+    assert isinstance(builder, Trainload)
+    compiled = Trainload(ours.made, builder.home, "trainload, bytecode = true", compiles=True)
+    work = Work(ours.made, ours.sort, compiled, folder / "compiled" / ours.sort.name)
+    with trouble() as found:
+        ADDED_PUSHED.before(work)
+        work.deliver()
+    work.failed = found.what
+    return work
+
+
+def _attempt(part: Part, what: str, work: Callable[[], object]) -> None:
+    """What fails is told, and kept beside the results; the rest goes on."""
+    with trouble() as found:
+        work()
+    if found.what:
+        _tell(f"{part.name}: {what}: {found.what}")
+        part.data.setdefault("not measured", {})[what] = found.what
 
 
 def _tell(line: str) -> None:
@@ -64,35 +138,63 @@ def _tell(line: str) -> None:
     sys.stderr.flush()
 
 
-_engines: dict[str, tuple[str, ...]] = {}
+class _Engines:
+    """Those that are here, each started once; who cannot be started is told, and left out."""
+
+    def __init__(self, made: Materials, cache: Path, stack: ExitStack) -> None:
+        self.made = made
+        self.classic: tuple[str, ...] | None = None
+        self.newer: tuple[str, ...] | None = None
+        place = made.folder.parent
+        absent = missing("dockerd", "docker")
+        if not absent:
+            with trouble() as found:
+                self.classic = ("docker", "-H", stack.enter_context(docker(place / "classic")))
+            absent = found.what
+        if absent:
+            _tell(f"Docker: {absent}")
+        absent = no_newer()
+        if not absent:
+            with trouble() as found:
+                self.newer = stack.enter_context(newer_docker(place, cache))
+            absent = found.what
+        if absent:
+            _tell(f"BuildKit: {absent}")
 
 
-def _builders(
-    made: Materials, place: Path, stack: ExitStack, *, quick: bool, tell: Callable[[str], None]
-) -> Iterator[Builder]:
+def _builders(engines: _Engines, place: Path, *, quick: bool, everyone: bool) -> Iterator[Builder]:
+    """Ours, and each peer in the ways that are asked for; the main way of each comes first."""
+    made = engines.made
     place.mkdir()
     yield Trainload(made, place / "store")
-    absent = missing("dockerd", "docker")
-    if absent:
-        tell(f"Docker: {absent}")
-    else:
-        if "classic" not in _engines:
-            _engines["classic"] = ("docker", "-H", stack.enter_context(docker(made.folder.parent / "classic")))
-        for recipe in _PLAIN[:1] if quick else _PLAIN:
-            yield Docker(made, recipe, "Docker classic", _engines["classic"], buildkit=False)
-    absent = no_newer()
-    if absent:
-        tell(f"BuildKit: {absent}")
-    else:
-        if "newer" not in _engines:
-            _engines["newer"] = stack.enter_context(newer_docker(made.folder.parent))
-        for recipe in _MOUNTED[1:] if quick else (*_PLAIN, *_MOUNTED):
-            yield Docker(made, recipe, "BuildKit", _engines["newer"], buildkit=True)
+    yield PlainUv(made, place / "uv")
+    if engines.classic:
+        for recipe in (_PIP, _UV) if everyone and not quick else (_PIP,):
+            yield Docker(made, recipe, "Docker classic", engines.classic, buildkit=False)
+    if engines.newer:
+        for recipe in _ALL if everyone and not quick else (_UV_MOUNTED,):
+            yield Docker(made, recipe, "BuildKit", engines.newer, buildkit=True)
     if quick:
         return
     absent = missing("buildah")
     if absent:
-        tell(f"buildah: {absent}")
-    else:
-        for number, recipe in enumerate((*_PLAIN, *_MOUNTED)):
-            yield Buildah(made, recipe, place / f"b{number}")
+        _tell(f"buildah: {absent}")
+        return
+    for number, recipe in enumerate(_ALL if everyone else (_UV,)):
+        yield Buildah(made, recipe, place / f"b{number}")
+
+
+def _other_versions() -> dict[str, str]:
+    """Of what moves images and installs packages."""
+    asked = {
+        "skopeo": ["skopeo", "--version"],
+        "podman": ["podman", "--version"],
+        "docker-registry": ["docker-registry", "--version"],
+        "python": [sys.executable, "--version"],
+        "pip": [sys.executable, "-m", "pip", "--version"],
+    }
+    found = {}
+    for name, argv in asked.items():
+        with trouble():
+            found[name] = next(word for word in call(argv).split() if word.lstrip("v")[:1].isdigit())
+    return found

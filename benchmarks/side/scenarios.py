@@ -9,23 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import touch_memory
+from benchmarks.budget import Deadline
+from benchmarks.measure import touch_memory, trouble
+from benchmarks.results import Row
 from benchmarks.side.builders import Builder
 from benchmarks.side.materials import ADDED, Materials, Sort, edit, project
 from benchmarks.side.sample import Sample, measured
 
 ROUNDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One tool in one scenario."""
-
-    sort: str
-    scenario: str
-    tool: str
-    samples: tuple[Sample, ...]
-    note: str = ""
 
 
 @dataclass(slots=True)
@@ -42,6 +33,8 @@ class Work:
     tag: str = "cold"
     built: list[float] = field(default_factory=list)
     """Seconds of the builds that were pushed then."""
+    failed: str = ""
+    """Why it takes part in nothing any more."""
 
     def __post_init__(self) -> None:
         self.fresh()
@@ -93,6 +86,8 @@ class Scenario:
     useful: Callable[[Builder], bool] = lambda builder: True
     most: Callable[[Sort], int] = lambda sort: ROUNDS
     """Rounds that make sense."""
+    share: float = 1.0
+    """Of the time for a project, beside that of the other scenarios."""
 
 
 def _nothing(work: Work) -> None:
@@ -154,50 +149,78 @@ def _runs(builder: Builder) -> bool:
     return not builder.name.startswith("buildah")
 
 
-PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push)
+def _pushes(builder: Builder) -> bool:
+    return builder.pushes
+
+
+PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push, share=8)
 UNCHANGED = Scenario("nothing changed", _nothing, Work.build)
-EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.deliver)
-EDIT_RUNNING = Scenario("one line of code edited, running", _edited_while_running, _run, useful=_runs)
-ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.deliver)
+EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.deliver, useful=_pushes, share=2)
+EDIT_RUNNING = Scenario("one line of code edited, running", _edited_while_running, _run, useful=_runs, share=2)
+ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.deliver, useful=_pushes, share=8)
 BUMP_PUSHED = Scenario(
-    "one large package in another version, pushed", _bumped, Work.deliver, most=lambda sort: len(sort.bumps)
-)
+    "one large package in another version, pushed", _bumped, Work.deliver, useful=_pushes,
+    most=lambda sort: len(sort.bumps), share=8,
+)  # fmt: skip
 ELSEWHERE = Scenario(
     "second machine: nothing here, all in the registry, pushed",
     _elsewhere,
     lambda work: work.builder.again_elsewhere(work.folder, work.target),
+    useful=_pushes,
+    share=3,
 )
 ALL = (PUSHED, UNCHANGED, EDIT_PUSHED, EDIT_RUNNING, ADDED_PUSHED, BUMP_PUSHED, ELSEWHERE)
+COLD = "cold build"
 
 
 def rows(
-    scenario: Scenario, works: Sequence[Work], rounds: int, budget: float, tell: Callable[[str], None]
+    scenario: Scenario, works: Sequence[Work], rounds: int, until: Deadline, tell: Callable[[str], None]
 ) -> Iterator[Row]:
-    """Every tool once per round: what disturbs the machine disturbs all. None begins after ``budget`` seconds."""
-    taking = [work for work in works if scenario.useful(work.builder)]
+    """The tools take turns: what disturbs the machine disturbs all.
+
+    Each has one round at least. Another one is begun where it would be over in time, so that those who are quick
+    have more of them. Who fails takes part in nothing that comes after.
+    """
+    taking = [work for work in works if scenario.useful(work.builder) and not work.failed]
     samples: dict[str, list[Sample]] = {work.builder.name: [] for work in taking}
-    until = time.monotonic() + budget
+    longest = dict.fromkeys(samples, 0.0)
     rounds = min(rounds, scenario.most(works[0].sort))
     for number in range(rounds):
         for work in taking:
-            scenario.before(work)
-            one = measured(partial(scenario.work, work), partial(_sent, work))
-            samples[work.builder.name].append(one)
-            tell(f"{work.sort.name}: {scenario.name}: {work.builder.name}: {one.seconds:.2f} s")
-        if time.monotonic() > until and number + 1 < rounds:
-            break
+            name = work.builder.name
+            if work.failed or (number and not until.fits(longest[name])):
+                continue
+            began = time.monotonic()
+            if one := _tried(scenario, work):
+                samples[name].append(one)
+            longest[name] = max(longest[name], time.monotonic() - began)
+            told = f"{one.seconds:.2f} s" if one else work.failed
+            tell(f"{work.sort.name}: {scenario.name}: {name}: {told}")
     for work in taking:
-        found = tuple(samples[work.builder.name])
-        if scenario is PUSHED:
-            times = work.built[-len(found) :]
-            pairs = zip(found, times, strict=True)
-            built = tuple(replace(one, seconds=seconds, sent=None) for one, seconds in pairs)
-            yield Row(work.sort.name, "cold build", work.builder.name, built, "CPU and memory with the push")
-        yield Row(work.sort.name, scenario.name, work.builder.name, found)
+        yield from _rows(scenario, work, tuple(samples[work.builder.name]), rounds)
 
 
-def _sent(work: Work) -> int:
-    return work.made.way.sent
+def _tried(scenario: Scenario, work: Work) -> Sample | None:
+    """A measurement; None where the tool failed, which ``work`` remembers."""
+    with trouble() as found:
+        scenario.before(work)
+        one = measured(partial(scenario.work, work), lambda: work.made.way.sent)
+    if found.what:
+        work.failed = found.what
+        return None
+    return one
+
+
+def _rows(scenario: Scenario, work: Work, found: tuple[Sample, ...], rounds: int) -> Iterator[Row]:
+    name = work.builder.name
+    if scenario is PUSHED:
+        times = work.built[: len(found)]
+        built = tuple(replace(one, seconds=seconds, sent=None) for one, seconds in zip(found, times, strict=True))
+        note = "CPU and memory with the push" if work.builder.pushes else ""
+        yield Row(COLD, name, built, rounds, note, work.failed)
+        if not work.builder.pushes:
+            return
+    yield Row(scenario.name, name, found, rounds, failed=work.failed)
 
 
 def works(made: Materials, sort: Sort, builders: Sequence[Builder], place: Path) -> list[Work]:
@@ -210,5 +233,6 @@ def works(made: Materials, sort: Sort, builders: Sequence[Builder], place: Path)
 
 def forget_all(works: Sequence[Work]) -> None:
     for work in works:
-        work.builder.forget()
+        with trouble():
+            work.builder.forget()
         shutil.rmtree(work.folder.parent, ignore_errors=True)

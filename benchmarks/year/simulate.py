@@ -16,11 +16,13 @@ What is assumed, and why it favours nobody more than it must:
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import combinations
+from typing import Any
 
 from benchmarks.year.history import History
 from trainload.lock.model import PythonFile
@@ -35,6 +37,8 @@ SEED = 20
 
 _TRAINING = ("torch", "numpy", "transformers", "tokenizers", "safetensors", "huggingface-hub", "tqdm")
 _SHARE_WITH_TORCH = 0.75
+
+_HEAVY = re.compile(r"(^| )(torch==|triton|nvidia-|cuda-)")
 
 Blob = tuple[str, int]
 """What its bytes are a function of, and their number."""
@@ -107,6 +111,8 @@ class Outcome:
     """By all nodes together."""
     first: int = 0
     """Of ``pulled``, on the first day."""
+    accelerators: int = 0
+    """Of ``pulled``: layers that hold torch, triton or parts of CUDA."""
     weekly: list[int] = field(default_factory=list)
     """What the registry holds at the end of each week."""
 
@@ -171,9 +177,11 @@ def simulate(history: History, cut: Cut, projects: Sequence[Project]) -> Outcome
                 stored += size
         for pair, count in nodes.items():
             wanted = dict(blob for one in pair for blob in images[one])
-            missing = sum(size for name, size in wanted.items() if name not in has[pair])
+            fresh = {name: size for name, size in wanted.items() if name not in has[pair]}
+            missing = sum(fresh.values())
             has[pair].update(wanted)
             outcome.pulled += missing * count
+            outcome.accelerators += count * sum(size for name, size in fresh.items() if _HEAVY.search(name))
             outcome.first += missing * count if number == 0 else 0
         if day.weekday() == 4:
             outcome.weekly.append(stored)
@@ -187,16 +195,17 @@ def outcomes(history: History, seed: int = SEED) -> dict[str, Outcome]:
     return {name: simulate(history, cut, projects) for name, cut in CUTS.items()}
 
 
-def report(found: Mapping[str, Outcome]) -> str:
+def report(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Outcomes as JSON has them, as a table."""
     lines = ["| | pushed and stored, GB | pulled by all nodes, TB | of it after the first day, TB |"]
     lines += ["|---|---:|---:|---:|"]
     for name, one in found.items():
-        later = (one.pulled - one.first) / 1e12
-        lines.append(f"| {name} | {one.pushed / 1e9:,.0f} | {one.pulled / 1e12:,.1f} | {later:,.1f} |")
+        later = (one["pulled"] - one["first"]) / 1e12
+        lines.append(f"| {name} | {one['pushed'] / 1e9:,.0f} | {one['pulled'] / 1e12:,.1f} | {later:,.1f} |")
     ours = found["trainload"]
     for name, one in found.items():
         if one is not ours:
-            pushed, pulled = one.pushed / ours.pushed, one.pulled / ours.pulled
-            both = (one.pushed + one.stored + one.pulled) / (ours.pushed + ours.stored + ours.pulled)
+            pushed, pulled = one["pushed"] / ours["pushed"], one["pulled"] / ours["pulled"]
+            both = (one["pushed"] + one["pulled"]) / (ours["pushed"] + ours["pulled"])
             lines.append(f"\n{name}: {pushed:.0f} × our bytes pushed, {pulled:.1f} × pulled, {both:.1f} × of all")
     return "\n".join(lines)

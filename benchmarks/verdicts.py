@@ -1,0 +1,108 @@
+"""What was promised beside what was measured: reached or not, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.results import OURS, Part, Parts, figure
+
+PEER = "Docker classic + pip"
+"""What targets that name Docker are measured against: what `docker build` is without further ado."""
+_FACTORS = (
+    ("cold build, pushed", 15.0),
+    ("one small package added, pushed", 50.0),
+    ("one line of code edited, pushed", 4.0),
+)
+_YEAR = 20.0
+_SECONDS = (
+    ("nothing changed", "a build when nothing changed", 0.25),
+    ("one line of code edited, pushed", "one line of code edited → pushed", 0.5),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    what: str
+    want: str
+    got: str
+    reached: bool | None
+    """None: not measured."""
+    why: str = ""
+    """What stands in the way, in figures of the same run."""
+
+    def line(self) -> str:
+        sign = {None: "?", True: "✓", False: "✗"}[self.reached]
+        said = {None: "not measured", True: "reached", False: "not reached"}[self.reached]
+        why = f" ({self.why})" if self.why else ""
+        return f"{sign} {self.what}: {self.want} wanted, {self.got or '–'}: {said}{why}"
+
+
+def verdicts(parts: Parts) -> list[Verdict]:
+    large = parts.get("large") or parts.get("small")
+    return [*_factors(large), _year(parts), *_single(parts, large)]
+
+
+def _factors(part: Part | None) -> Iterator[Verdict]:
+    for scenario, wanted in _FACTORS:
+        what = f"{part.name if part else 'large'} project, {scenario}, times {PEER}"
+        want = f"≥ {wanted:g} ×"
+        found = part.medians(scenario) if part else {}
+        if part is None or OURS not in found or PEER not in found:
+            yield Verdict(what, want, "", None)
+            continue
+        ours, theirs = found[OURS], found[PEER]
+        ratio = theirs / ours
+        why = "" if ratio >= wanted else _gap(part.floors.get(scenario), ours, theirs)
+        yield Verdict(what, want, f"{ratio:.1f} × ({ours:.2f} s against {theirs:.2f} s)", ratio >= wanted, why)
+
+
+def _gap(floor: float | None, ours: float, theirs: float) -> str:
+    if not floor:
+        return ""
+    return (
+        f"the work itself takes {floor:.2f} s: at the least {theirs / floor:.0f} × is possible here; "
+        f"we are at {ours / floor:.1f} × that least"
+    )
+
+
+def _year(parts: Parts) -> Verdict:
+    what, want = "a year of updates, all bytes, times one pip layer", f"≥ {_YEAR:g} ×"
+    found = parts["year"].data.get("year") if "year" in parts else None
+    if not found:
+        return Verdict(what, want, "", None)
+    ours, theirs = found[OURS], found["one pip layer"]
+    ratio = _moved(theirs) / _moved(ours)
+    why = ""
+    if ratio < _YEAR:
+        share = ours["accelerators"] / ours["pulled"]
+        why = (
+            f"{share:.0%} of what nodes pull of ours are torch, triton and CUDA, whose releases change every byte; "
+            f"pushed and stored it is {theirs['pushed'] / ours['pushed']:.0f} ×, pulled "
+            f"{theirs['pulled'] / ours['pulled']:.1f} ×"
+        )
+    return Verdict(what, want, f"{ratio:.1f} ×", ratio >= _YEAR, why)
+
+
+def _moved(outcome: dict[str, float]) -> float:
+    return outcome["pushed"] + outcome["pulled"]
+
+
+def _single(parts: Parts, part: Part | None) -> Iterator[Verdict]:
+    splice = figure(parts, "times the floor")
+    yield _limit("splice of torch, times inflating and hashing on one thread", splice, 1.25, "×")
+    for scenario, what, most in _SECONDS:
+        ours = part.medians(scenario).get(OURS) if part else None
+        yield _limit(f"{part.name if part else 'large'} project, {what}", ours, most, "s")
+    yield _limit("trainload --help", figure(parts, "trainload --help"), 0.12, "s")
+
+
+def _limit(what: str, value: float | None, most: float, unit: str) -> Verdict:
+    want = f"≤ {most:g} {unit}"
+    if value is None:
+        return Verdict(what, want, "", None)
+    return Verdict(what, want, f"{value:.2f} {unit}", value <= most)
+
+
+def report(parts: Parts) -> str:
+    return "\n".join(one.line() for one in verdicts(parts))
