@@ -5,6 +5,7 @@ As an ordinary user wherever that matters. Commands are run as they are told, le
 
 from __future__ import annotations
 
+import functools
 import http.server
 import json
 import os
@@ -15,23 +16,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.peers import docker_daemon, needs
+from tests.gpu_machine import gpu_machine
+from tests.peers import PATH, docker_daemon, needs
 
 from trainload.doctor.examine import Project, examine
-from trainload.doctor.finding import Status
 from trainload.doctor.here import Here
-from trainload.lock.model import PythonPackage
+from trainload.lock.model import DistributionBase, Lock
+from trainload.lock.toml import FILE_NAME, dumps
+from trainload.platform import Platform
 from trainload.system import host, scratch
 from trainload.system.http import Http, Retry
 from trainload.system.process import Completed
 from trainload.testing.gpus import as_json, mount, spec
+from trainload.testing.index import wheel
 from trainload.testing.people import Person, as_ordinary_user, cannot_be_ordinary
-from trainload.testing.values import lock
 
 DOCTOR = "import sys; sys.argv = ['trainload', 'doctor', '--json']; from trainload.cli.main import main; main()"
 CLOSED = "http://127.0.0.1:9"
@@ -229,7 +231,70 @@ def test_a_full_disk_is_mended_by_a_store_elsewhere(tmp_path: Path) -> None:
     assert run_doctor(tmp_path, *before, *mended, **env)["disk"]["status"] != "problem"
 
 
-def gpu_machine(root: Path, driver: str, made_for: str) -> Here:
+ALONE = """
+set -e
+mount -t proc none /proc
+for place in /run /var/log /var/lib/docker; do [ ! -d $place ] || mount -t tmpfs none $place; done
+mount -t tmpfs none "$0" && mkdir "$0/upper" "$0/work" "$0/upper/docker"
+cd "$0"
+echo '{"storage-driver": "vfs", "bridge": "none", "iptables": false, "ip6tables": false}' >upper/docker/daemon.json
+cd - >/dev/null
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0/upper,workdir=$0/work" /etc
+exec "$@"
+"""
+"""A machine of its own processes, sockets and settings: its Docker is nobody else's."""
+DOWN = """
+import json, subprocess, sys, time
+def docker():
+    done = subprocess.run([sys.executable, "-m", "trainload", "doctor", "--json"], capture_output=True)
+    return next(one for one in json.loads(done.stdout)["findings"] if one["piece"] == "Docker")
+found = [docker()]
+subprocess.run(["sh", "-c", found[0]["mend"][0]], check=True, stdout=sys.stderr)
+end = time.monotonic() + 60
+while (now := docker())["status"] != "ok" and time.monotonic() < end:
+    time.sleep(0.5)
+print(json.dumps([*found, now]))
+"""
+
+
+@pytest.mark.parametrize("init", ["that of the distribution", "none"])
+def test_a_daemon_that_is_down_is_started_by_its_command(tmp_path: Path, init: str) -> None:
+    """Without systemd, as on WSL2 and in containers: by the distribution's script, or by itself."""
+    needs("dockerd", "unshare", "service")
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if init == "none":
+        hide = 'rm -f /etc/init.d/docker; exec "$0" "$@"'
+    elif Path("/etc/init.d/docker").exists():
+        hide = 'exec "$0" "$@"'
+    else:
+        pytest.skip("this distribution has no script for it")
+    (tmp_path / "etc").mkdir()
+    alone = (
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        ALONE,
+        str(tmp_path / "etc"),
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+    env |= {**QUIET, "TRAINLOAD_HOME": str(tmp_path / "home"), "PATH": PATH}
+    done = subprocess.run(
+        [*alone, "sh", "-c", hide, sys.executable, "-c", DOWN], env=env, capture_output=True, text=True,
+        check=False, timeout=150,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    down, up = json.loads(done.stdout)
+    assert "its daemon does not run" in down["text"]
+    assert up["status"] == "ok", (up, done.stderr)
+
+
+def other_machine(root: Path, driver: str, made_for: str) -> Here:
     """This machine with another's files about GPUs: its driver, and a specification for ``made_for``."""
     if os.geteuid() != 0:
         pytest.skip("only root makes device nodes")
@@ -249,20 +314,53 @@ def gpu_machine(root: Path, driver: str, made_for: str) -> Here:
     return Here(environ, host.now(), root, http_, root=root)
 
 
-def test_an_old_driver_under_a_new_cuda_is_told_with_this_distributions_command(tmp_path: Path) -> None:
-    machine = gpu_machine(tmp_path, "470.57.02", "470.57.02")
-    locked = replace(lock(), accelerator="cu128", packages=(PythonPackage("torch", "2.8.0+cu128"),))
-    found = {str(one.piece): one for one in reversed(examine(machine, Project(str(tmp_path), lock=locked)))}
-    assert str(found["GPU"].text) == "1 of NVIDIA's, driver 470.57.02, for CUDA up to 11.0"
-    cuda = found["locked CUDA"]
-    assert (cuda.status, str(cuda.text)) == (Status.PROBLEM, "CUDA 12.8 does not run on the driver 470.57.02")
-    assert cuda.mend[-1] == "TRAINLOAD_ACCELERATOR=cu118 trainload lock"
-    assert any("nvidia" in step or "drivers" in step for step in cuda.mend[:-1])
-    assert found["CDI specification"].status is Status.OK
+def torch_for(folder: Path, accelerator: str) -> Path:
+    """A project with that torch, and wheels of two builds of it, in ``folder``; its base is locked already."""
+    (folder / "wheels").mkdir()
+    for version in ("2.8.0+cu128", "2.7.0+cu118"):
+        name, data = wheel("torch", version, tag="cp311-cp311-manylinux_2_28_x86_64")
+        (folder / "wheels" / name).write_bytes(data)
+    project = folder / "project"
+    project.mkdir()
+    (project / "train.py").write_text("import torch\n")
+    (project / "requirements.txt").write_text("torch\n")
+    (project / "trainload.toml").write_text(f'accelerator = "{accelerator}"\nfind-links = ["../wheels"]\n')
+    base = DistributionBase("debian", "bookworm", "slim", ("tini",), (), {"amd64": ()}, "3.11", (2, 36))
+    (project / FILE_NAME).write_bytes(dumps(Lock("0" * 64, "3.11", (), base, (Platform(),))))
+    return project
+
+
+def test_under_an_old_driver_another_build_of_torch_is_locked_by_its_command(tmp_path: Path) -> None:
+    machine = gpu_machine(tmp_path / "machine")
+    machine.driver("470.57.02")
+    project = torch_for(tmp_path, "cu128")
+    env = {"UV_NO_CACHE": "1", "UV_OFFLINE": "1", "TRAINLOAD_HOME": str(tmp_path / "home")}
+    trainload = (*machine.enter, sys.executable, "-m", "trainload")
+    run = functools.partial(
+        subprocess.run, cwd=project, env={**os.environ, **QUIET, **env}, check=True, capture_output=True
+    )
+    run([*trainload, "lock"])
+    found = run_doctor(project, *machine.enter, **env)
+    assert found["GPU"]["text"].endswith("of NVIDIA's, driver 470.57.02, for CUDA up to 11.0")
+    old = found["locked CUDA"]
+    assert old["status"] == "problem"
+    assert old["text"] == "CUDA 12.8 needs the driver 525.60 or newer, best 570.26; 470.57.02 is loaded"
+    assert any("nvidia" in step or "drivers" in step for step in old["mend"][:-1])
+    command = old["mend"][-1]
+    assert command == "trainload lock --accelerator cu118 --save"
+    run([*trainload, *command.split()[1:]])
+    assert run_doctor(project, *machine.enter, **env)["locked CUDA"]["status"] != "problem"
+    run([*trainload, "lock", "--check"])  # a run takes it as it is
+    assert "torch-2.7.0+cu118-cp311" in (project / FILE_NAME).read_text()
+    machine.driver("570.26")
+    run([*trainload, "lock", "--accelerator", "cu128", "--save"])
+    assert (
+        run_doctor(project, *machine.enter, **env)["locked CUDA"]["text"] == "CUDA 12.8 runs on the driver 570.26"
+    )
 
 
 def test_a_specification_for_another_driver_is_told(tmp_path: Path) -> None:
-    machine = gpu_machine(tmp_path, "550.54.15", "470.57.02")
+    machine = other_machine(tmp_path, "550.54.15", "470.57.02")
     found = {str(one.piece): one for one in examine(machine, Project(str(tmp_path)))}
     old = found["CDI specification"]
     assert str(old.text) == "it is for the driver 470.57.02, and 550.54.15 is loaded"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from trainload.doctor.families import install, service
+from trainload.doctor.families import container_toolkit, install, service, start_docker
 from trainload.doctor.finding import Finding, Status
-from trainload.doctor.machine import Answer, Machine
+from trainload.doctor.machine import Answer, Daemon, Machine
 from trainload.doctor.sandbox import forbidden
 from trainload.errors import Text
 from trainload.run.gpus.grant import NVIDIA
@@ -23,7 +23,7 @@ def docker(machine: Machine) -> Iterator[Finding]:
         yield Finding(_DOCKER, Status.OK, Text("not installed, and not needed"), daemon.address)
         return
     if daemon.answer is not Answer.WELL:
-        text, mend = _away(machine)[daemon.answer]
+        text, mend = _away(machine, daemon.address)[daemon.answer]
         chosen = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if machine.environ.get(name)), None)
         if chosen is not None and daemon.answer is not Answer.DENIED:
             mend = (f"unset {chosen}", *(mend if daemon.address.startswith("unix://") else ()))
@@ -43,21 +43,28 @@ def docker(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             _DOCKER, Status.WARNING, slow, daemon.address, (storage, service(machine, "restart", "docker"))
         )
-    if _has_nvidia(machine) and "nvidia" not in (info.get("Runtimes") or {}) and not info.get("DiscoveredDevices"):
+    if _has_nvidia(machine) and not _knows_nvidia(machine, daemon):
         blind = Text("it does not know NVIDIA's container toolkit: runs there get no GPU")
         toolkit = "sudo nvidia-ctk runtime configure --runtime=docker"
-        yield Finding(
-            _DOCKER, Status.WARNING, blind, daemon.address, (toolkit, service(machine, "restart", "docker"))
-        )
+        mend = (*container_toolkit(machine), toolkit, service(machine, "restart", "docker"))
+        yield Finding(_DOCKER, Status.WARNING, blind, daemon.address, mend)
 
 
-def _away(machine: Machine) -> dict[Answer, tuple[Text, tuple[str, ...]]]:
-    start = (service(machine, "start", "docker"),)
+def _knows_nvidia(machine: Machine, daemon: Daemon) -> bool:
+    """Docker of this machine finds the toolkit's hook unconfigured (moby: nvidia_linux.go)."""
+    info = daemon.info
+    if "nvidia" in (info.get("Runtimes") or {}) or info.get("DiscoveredDevices"):
+        return True
+    return daemon.address.startswith("unix://") and machine.program("nvidia-container-runtime-hook") is not None
+
+
+def _away(machine: Machine, address: str) -> dict[Answer, tuple[Text, tuple[str, ...]]]:
+    start = start_docker(machine, address)
     return {
         Answer.ABSENT: (Text("installed, and its daemon does not run"), start),
         Answer.REFUSED: (Text("its daemon does not run: the socket is there, and nobody answers"), start),
         Answer.DENIED: _denied(machine),
-        Answer.SILENT: (Text("its daemon does not answer"), (service(machine, "restart", "docker"),)),
+        Answer.SILENT: (Text("its daemon does not answer"), start_docker(machine, address, "restart")),
     }
 
 
@@ -98,7 +105,8 @@ def podman(machine: Machine) -> Iterator[Finding]:
     if _has_nvidia(machine) and not specs:
         text = Text("it takes GPUs by a CDI specification, and there is none")
         generate = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
-        yield Finding(_PODMAN, Status.WARNING, text, "/etc/cdi", (generate,))
+        mend = (*container_toolkit(machine), generate)
+        yield Finding(_PODMAN, Status.WARNING, text, "/etc/cdi", mend)
 
 
 def _complaint(machine: Machine, said: str) -> tuple[Text, str, tuple[str, ...]]:

@@ -16,6 +16,7 @@ _INSTALL = {
 _NAMES = {
     ("docker", "debian"): "docker.io", ("docker", "fedora"): "moby-engine", ("uidmap", "fedora"): "shadow-utils",
     ("uidmap", "suse"): "shadow", ("uidmap", "arch"): "shadow", ("uidmap", "alpine"): "shadow-uidmap",
+    ("nvidia-container-toolkit", "fedora"): "golang-github-nvidia-container-toolkit",
 }  # fmt: skip
 _DRIVER = {
     "ubuntu": ("sudo ubuntu-drivers install", "sudo reboot"),
@@ -28,6 +29,7 @@ _DRIVER = {
     "arch": ("sudo pacman -S nvidia", "sudo reboot"),
 }
 
+_CAP_SYS_RESOURCE = 24  # linux/capability.h
 _LISTS = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 _NONFREE = (
     "sudo sed -i -E '/^(deb|Components:)/s/\\bmain\\b.*/main contrib non-free non-free-firmware/' "
@@ -107,4 +109,40 @@ def service(machine: Machine, verb: str, name: str) -> str:
     """Start or restart a service, also where systemd is not the init (WSL2, containers)."""
     if (machine.text("/proc/1/comm") or "").strip() == "systemd":
         return f"sudo systemctl {verb} {name}"
-    return f"sudo service {name} {verb}"
+    if machine.program("rc-service") is not None:
+        return f"sudo rc-service {name} {verb}"
+    if machine.text(f"/etc/init.d/{name}") is not None and _raises_limits(machine):
+        return f"sudo service {name} {verb}"
+    # nobody looks after it here: it starts in the background, and stays until the machine stops
+    stop = "pkill -x dockerd; sleep 2; " if verb == "restart" else ""
+    return f"sudo sh -c '{stop}nohup dockerd </dev/null >/var/log/dockerd.log 2>&1 &'"
+
+
+def _raises_limits(machine: Machine) -> bool:
+    """Whether root may, as Docker's script does first; in most containers it may not, and the script ends."""
+    status = machine.text("/proc/self/status") or ""
+    found = re.search(r"^CapBnd:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is None or bool(int(found[1], 16) >> _CAP_SYS_RESOURCE & 1)
+
+
+def start_docker(machine: Machine, address: str, verb: str = "start") -> tuple[str, ...]:
+    """How the daemon behind ``address`` starts, whoever it belongs to."""
+    own = machine.environ.get("XDG_RUNTIME_DIR")
+    if own and address.startswith(f"unix://{own}/"):
+        return (f"systemctl --user {verb} docker",)
+    kernel = machine.text("/proc/version")
+    if machine.text("/etc/os-release") is None and kernel is None:
+        return ("open -a Docker",)  # macOS
+    if machine.program("dockerd") is None and "microsoft" in str(kernel).lower():
+        return ('"/mnt/c/Program Files/Docker/Docker/Docker Desktop.exe" &',)
+    known = (machine.text("/proc/1/comm") or "").strip() == "systemd" or machine.text(
+        "/etc/init.d/docker"
+    ) is not None
+    if machine.program("dockerd") is None and not known:  # its command only
+        return install(machine, "docker"), service(machine, verb, "docker")
+    return (service(machine, verb, "docker"),)
+
+
+def container_toolkit(machine: Machine) -> tuple[str, ...]:
+    """How NVIDIA's container toolkit gets here; nothing where it is."""
+    return () if machine.program("nvidia-ctk") is not None else (install(machine, "nvidia-container-toolkit"),)

@@ -137,19 +137,30 @@ def _locked(machine: Machine, driver: str, lock: Lock) -> Iterator[Finding]:
     cuda = cuda_of(lock)
     if cuda is None:
         return
-    words = ".".join(map(str, cuda))
-    newest = served(driver) or (0,)
-    if numbers(driver) < _LEAST.get(cuda[0], (10**6,)):
-        fitting = (build for major, build in _BUILDS.items() if numbers(driver) >= _LEAST[major])
-        accelerator = next(fitting, "cpu")
-        text = Text("CUDA {cuda} does not run on the driver {version}", cuda=words, version=driver)
-        mend = (*driver_commands(machine), f"TRAINLOAD_ACCELERATOR={accelerator} trainload lock")
+    words, least, best = _written(cuda), _LEAST.get(cuda[0]), made_for(cuda)
+    if least is None or numbers(driver) < least:
+        text = Text("CUDA {cuda} needs the driver {least} or newer, best {best}; {version} is loaded", cuda=words,
+                    least=_written(least or best), best=_written(best), version=driver)  # fmt: skip
+        mend = (*driver_commands(machine), f"trainload lock --accelerator {_fitting(driver)} --save")
         yield Finding(_LOCKED, Status.PROBLEM, text, "pylock.trainload.toml", mend)
-    elif cuda > newest:
-        text = Text("CUDA {cuda} runs on the driver {version}, which was made for {newest}: what compiles for the "
-                    "GPU at run time may not", cuda=words, version=driver,
-                    newest=".".join(map(str, newest)))  # fmt: skip
+    elif cuda > (served(driver) or (0,)):
+        text = Text("CUDA {cuda} runs on the driver {version}; what compiles for the GPU at run time needs {best}",
+                    cuda=words, version=driver, best=_written(best))  # fmt: skip
         yield Finding(_LOCKED, Status.WARNING, text, "pylock.trainload.toml", driver_commands(machine))
     else:
         text = Text("CUDA {cuda} runs on the driver {version}", cuda=words, version=driver)
         yield Finding(_LOCKED, Status.OK, text, "pylock.trainload.toml")
+
+
+def made_for(cuda: Version) -> Version:
+    """The first driver that was made for a CUDA; for one that is newer than we know, the newest we know."""
+    return min((driver for driver, newest in NEWEST if newest >= cuda), default=NEWEST[0][0])
+
+
+def _fitting(driver: str) -> str:
+    """The accelerator whose torch runs on a driver."""
+    return next((build for major, build in _BUILDS.items() if numbers(driver) >= _LEAST[major]), "cpu")
+
+
+def _written(version: Version) -> str:
+    return ".".join(map(str, version))

@@ -175,3 +175,32 @@ def test_a_platform_is_refused_because_a_lock_is_for_all_of_them(folder: Folder)
     assert "a lock is for all platforms of the project at once" in folder.err
     assert "TRAINLOAD_PLATFORMS" in folder.err
     assert sorted(folder.root.iterdir()) == before
+
+
+def test_what_was_asked_for_is_saved_beside_what_is_written_there_already(folder: Folder) -> None:
+    settings = folder.root / "trainload.toml"
+    settings.write_text(f"# ours\n{settings.read_text()}")
+    assert folder("--accelerator", "cuda", "--save") == 0, folder.err
+    assert settings.read_text() == f'# ours\nindex = "{folder.index.url}"\naccelerator = "cuda"\n'
+    assert 'trainload.toml: accelerator = "cuda"' in folder.err
+    assert folder("--check") == 0, folder.err
+    assert loads(folder.file.read_bytes(), FILE_NAME).accelerator == "cuda"
+
+
+def test_in_a_pyproject_its_own_table_takes_it(folder: Folder) -> None:
+    (folder.root / "trainload.toml").unlink()
+    (folder.root / "pyproject.toml").write_text(
+        f'[project]\nname = "x"\n\n[tool.trainload]\nindex = "{folder.index.url}"\n'
+    )
+    assert folder("--accelerator", "cuda", "--save") == 0, folder.err
+    written = (folder.root / "pyproject.toml").read_text()
+    assert written.endswith(f'[tool.trainload]\nindex = "{folder.index.url}"\naccelerator = "cuda"\n')
+    assert folder("--check") == 0, folder.err
+
+
+def test_nothing_is_saved_when_nothing_was_said_or_nothing_may_change(folder: Folder) -> None:
+    before = (folder.root / "trainload.toml").read_bytes()
+    assert folder("--save") == 2
+    assert "there is nothing to save" in folder.err
+    assert folder("--save", "--check", "--accelerator", "cuda") == 2
+    assert (folder.root / "trainload.toml").read_bytes() == before

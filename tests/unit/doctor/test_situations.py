@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -128,14 +129,43 @@ def test_docker_is_there_and_cannot_be_used(answer: Answer, mend: str) -> None:
         "programs": {"docker": None, **FakeMachine().programs},
     }
     assert the_one(**changed)[::3] == ("Docker", mend)
-    without = {**UBUNTU, "/proc/1/comm": "init\n"}
+    without = {**UBUNTU, "/proc/1/comm": "init\n", "/etc/init.d/docker": "#!/bin/sh\n"}
     if answer is not Answer.DENIED:
         assert the_one(files=without, **changed)[3].startswith("sudo service docker")
 
 
+def test_whose_docker_it_is_says_how_it_starts() -> None:
+    """Without systemd: WSL2, containers, other inits; and a user's own, and Docker Desktop."""
+    usual, own = {"docker": None, **FakeMachine().programs}, "unix:///run/user/1000/docker.sock"
+    plain = {**UBUNTU, "/proc/1/comm": "init\n", "/proc/version": "Linux version 6.8"}
+
+    def start(programs: dict[str, Any], files: Mapping[str, str], address: str = SOCKET, **more: Any) -> str:  # noqa: ANN401
+        daemon = Daemon(address, Answer.REFUSED)
+        return the_one(daemon=daemon, programs=programs, files=files, **more)[3]
+
+    assert start(usual, plain) == "sudo apt-get install docker.io"
+    assert start({**usual, "dockerd": None}, plain).startswith("sudo sh -c 'nohup dockerd ")
+    assert start({**usual, "rc-service": None, "dockerd": None}, plain) == "sudo rc-service docker start"
+    script = {**plain, "/etc/init.d/docker": "", "/proc/self/status": "CapBnd:\t00000000a80425fb\n"}
+    assert start(usual, script).startswith("sudo sh -c 'nohup dockerd ")  # in a container its script may not do all
+    assert (
+        start(usual, {**script, "/proc/self/status": "CapBnd:\t000001ffffffffff\n"}) == "sudo service docker start"
+    )
+    windows = {**plain, "/proc/version": "Linux version 5.15.1-microsoft-standard-WSL2"}
+    assert "Docker Desktop.exe" in start(usual, windows)
+    assert start({**usual, "dockerd": None}, windows).startswith("sudo sh -c 'nohup dockerd ")
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1000"}
+    assert start(usual, UBUNTU, own, environ=environ) == "systemctl --user start docker"
+    assert start(usual, {}) == "open -a Docker"
+
+
 def test_docker_that_works_badly() -> None:
     assert "overlay2" in the_one(daemon=Daemon(SOCKET, Answer.WELL, {"Driver": "vfs"}))[3]
-    assert "nvidia-ctk runtime configure" in the_one(daemon=WELL, facts=GPU)[3]
+    toolkit = {**FakeMachine().programs, "nvidia-ctk": None}
+    assert the_one(daemon=WELL, facts=GPU)[3] == "sudo apt-get install nvidia-container-toolkit"
+    assert "nvidia-ctk runtime configure" in the_one(daemon=WELL, facts=GPU, programs=toolkit)[3]
+    hook = {**FakeMachine().programs, "nvidia-container-runtime-hook": None}  # found without being configured
+    assert wrong(daemon=WELL, facts=GPU, programs=hook) == []
     both = Daemon(SOCKET, Answer.WELL, {**WELL.info, "Runtimes": {"nvidia": {}}})
     assert wrong(daemon=both, facts=GPU) == []
 
@@ -152,7 +182,8 @@ def test_podman() -> None:
     assert said[3] == "sudo sysctl -w user.max_user_namespaces=28633"
     assert "max_user_namespaces = 0" in said[2]
     assert the_one(programs={**usual, "podman": None})[0] == "Podman"
-    assert "cdi generate" in the_one(programs={**usual, "podman": well}, facts=GPU)[3]
+    toolkit = {**usual, "podman": well, "nvidia-ctk": None}
+    assert "cdi generate" in the_one(programs=toolkit, facts=GPU)[3]
 
 
 def test_root_needs_no_sudo() -> None:

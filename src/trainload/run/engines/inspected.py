@@ -89,6 +89,9 @@ def moment(text: str | None) -> datetime | None:
     return parsed.astimezone(UTC)
 
 
+_WITHOUT = Text("the embedded engine needs nothing but the driver: --engine embedded")
+
+
 def state(container: Document, *, killed: bool = False) -> State:
     """Of ``GET /containers/ID/json``, or ``podman inspect``; ``killed`` as for :func:`reason`."""
     found = container["State"]
@@ -132,10 +135,18 @@ def start_error(message: str, command: str) -> RunError:
             return error
     hints = []
     if "capabilities: [[gpu]]" in message or "nvidia-container-cli" in message:
-        hints.append(
+        hints += [
             Text("Docker reaches GPUs through NVIDIA's container toolkit: install nvidia-container-toolkit, then"
-                 " sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker")
-        )  # fmt: skip
+                 " sudo nvidia-ctk runtime configure --runtime=docker, and restart Docker"
+                 " (trainload doctor tells how)"),
+            _WITHOUT,
+        ]  # fmt: skip
+    if "unresolvable CDI devices" in message:
+        hints += [
+            Text("Podman looks in /etc/cdi and /var/run/cdi, and an old one leaves out a specification that is"
+                 " newer than it: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, or a newer Podman"),
+            _WITHOUT,
+        ]  # fmt: skip
     if "port is already allocated" in message or "address already in use" in message:
         hints.append(Text("another program has that port: choose another host port in -p HOST:CONTAINER"))
     return RunError(Text("the container could not be started: {reason}", reason=message), hints=hints)

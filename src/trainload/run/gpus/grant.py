@@ -49,6 +49,30 @@ def grant(wanted: Wanted | None, facts: Facts, env: Mapping[str, str]) -> Grant:
     )
 
 
+def names(wanted: Wanted, facts: Facts) -> tuple[str, ...]:
+    """Whole names of CDI devices, for an engine that reads specifications itself.
+
+    Raises :class:`RunError` where this machine has no specification, or not the devices that are asked for.
+    """
+    kinds = sorted({spec.kind for spec in facts.specs}, key=lambda kind: (kind != NVIDIA, kind != AMD, kind))
+    kind = next((one for one in kinds if any(name.startswith(f"{one}=") for name in wanted.names)), None)
+    if kind is None:
+        whole = next((name for name in wanted.names if "=" in name), None)
+        kind = whole.partition("=")[0] if whole else next(iter(kinds), NVIDIA)
+    there = tuple(dict.fromkeys(name for spec in facts.specs if spec.kind == kind for name in spec.devices))
+    if not there:
+        raise RunError(
+            Text("--gpus {wanted}: this machine has no CDI specification of {kind}", wanted=wanted.text, kind=kind),
+            hints=(
+                *facts.troubles,
+                "write one: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+                "the embedded engine needs none: --engine embedded",
+                "trainload doctor tells what is missing",
+            ),
+        )
+    return tuple(f"{kind}={name}" for name in _chosen(wanted, kind, there))
+
+
 def _of_specs(wanted: Wanted, specs: Sequence[Spec], facts: Facts) -> Grant:
     """By the specifications of one kind, those that win first."""
     kind = specs[0].kind

@@ -12,7 +12,7 @@ from trainload.errors import ConfigError, Text
 from trainload.layers.debian.ldcache import FLAGS, decode
 from trainload.platform import Platform
 from trainload.run.gpus import cdi, driver
-from trainload.run.gpus.grant import grant
+from trainload.run.gpus.grant import grant, names
 from trainload.run.gpus.model import Facts, Grant, HostNode
 from trainload.run.gpus.wanted import wanted
 from trainload.run.model import RunSpec
@@ -30,6 +30,12 @@ def granted(spec: RunSpec, environ: Mapping[str, str]) -> Grant:
     """What a run's ``--gpus`` becomes on this machine. Raises :class:`RunError`."""
     asked = wanted(spec.gpus)
     return Grant() if asked is None else grant(asked, facts(folders(environ)), spec.env)
+
+
+def named(spec: RunSpec, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A run's GPUs as CDI names of this machine, for an engine that takes those. Raises :class:`RunError`."""
+    asked = wanted(spec.gpus)
+    return () if asked is None else names(asked, facts(folders(environ)))
 
 
 def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:

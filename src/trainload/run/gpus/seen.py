@@ -63,7 +63,17 @@ def look_outside(pid: int, spec: RunSpec, environ: Mapping[str, str]) -> tuple[T
         (root / "dev").stat()
     except OSError:
         return ()  # it ended, or is not ours to look into
-    return troubles(Inside(root), grant)
+    inside = Inside(root)
+    return troubles(inside, grant) or _unlinked(inside, grant)
+
+
+def _unlinked(inside: Inside, grant: Grant) -> tuple[Text, ...]:
+    """The driver's library, where this machine's specification or driver would have brought it."""
+    brought = any(mount.target.rpartition("/")[2].startswith("libcuda.so.") for mount in grant.mounts)
+    if not (grant.cuda and brought) or library(inside, grant) is not None:
+        return ()
+    text = "the container has no {library}: CUDA will not find the driver (trainload doctor tells more)"
+    return (Text(text, library=CUDA),)
 
 
 def troubles(inside: Inside, grant: Grant) -> tuple[Text, ...]:

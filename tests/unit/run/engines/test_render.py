@@ -43,6 +43,18 @@ def test_gpus_are_dockers_device_requests(least: RunSpec, gpus: str, asked: dict
     assert body["HostConfig"]["DeviceRequests"] == [request]  # type: ignore[index]
 
 
+def test_a_whole_cdi_name_is_asked_of_dockers_own_cdi(least: RunSpec) -> None:
+    body = docker.body(replace(least, gpus="device=nvidia.com/gpu=1"), "x", shm=1, detached=False)
+    request = {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=1"]}
+    assert body["HostConfig"]["DeviceRequests"] == [request]  # type: ignore[index]
+
+
+def test_podman_gets_the_names_that_this_machine_has(least: RunSpec) -> None:
+    here = replace(ROOT, gpus=("amd.com/gpu=7",))
+    words = podman.create(replace(least, gpus="1"), "x", "/env", here, detached=False)
+    assert [word for word in words if word.startswith("--device")] == ["--device=amd.com/gpu=7"]
+
+
 def test_podman_gets_everything_that_was_asked_for(golden: Golden, everything: RunSpec) -> None:
     golden("podman-everything.json", as_json(podman.create(everything, "x", "/env", ROOT, detached=True)))
 

@@ -10,7 +10,7 @@ import pytest
 from trainload.errors import RunError, Text
 from trainload.run.gpus import cdi
 from trainload.run.gpus.driver import FOLDER
-from trainload.run.gpus.grant import grant
+from trainload.run.gpus.grant import grant, names
 from trainload.run.gpus.host import loaded
 from trainload.run.gpus.model import Facts, Grant, HostNode, Link, Node
 from trainload.run.gpus.wanted import wanted
@@ -60,6 +60,45 @@ PLAIN = replace(MACHINE, specs=())
 
 def granted(text: str, facts: Facts = MACHINE, env: Mapping[str, str] | None = None) -> Grant:
     return grant(wanted(text), facts, env or {})
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("all", ["all"]), ("1", ["0"]), ("2", ["0", "1"]), ("device=1,0", ["1", "0"]),
+        ("device=GPU-aa", ["GPU-aa"]), ("device=nvidia.com/gpu=1", ["1"]),
+    ],
+)  # fmt: skip
+def test_an_engine_that_reads_specifications_gets_their_names(text: str, called: list[str]) -> None:
+    asked = wanted(text)
+    assert asked is not None
+    assert names(asked, MACHINE) == tuple(f"nvidia.com/gpu={name}" for name in called)
+
+
+def test_names_are_those_of_the_specification_that_is_there() -> None:
+    card = {"deviceNodes": [node("/dev/dri/renderD128")]}
+    own = spec({"7": card, "9": card}, kind="amd.com/gpu")
+    facts = replace(MACHINE, specs=(cdi.read(as_json(own), "a.json"),))
+    for text, called in (("all", ["7", "9"]), ("1", ["7"])):
+        asked = wanted(text)
+        assert asked is not None
+        assert names(asked, facts) == tuple(f"amd.com/gpu={name}" for name in called)
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "says"),
+    [
+        ("3", MACHINE, "not that many"),
+        ("device=7", MACHINE, "there is no GPU 7"),
+        ("all", PLAIN, "no CDI specification of nvidia.com/gpu"),
+        ("device=vendor.example/card=1", MACHINE, "no CDI specification of vendor.example/card"),
+    ],
+)
+def test_an_engine_is_not_asked_for_devices_that_no_specification_has(text: str, facts: Facts, says: str) -> None:
+    asked = wanted(text)
+    assert asked is not None
+    with pytest.raises(RunError, match=says):
+        names(asked, facts)
 
 
 def nodes(found: Grant) -> list[str]:

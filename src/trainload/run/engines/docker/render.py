@@ -101,6 +101,8 @@ def _devices(gpus: str | None) -> list[dict[str, object]]:
     request: dict[str, object] = {
         "Driver": "", "Capabilities": [["gpu", *sorted(asked.capabilities)]], "Options": {},
     }  # fmt: skip
+    if any("=" in name for name in asked.names):  # whole CDI names (Docker 25 and later)
+        return [{"Driver": "cdi", "DeviceIDs": list(asked.names)}]
     if asked.names:
         return [{**request, "DeviceIDs": list(asked.names)}]
     return [{**request, "Count": -1 if asked.count is None else asked.count}]

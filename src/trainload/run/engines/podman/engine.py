@@ -260,7 +260,7 @@ class Podman:
         if image is None:
             raise RunError(Text("Podman does not have the image {digest}", digest=spec.image.short))
         lines = "".join(f"{name}={value}\n" for name, value in render.environment(spec)[0].items())
-        here = self._here()
+        here = replace(self._here(), gpus=self._gpus(spec))
         container = self.program.with_file(
             lines.encode("utf-8", "surrogateescape"),
             lambda file: render.create(spec, image, file, here, detached=detached),
@@ -270,9 +270,19 @@ class Podman:
         except PodmanError as error:
             self._forget(container, spec.id)
             raise inspected.start_error(error.message, spec.command[0]) from error
-        if spec.gpus is not None and not self._info()["host"].get("serviceIsRemote"):
+        if here.gpus:
             inspected.tell_of_gpus(self.program.ask("container", "inspect", container)[0], spec, self.site)
         return container
+
+    def _gpus(self, spec: RunSpec) -> tuple[str, ...] | None:
+        """See :class:`render.Here`."""
+        if spec.gpus is None:
+            return ()
+        if self._info()["host"].get("serviceIsRemote"):
+            return None
+        from trainload.run.gpus.host import named
+
+        return named(spec, self.site.environ)
 
     def _forget(self, container: str, run: str) -> None:
         with contextlib.suppress(TrainloadError):

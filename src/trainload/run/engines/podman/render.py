@@ -31,6 +31,8 @@ class Here:
     """Somebody takes what is written to the journal."""
     timers: bool = True
     """systemd calls it for health checks."""
+    gpus: tuple[str, ...] | None = None
+    """The run's, as CDI names of this machine; None: Podman is elsewhere, and knows its own."""
 
 
 def environment(spec: RunSpec) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -69,7 +71,7 @@ def create(spec: RunSpec, image: str, env_file: str, here: Here, *, detached: bo
         *_limits(spec.limits, here),
         *(word for mount in spec.mounts for word in ("--mount", _mount(mount))),
         *(f"--publish={_port(port)}" for port in spec.ports),
-        *(f"--device={device}" for device in _devices(spec.gpus)),
+        *(f"--device={device}" for device in (_devices(spec.gpus) if here.gpus is None else here.gpus)),
         *(_health(spec.health, here, restarts=again is not Again.NO) if spec.health else ()),
         f"--entrypoint={json.dumps([spec.command[0]])}",
         image,
