@@ -15,6 +15,7 @@ from trainload.resolve.request import (
     accelerated,
     compile_arguments,
     local_index,
+    other_builds,
     project_of,
     read_lock_file,
     torch_backend,
@@ -97,9 +98,18 @@ class Question:
         if installed:
             self.output.write_bytes(preferred(self._kept(), installed))
 
+        others = folder / f"others{number}.txt"
+        others.write_text("".join(f"{bound}\n" for bound in other_builds(asks.found, request)), encoding="utf-8")
+
         def ask(asked: PythonRequest) -> process.Completed:
-            arguments = compile_arguments(asked, self.output, index=index, backend=backend, alone=self.alone)
-            return self.uv.run("pip compile", [*leaves, *arguments], asked.root)
+            bounds = [(*asked.constraints, str(others))] if others.stat().st_size else []
+            for constraints in [*bounds, asked.constraints]:  # one that is asked for by its whole name is taken
+                bound = replace(asked, constraints=constraints)
+                arguments = compile_arguments(bound, self.output, index=index, backend=backend, alone=self.alone)
+                done = self.uv.run("pip compile", [*leaves, *arguments], asked.root)
+                if done.exit_code == 0:
+                    break
+            return done
 
         done = ask(request)
         if done.exit_code != 0 and is_network_failure(done) and not any(request.indexes[-1:]):

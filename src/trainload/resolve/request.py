@@ -167,6 +167,18 @@ def accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path,
     return tuple(chosen)
 
 
+def other_builds(found: Mapping[str, int], request: PythonRequest) -> tuple[str, ...]:
+    """Bounds that leave out what lies in the find-links folders for another accelerator: uv would take the highest."""
+    label = re.compile(_BUILDS.get(request.accelerator, re.escape(f"+{request.accelerator}")))
+    bounds = set()
+    for path in map(Path, found):
+        name, _, rest = path.name.partition("-")
+        version = rest.partition("-")[0]
+        if name.lower() in FAMILY and re.search(_BUILDS["auto"], version) and not label.search(version):
+            bounds.add(f"{name}!={version}")
+    return tuple(sorted(bounds))
+
+
 def local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
     """A package index (PEP 503) of just these wheels; uv asks the first index that has a project, and no other."""
     if not wheels:

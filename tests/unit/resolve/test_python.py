@@ -305,6 +305,21 @@ def test_a_torch_in_find_links_for_one_architecture_leaves_the_other_to_the_inde
     assert [select(lock, target).python[0].version for target in (AMD64, ARM64)] == ["2.13.0+cu128", "2.12.0"]
 
 
+def test_of_several_builds_in_find_links_the_accelerators_own_is_taken_whatever_the_last_lock_has(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    tag = "cp311-cp311-manylinux_2_28_x86_64"
+    for version in ("2.8.0+cu128", "2.7.0+cu118"):
+        links(root.parent / "wheels", wheel("torch", version, tag=tag))
+    asked = replace(request(root, index, "torch", platforms=(AMD64,)), find_links=("../wheels",))
+    new = resolve_python(replace(asked, accelerator="cu128"), uv)
+    assert versions(new.packages) == {"torch": "2.8.0+cu128"}
+    old = resolve_python(replace(asked, accelerator="cu118", previous=locked(new.packages)), uv)
+    assert versions(old.packages) == {"torch": "2.7.0+cu118"}
+    named = replace(request(root, index, "torch==2.8.0+cu128", platforms=(AMD64,)), find_links=("../wheels",))
+    assert versions(resolve_python(replace(named, accelerator="cu118"), uv).packages) == {"torch": "2.8.0+cu128"}
+
+
 def test_contradictions_are_told_in_uvs_words_without_its_own_flags(
     root: Path, index: PackageIndex, uv: Uv
 ) -> None:
