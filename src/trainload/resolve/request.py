@@ -168,7 +168,7 @@ def accelerated(found: Mapping[str, int], request: PythonRequest) -> tuple[Path,
 
 
 def other_builds(found: Mapping[str, int], request: PythonRequest) -> tuple[str, ...]:
-    """Bounds that leave out what lies in the find-links folders for another accelerator: uv would take the highest."""
+    """Bounds that leave out what lies in the find-links folders for other accelerators: uv takes the highest."""
     label = re.compile(_BUILDS.get(request.accelerator, re.escape(f"+{request.accelerator}")))
     bounds = set()
     for path in map(Path, found):
