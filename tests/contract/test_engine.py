@@ -52,20 +52,25 @@ SCRIPT = """
 import dataclasses, gzip, json, os, sys
 from pathlib import Path
 from trainload.digest import Digest
-from trainload.image.assemble import assemble
+from trainload.events import SILENT
+from trainload.limits import DEFAULT
 from trainload.run.engines.table import Site, engine
+from trainload.run.weights import mounted
 from trainload.store.store import Store
 from trainload.testing.asking import ask
-from trainload.testing.images import plan_of, put_layer
+from trainload.testing.images import make_with_weights, plan_of, put_layer
 name, home, layer, asks = sys.argv[1:]
 store = Store.open(Path(home))
 with store.writing():
     if not store.images():
         stream = Path(layer).read_bytes()
         done = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
-        store.commit_image(assemble(plan_of("tiny", ("base",), ("sh",)), [done]), ("tiny",))
+        plan = plan_of("tiny", ("base",), ("sh",))
+        make_with_weights(store, plan, [done], "opt/weights", {"opt/weights/model": b"weights"})
     image = store.image(store.resolve("tiny"))
-    answers = ask(engine(name, Site(store, dict(os.environ))), image, json.loads(asks))
+    weights = [dataclasses.astuple(one) for one in mounted(store, image, SILENT, DEFAULT)]
+    asks = [{**one, "mounts": weights} if "weights" in one else one for one in json.loads(asks)]
+    answers = ask(engine(name, Site(store, dict(os.environ))), image, asks)
 print("ANSWER" + json.dumps([dataclasses.asdict(answer) for answer in answers]))
 """
 
@@ -205,6 +210,13 @@ def test_an_image_that_is_not_there_is_an_error(asked: Asked) -> None:
 def test_a_foreground_run_leaves_nothing(asked: Asked, run_id: str) -> None:
     answers = asked(sh("exit 3", id=run_id), {"do": "state", "id": run_id}, {"do": "logs", "id": run_id})
     assert (answers[0].value, answers[1].value, answers[2].failed) == (3, None, True)
+
+
+def test_mounted_weights_are_seen_where_the_image_says_and_cannot_be_changed(asked: Asked) -> None:
+    asked.must("FOLDERS")
+    look = "cat /opt/weights/model && if echo x >> /opt/weights/model; then echo changed; fi"
+    [one, other] = asked(*(sh(look, weights=True, user=user) for user in ("1000", "0")))
+    assert (one.value, other.value) == (0, 0) and (one.output, other.output) == ("weights", "weights")
 
 
 def test_a_named_volume_keeps_what_is_written_from_run_to_run(asked: Asked, run_id: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from tests.peers import DockerRegistry
 
 from trainload.testing.hub import MemoryHub
+from trainload.testing.server import Reply
 from trainload.testing.verifier import violations
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
@@ -26,6 +29,7 @@ SCRIPT = """
 import json, os, sys
 from huggingface_hub import hf_hub_download, snapshot_download, scan_cache_dir
 top = snapshot_download("org/tiny")
+assert snapshot_download("org/tiny", local_files_only=True) == top
 found = {
     "config": open(hf_hub_download("org/tiny", "config.json")).read(),
     "size": os.path.getsize(hf_hub_download("org/tiny", "model.safetensors", revision="main")),
@@ -152,6 +156,35 @@ def test_mounted_weights_are_pushed_and_pulled_with_the_image(here: Here) -> Non
         assert json.loads(done.stdout)["size"] == len(BIG)
         assert violations(here.area / "other") == []
     config.write_text(before)
+
+
+def test_a_build_that_was_killed_is_gone_on_from(here: Here, tmp_path: Path) -> None:
+    config = here.area / "project" / "trainload.toml"
+    before = config.read_text()
+    config.write_text('name = "cut"\nweights = ["hf://org/other"]\n')
+    big = random.Random(3).randbytes(20_000_000)
+    here.hub.push("org/other", {"model.safetensors": big})
+    place, tag = here.hub.place(big), f'"{hashlib.sha256(big).hexdigest()}"'
+    assert here.run("lock").returncode == 0
+    here.hub.cdn.serve(place, Reply(big, etag=tag, cut=15_000_000, stall=True))
+    env = {**os.environ, "HF_ENDPOINT": here.hub.url, "TRAINLOAD_HOME": f"{here.area}/home"}
+    build = subprocess.Popen(
+        [TRAINLOAD, "build"], cwd=here.area / "project", env=env, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    incoming, end = here.area / "home" / "incoming", time.monotonic() + 60
+    while not any(path.stat().st_size > 12_000_000 for path in incoming.glob("layer-*")):
+        assert time.monotonic() < end and build.poll() is None
+        time.sleep(0.05)
+    build.kill()
+    build.wait()
+    here.hub.cdn.serve(place, Reply(big, etag=tag))
+    done = here.run("build")
+    assert done.returncode == 0, done.stderr
+    last = here.hub.cdn.asked(place)[-1].headers
+    assert int(last["range"].removeprefix("bytes=").removesuffix("-")) > 10_000_000 and last["if-range"] == tag
+    config.write_text(before)
+    assert violations(here.area / "home", clean=True) == []
 
 
 def test_no_token_and_no_host_of_the_hub_is_kept(here: Here) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Protocol
@@ -56,7 +56,7 @@ class Code:
 class Supplies(Sources, Protocol):
     """Locked files, to be opened or to be taken as they come."""
 
-    def pour(self, file: File, write: Callable[[bytes], object], /) -> object:
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = (), /) -> object:
         """As :class:`trainload.layers.weights.Pours` has it."""
 
 

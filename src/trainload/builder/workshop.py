@@ -20,7 +20,7 @@ from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
-from trainload.layers.model import ByteSink, Written
+from trainload.layers.model import BegunSink, ByteSink, Earlier, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.model import (
@@ -31,13 +31,14 @@ from trainload.plan.model import (
     Plan,
     PlannedLayer,
     Recipe,
+    WeightsRecipe,
     WheelsRecipe,
     recipe_key,
 )
 from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.resolve.failures import WrongBytesError
-from trainload.store.content import Ingest
+from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 
 
@@ -101,6 +102,10 @@ class _Stoppable:
         if self.stopped.is_set():
             raise LayerError("making layers was stopped")
         return self.sink.write(data)
+
+    def earlier(self) -> Earlier | None:
+        """What an earlier process left of the same layer."""
+        return self.sink.earlier() if isinstance(self.sink, BegunSink) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +300,7 @@ class Workshop:
             self.reporter.report(Began(str(key), planned.title, planned.size))
             started = time.monotonic()
             try:
-                with self.store.ingest() as ingest:
+                with self.store.ingest(*_part(planned, key)) as ingest:
                     written = _written(write, ingest)
                     digest, size = ingest.commit()
             except BaseException:
@@ -367,6 +372,11 @@ def _written(write: Callable[[ByteSink], Written], ingest: Ingest) -> Written:
             if not error.others:
                 raise
             ingest.restart()
+
+
+def _part(planned: PlannedLayer, key: Digest) -> tuple[int | None, str]:
+    """How large it becomes at least, and what is kept of it if it does not come whole: for gigabytes of weights."""
+    return (planned.size, f"layer-{key.hex}") if isinstance(planned.recipe, WeightsRecipe) else (None, "")
 
 
 def _is_whole(recipe: Recipe) -> bool:

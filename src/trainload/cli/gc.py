@@ -11,6 +11,7 @@ from trainload.cli.options import pass_world
 from trainload.cli.render import table
 from trainload.cli.units import size
 from trainload.cli.world import World
+from trainload.digest import Digest
 from trainload.errors import Text
 
 _SHELLS = timedelta(days=14)
@@ -48,8 +49,11 @@ def command(
     }
     _forget_shells(world, dry_run=dry_run, everything=everything)
     done = world.store.gc(
-        Keep(cache=keep_cache, unnamed=keep_unnamed, files=not everything, pushed=not pushed), dry_run=dry_run
-    )
+        Keep(
+            cache=keep_cache, unnamed=keep_unnamed, files=not everything, pushed=not pushed, run=_run_now(world)
+        ),
+        dry_run=dry_run,
+    )  # fmt: skip
     counts = Counter(piece.kind for piece in done.pieces) + Counter({Rubbish.IMAGE: len(done.images)})
     sizes: Counter[Rubbish] = Counter()
     for piece in done.pieces:
@@ -69,6 +73,13 @@ def command(
         world.say(Text("{size} would be freed", size=size(done.size)))
     else:
         world.say(Text("{size} freed", size=size(done.size)))
+
+
+def _run_now(world: World) -> frozenset[Digest]:
+    """Images of runs of this machine that go on, in whatever engine, or of which nobody can say so now."""
+    from trainload.cli.engines import records
+
+    return frozenset(run.image for run in records(world).all() if run.reason is None and run.host is None)
 
 
 def _forget_shells(world: World, *, dry_run: bool, everything: bool) -> None:

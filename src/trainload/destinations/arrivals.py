@@ -22,7 +22,7 @@ from trainload.image.model import Descriptor
 from trainload.layers.decompress import tar_chunks
 from trainload.limits import DEFAULT, Limits
 from trainload.store.closure import Closure, reach
-from trainload.store.content import Ingest
+from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
 

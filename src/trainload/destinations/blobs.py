@@ -13,7 +13,7 @@ from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.image.model import Descriptor
 from trainload.reference import Reference
 from trainload.registry.protocol import RefusedError
-from trainload.store.content import Ingest
+from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
 

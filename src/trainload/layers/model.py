@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from trainload.digest import Digest
 from trainload.lock.model import File
@@ -13,6 +13,23 @@ class ByteSink(Protocol):
     """Takes the compressed bytes of a layer in order."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class Earlier(Protocol):
+    """First bytes of a layer, to be read while the same layer is written."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class BegunSink(Protocol):
+    """A sink that may know how far an earlier process came with the same layer."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def earlier(self) -> Earlier | None: ...
 
 
 class Sources(Protocol):

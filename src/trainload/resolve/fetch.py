@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,10 +23,10 @@ from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, ChannelPath, File, Found, HubPath, InProject, Made, Url
 from trainload.resolve import interpreter
 from trainload.resolve.failures import WrongBytesError, worst
-from trainload.store.content import Ingest
 from trainload.store.files import FileCache
+from trainload.store.ingest import Ingest
 from trainload.store.trouble import DamagedError
-from trainload.system.http import CHUNK, Http, Retry, origin
+from trainload.system.http import CHUNK, Http, Retry, Transfer, origin
 
 if TYPE_CHECKING:
     from trainload.resolve.pour import Pouring
@@ -136,11 +136,12 @@ class Fetcher:
                 raise
         problems.check()
 
-    def pour(self, file: File, write: Callable[[bytes], object]) -> None:
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = ()) -> None:
         """Give the bytes of ``file`` to ``write`` in order, without keeping a copy; verified once the last came.
 
-        A cut is gone on from, also at another address. Raises :class:`FetchError`; after :class:`WrongBytesError`
-        what was written is worth nothing, and if it says so another call asks other addresses.
+        A cut is gone on from, also at another address. ``earlier``: its first bytes, as a process before left them.
+        Raises :class:`FetchError`; after :class:`WrongBytesError` what was written is worth nothing, and if it says
+        so another call, without ``earlier``, may do better.
         """
         if isinstance(file.location, Found | InProject) or self._cache.find(file.sha256, file.size) is not None:
             with self.open(file) as stream:
@@ -152,12 +153,13 @@ class Fetcher:
         addresses = [url for url in self._reachable(file) if (url, file.sha256) not in self._wrong]
         self._reporter.report(Began(file.sha256, file.name, file.size))
         pouring = Pouring(file, write, self._reporter, self._stopped, self._limits.unpacked)
+        pouring.begin(earlier)
         failures: list[FetchError] = []
         for index, url in enumerate(addresses):
             last = index + 1 == len(addresses)
             http = self._http if last else replace(self._http, retry=_QUICK, connect_timeout=5.0)
             try:
-                pouring.go_on(http, url, self._headers(url))
+                pouring.go_on(http, url, self._headers(url), self._cache.tags)
             except FetchError as error:
                 failures.append(error)
             else:
@@ -168,12 +170,14 @@ class Fetcher:
 
     def _end_of(self, file: File, url: str, pouring: Pouring, *, others: bool) -> None:
         """Whether what came is the file."""
+        self._cache.tags.forget(file.sha256)
         if pouring.sha256 == file.sha256:
             self._reporter.report(Ended(file.sha256, file.name, How.FETCHED, pouring.done))
             return
         self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
-        self._wrong.add((url, file.sha256))
-        raise WrongBytesError(file, url, f"sha256:{pouring.sha256}", others=others)
+        if not pouring.begun:  # else the fault may be in what was left here
+            self._wrong.add((url, file.sha256))
+        raise WrongBytesError(file, url, f"sha256:{pouring.sha256}", others=others or pouring.begun)
 
     def _try(self, file: File) -> TrainloadError | None:
         try:
@@ -306,20 +310,24 @@ class Fetcher:
     def _download(self, file: File, url: str, http: Http) -> int:
         if url.startswith("file:"):
             return self._copy(file, url)
-        with self._cache.ingest(file.size) as ingest:
-            progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
-            http.download(
-                url,
-                progress.write,
-                limit=self._limits.unpacked,
-                restart=progress.restart,
-                headers=self._headers(url),
-                size=file.size,
-            )
-            try:
-                return ingest.commit(Digest("sha256", file.sha256), file.size)[1]
-            except DamagedError as error:
-                raise WrongBytesError(file, url, str(error.got)) from error
+        from trainload.resolve.tagged import tagged
+
+        with self._cache.ingest(file.size, file.sha256) as ingest:
+            while True:
+                begun = ingest.adopt()
+                progress = _Progress(ingest, file.sha256, self._reporter, self._stopped)
+                if begun == 0 or begun != file.size:
+                    transfer = Transfer(
+                        url, progress.write, progress.restart, self._limits.unpacked, file.size, done=begun
+                    )
+                    http.bring(tagged(transfer, file, self._cache.tags), self._headers(url))
+                self._cache.tags.forget(file.sha256)
+                try:
+                    return ingest.commit(Digest("sha256", file.sha256), file.size)[1]
+                except DamagedError as error:
+                    ingest.restart()
+                    if not begun:  # else the fault may be in what was left here
+                        raise WrongBytesError(file, url, str(error.got)) from error
 
     def _copy(self, file: File, url: str) -> int:
         """A file of this machine, which a mirror may be."""
@@ -345,7 +353,7 @@ class _Progress:
         self._ingest = ingest
         self._task = task
         self._reporter = reporter
-        self._done = 0
+        self._done = ingest.size
 
     def write(self, data: bytes) -> None:
         if self._stopped.is_set():

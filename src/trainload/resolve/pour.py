@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from trainload.errors import FetchError
 from trainload.events import Moved, Reporter
 from trainload.lock.model import File
+from trainload.resolve.tagged import tagged
+from trainload.store.parts import Tags
 from trainload.system.http import Http, Transfer
 
 
@@ -33,18 +35,30 @@ class Pouring:
         """Bytes that were passed on already and come once more, from a server that knows no ranges."""
         self.done = 0
         """Bytes passed on."""
+        self.begun = False
+        """Some of them are what an earlier process left."""
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    def go_on(self, http: Http, url: str, headers: Mapping[str, str]) -> None:
+    @property
+    def whole(self) -> bool:
+        return self.done > 0 and self.done == self._file.size
+
+    def begin(self, earlier: Iterable[bytes]) -> None:
+        """Take what an earlier process left: its first bytes."""
+        for data in earlier:
+            self._take(data[: (self._file.size or 0) - self.done])
+        self.begun = self.done > 0
+
+    def go_on(self, http: Http, url: str, headers: Mapping[str, str], tags: Tags) -> None:
         """Take the rest from ``url``. Raises :class:`FetchError`; another address may have what is missing then."""
-        if self._file.size is not None and self.done == self._file.size and self.done:
+        if self.whole:
             return
         self._again = 0
         transfer = Transfer(url, self._take, self._from_the_first, self._limit, self._file.size, done=self.done)
-        http.bring(transfer, headers)
+        http.bring(tagged(transfer, self._file, tags), headers)
 
     def _take(self, data: bytes) -> None:
         if self._stopped.is_set():

@@ -18,8 +18,8 @@ from trainload.lock.model import File, HubPath, InProject, Lock, Url, WeightFile
 from trainload.project.weights import HubSource, LocalSource, UrlSource, Wanted, chosen
 from trainload.resolve.hub import Hub, HubFile
 from trainload.resolve.local import LocalFiles, entries
-from trainload.store.content import Ingest
 from trainload.store.files import FileCache
+from trainload.store.ingest import Ingest
 from trainload.store.trouble import DamagedError
 from trainload.system.http import Http, Retry, StatusError
 

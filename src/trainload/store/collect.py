@@ -17,7 +17,16 @@ from pathlib import Path
 
 from trainload.digest import Digest
 from trainload.errors import ImageError
-from trainload.image.model import DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor
+from trainload.image.model import (
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    MOUNTS,
+    Descriptor,
+    ImageIndex,
+    Manifest,
+)
+from trainload.image.mounts import mounts_said
 from trainload.image.parse import parse_manifest
 from trainload.limits import DEFAULT
 from trainload.store.built import SUFFIX as BUILT
@@ -73,6 +82,8 @@ class Keep:
     """Images that lost their name to a newer one."""
     pushed: bool = True
     """What was pushed to a repository without a name: images by digest only, blobs that no image uses yet."""
+    run: frozenset[Digest] = frozenset()
+    """Images of runs that go on, of which other engines see folders: the weights that are mounted into them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,7 @@ def survey(layout: Layout, blobs: Content, names: Names, keep: Keep) -> Rubble:
     """
     leases = live_leases(layout)
     held = frozenset[Digest]().union(*leases.values(), _of_runs(layout))
+    held |= _mounted(blobs, held | keep.run, keep.run)
     unnamed = {e.digest for e in names.entries if e.name is None} - held
     dropped = tuple(sorted(set() if keep.unnamed else unnamed))
     roots = [entry.descriptor for entry in names.entries if entry.digest not in dropped]
@@ -158,22 +170,41 @@ def _of_runs(layout: Layout) -> Iterator[Digest]:
             yield Digest.parse(json.loads(state.read_bytes())["image"])
 
 
+def _mounted(blobs: Content, images: Iterable[Digest], run: frozenset[Digest]) -> frozenset[Digest]:
+    """Weights that are mounted into these images, and those of ``run`` that have some: they say which."""
+    found: set[Digest] = set()
+    for digest in images:
+        manifest = _manifest(blobs, digest)
+        if isinstance(manifest, Manifest) and MOUNTS in manifest.annotations:
+            with contextlib.suppress(ImageError):
+                found |= {artifact for _, artifact in mounts_said(manifest.annotations, str(digest))}
+            found |= run & {digest}
+    return frozenset(found)
+
+
+def _manifest(blobs: Content, digest: Digest) -> Manifest | ImageIndex | None:
+    """The document that ``digest`` names, if it is one."""
+    if not blobs.has(digest) or _size(blobs.path(digest)) > DEFAULT.manifest:
+        return None
+    with blobs.open(digest) as file:
+        if file.read(1) != b"{":
+            return None
+    with contextlib.suppress(ImageError, DamagedError, MissingError):
+        return parse_manifest(blobs.read(digest, DEFAULT.manifest), str(digest))
+    return None
+
+
 def _add_held(blobs: Content, held: Iterable[Digest], closure: Closure) -> None:
     """A process that holds a manifest needs its layers too."""
     for digest in held:
-        if digest in closure.blobs or not blobs.has(digest) or _size(blobs.path(digest)) > DEFAULT.manifest:
+        document = None if digest in closure.blobs else _manifest(blobs, digest)
+        if document is None or document.media_type not in (MANIFEST, INDEX, DOCKER_MANIFEST):
             continue
-        with blobs.open(digest) as file:
-            if file.read(1) != b"{":
-                continue
         with contextlib.suppress(ImageError, DamagedError, MissingError):
-            data = blobs.read(digest, DEFAULT.manifest)
-            kind = parse_manifest(data, str(digest)).media_type
-            if kind in (MANIFEST, INDEX, DOCKER_MANIFEST):
-                more = reach(blobs, [Descriptor(kind, digest, len(data))])
-                closure.blobs.update(more.blobs)
-                closure.diff_ids.update(more.diff_ids)
-                closure.stacks.update(more.stacks)
+            more = reach(blobs, [Descriptor(document.media_type, digest, _size(blobs.path(digest)))])
+            closure.blobs.update(more.blobs)
+            closure.diff_ids.update(more.diff_ids)
+            closure.stacks.update(more.stacks)
 
 
 def _in_folder(kind: Rubbish, folder: Path, needed: Iterable[Digest]) -> Iterator[Piece]:

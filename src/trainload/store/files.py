@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainload.digest import Digest
-from trainload.store.content import Content, Ingest
+from trainload.store.content import Content
+from trainload.store.ingest import Ingest
+from trainload.store.parts import Tags
 
 
 class FileCache:
@@ -17,6 +19,7 @@ class FileCache:
     def __init__(self, content: Content, writing: Callable[[], bool]) -> None:
         self._content = content
         self._writing = writing
+        self.tags = Tags(content.layout)
 
     def find(self, sha256: str, size: int | None = None) -> Path | None:
         """Where the file lies, if it is here, has ``size`` bytes and was not touched since it was committed."""
@@ -29,6 +32,9 @@ class FileCache:
         digest = Digest("sha256", sha256)
         return None if self.find(sha256, size) is None else self._content.open(digest)
 
-    def ingest(self, size: int | None = None) -> AbstractContextManager[Ingest]:
-        """A new file: write its bytes, then ``commit(Digest("sha256", …), size)``."""
-        return self._content.ingest(size)
+    def ingest(self, size: int | None = None, sha256: str = "") -> AbstractContextManager[Ingest]:
+        """A new file: write its bytes, then ``commit(Digest("sha256", …), size)``.
+
+        ``sha256``: of one that is known by it; what comes of it is kept for the next try, if it is large.
+        """
+        return self._content.ingest(size, f"file-{sha256}" if sha256 else "")

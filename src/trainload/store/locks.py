@@ -79,7 +79,7 @@ def is_free(path: Path, *, remove: bool = False) -> bool:
     try:
         if not try_lock(fd):
             return False
-        if remove and _still_there(path, fd):
+        if remove and still_there(path, fd):
             path.unlink()
         return True
     finally:
@@ -128,7 +128,7 @@ def _acquire(path: Path, waiting: Callable[[], object] | None) -> int:
                     waiting()
                     waiting = None
                 fcntl.flock(fd, fcntl.LOCK_EX)
-            if _still_there(path, fd):
+            if still_there(path, fd):
                 return fd
         except BaseException:
             os.close(fd)
@@ -136,7 +136,8 @@ def _acquire(path: Path, waiting: Callable[[], object] | None) -> int:
         os.close(fd)
 
 
-def _still_there(path: Path, fd: int) -> bool:
+def still_there(path: Path, fd: int) -> bool:
+    """Whether ``path`` still names the file that ``fd`` is."""
     try:
         there = path.lstat()
     except FileNotFoundError:

@@ -23,10 +23,11 @@ from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.store.built import Built
-from trainload.store.content import Content, Ingest, missing, sync_folder
+from trainload.store.content import Content, missing, sync_folder
 from trainload.store.facts import Facts
 from trainload.store.files import FileCache
 from trainload.store.index import EMPTY, LIMIT, Entry, Names
+from trainload.store.ingest import Ingest
 from trainload.store.layout import MARKER, OCI_LAYOUT, Layout, check_readable
 from trainload.store.locks import against_gc, for_gc, index_lock, named_lock
 from trainload.store.lookup import find_name, look_up
@@ -138,9 +139,9 @@ class Store:
         """A new blob whose bytes come in several goes; see :meth:`Content.begin`."""
         return self.blobs.begin(size, algorithm)
 
-    def ingest(self, size: int | None = None) -> AbstractContextManager[Ingest]:
+    def ingest(self, size: int | None = None, part: str = "") -> AbstractContextManager[Ingest]:
         """A new blob: ``write`` its bytes, then ``commit(want, size)``; see :meth:`Content.ingest`."""
-        return self.blobs.ingest(size)
+        return self.blobs.ingest(size, part)
 
     def put(self, data: bytes, algorithm: str = "sha256") -> Digest:
         """Commit a small blob."""

@@ -6,13 +6,14 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from trainload.digest import Digest
 from trainload.errors import Text
-from trainload.image.assemble import assemble
+from trainload.image.assemble import assemble, assemble_mount, make_bundle
 from trainload.image.model import LAYER_GZIP, Descriptor, Image, Layer
-from trainload.plan.model import CodeRecipe, Kind, Plan, PlannedLayer, RuntimeConfig
+from trainload.plan.model import CodeRecipe, Kind, Plan, PlannedLayer, PlannedMount, RuntimeConfig
 from trainload.platform import Platform
 from trainload.store.store import Store
 
@@ -41,6 +42,19 @@ def plan_of(name: str, titles: tuple[str, ...], command: tuple[str, ...] = ("/he
     layers = tuple(PlannedLayer(Kind.CODE, title, _recipe(title), None, Text("for a test")) for title in titles)
     config = RuntimeConfig("1000", "/", command, (), {"PATH": "/bin"}, {})
     return Plan(name, Platform.host(), layers, config)
+
+
+def make_with_weights(
+    store: Store, plan: Plan, layers: Sequence[Layer], path: str, weights: Mapping[str, bytes]
+) -> tuple[Image, Image]:
+    """Commit the image of ``plan``, into which an artifact with the files ``weights`` is mounted at ``path``."""
+    mount = PlannedMount("weights", path, plan_of("weights", ("weights",)).layers)
+    artifact = assemble_mount(mount, plan.platform, [put_layer(store, *layer_bytes(weights))])
+    image = assemble(replace(plan, mounts=(mount,)), layers, None, [artifact])
+    store.commit_image(artifact)
+    store.commit_image(image)
+    store.commit_index(make_bundle(image, [artifact]), (plan.name,))
+    return image, artifact
 
 
 def _recipe(title: str) -> CodeRecipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
 
 from trainload.events import SILENT, Reporter
@@ -27,7 +27,7 @@ class MemorySources:
         self.opened += 1
         return io.BytesIO(self._files[file.name])
 
-    def pour(self, file: File, write: Callable[[bytes], object], /) -> None:
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = (), /) -> None:
         self.opened += 1
         write(self._files[file.name])
 

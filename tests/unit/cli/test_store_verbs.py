@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainload.cli.main import run
+from trainload.errors import Text
 from trainload.image.model import Image
+from trainload.run.engines.embedded.site import layers_of
+from trainload.run.unpack import unpack
+from trainload.store.runs import Run, RunRecords
 from trainload.store.store import Store
-from trainload.testing.images import make
+from trainload.testing.images import layer_bytes, make, make_with_weights, plan_of, put_layer
 from trainload.testing.verifier import snapshot, violations
 
 
@@ -138,3 +143,24 @@ def test_L02_a_broken_index_is_one_clear_error_for_every_verb(shell: Shell, imag
         assert "the list of images in the store cannot be read" in shell.err
         assert "Traceback" not in shell.err
     assert snapshot(shell.home) == before
+
+
+def test_gc_leaves_weights_that_a_run_of_another_engine_may_see(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    store, records = Store.open(shell.home), RunRecords(shell.home)
+    with store.writing():
+        layer = put_layer(store, *layer_bytes({"a": b"1"}))
+        image, artifact = make_with_weights(store, plan_of("digits", ("a",)), [layer], "opt/w", {"opt/w/m": b"2"})
+        unpack(layers_of(store)(artifact.digest), store.rootfs)
+        make(store, "digits", {"b": b"3"})
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    records.begin(Run("a" * 12, image.digest, "digits", "docker", ("x",), {}, "/", began))
+    shell("gc")
+    assert store.has(artifact.digest) and store.has(artifact.manifest.layers[0].digest)
+    assert store.has(image.digest) and list(store.rootfs.glob("layers/*/done.json"))
+    records.end("a" * 12, began, 0, Text("finished"))
+    shell("gc")
+    assert not store.has(artifact.digest) and not list(store.rootfs.glob("layers/*/done.json"))
+    assert violations(shell.home, clean=True) == []

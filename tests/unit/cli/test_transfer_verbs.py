@@ -14,7 +14,7 @@ import pytest
 
 from trainload.cli.main import run
 from trainload.image.model import Image
-from trainload.store.content import SEALED
+from trainload.store.ingest import SEALED
 from trainload.store.store import Store
 from trainload.testing.images import make
 from trainload.testing.verifier import snapshot

@@ -24,7 +24,7 @@ from trainload.image.assemble import make_index
 from trainload.image.model import LAYER, Image, ImageIndex
 from trainload.image.parse import make_image
 from trainload.platform import Platform
-from trainload.store.content import SEALED
+from trainload.store.ingest import SEALED
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
 from trainload.testing.archives import docker_files, files_of, loaded, refusal, saved, tarred

@@ -18,7 +18,7 @@ from trainload.destinations.layout_export import Exported, export_layout
 from trainload.errors import TrainloadError
 from trainload.events import SILENT
 from trainload.image.model import Image
-from trainload.store.content import SEALED
+from trainload.store.ingest import SEALED
 from trainload.store.store import Store
 from trainload.testing.images import make
 from trainload.testing.verifier import images, snapshot, violations

@@ -8,7 +8,7 @@ import io
 import random
 import tarfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,7 @@ class Pieces:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def pour(self, file: File, write: Callable[[bytes], object], /) -> None:
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = (), /) -> None:
         data = FILES[file.name]
         for start in range(0, len(data), self._size):
             write(data[start : start + self._size])
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_as_long_as_locked_is_refused(change: int) -> None:
 class _Endless:
     """So many bytes of zeros."""
 
-    def pour(self, file: File, write: Callable[[bytes], object], /) -> None:
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = (), /) -> None:
         assert file.size is not None
         for _ in range(file.size >> 20):
             write(bytes(1 << 20))

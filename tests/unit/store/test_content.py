@@ -10,7 +10,8 @@ import pytest
 
 from trainload.digest import Digest
 from trainload.errors import StoreError
-from trainload.store.content import CHUNK, SEALED
+from trainload.store.content import CHUNK
+from trainload.store.ingest import SEALED
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError, MissingError
 from trainload.testing.verifier import snapshot, violations

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trainload.destinations.server.messages import refuse
 from trainload.digest import Digest
-from trainload.store.content import Ingest
+from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 
 IDLE = 3600.0
