@@ -68,10 +68,10 @@ def index(store: Store, repository: str, children: tuple[Descriptor, ...], *tags
     return push(store, repository, {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}, *tags)
 
 
-def gc(store: Store, **keep: bool) -> None:
+def gc(store: Store, *, pushed: bool = True, cache: bool = False, unnamed: bool = False) -> None:
     """What uploads hold in this process is given back first, as the server's leases are when it is done."""
     store.close()
-    store.gc(Keep(**keep))
+    store.gc(Keep(pushed=pushed, cache=cache, unnamed=unnamed))
     assert violations(store.home) == []
 
 
