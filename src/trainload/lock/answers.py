@@ -12,9 +12,10 @@ from collections.abc import Mapping
 
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock.document import Table, parse
-from trainload.lock.model import Base, Blob
+from trainload.lock.model import Base, Blob, Weights
 from trainload.lock.readbase import read_base
-from trainload.lock.write import base_lines
+from trainload.lock.readweights import read_entry
+from trainload.lock.write import base_lines, weights_lines
 
 VERSION = 1
 _HEAD = "# Made by `trainload build`: the exact bytes a Dockerfile takes from outside. Keep it in version control."
@@ -96,3 +97,19 @@ def base_of(answer: Answer, file: str, question: str) -> Base:
     base = read_base(Table(answer, file, problems, question))
     problems.check()
     return base
+
+
+def of_weights(weights: Weights) -> Answer:
+    """An entry of ``weights``, as an answer."""
+    found = tomllib.loads("\n".join(weights_lines(weights)))["tool"]["trainload"]["weights"][0]
+    assert isinstance(found, dict)
+    return found
+
+
+def weights_of(answer: Answer, file: str, question: str) -> Weights:
+    """An entry of ``weights``. Raises :class:`LockError`."""
+    problems = Problems()
+    weights = read_entry(Table(answer, file, problems, question))
+    problems.check()
+    assert weights is not None
+    return weights

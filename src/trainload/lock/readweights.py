@@ -11,10 +11,10 @@ from trainload.project.weights import HubSource, LocalSource, Source, UrlSource,
 
 def read_weights(own: Table) -> tuple[Weights, ...]:
     """Every entry, in order; what is wrong goes into the table's problems."""
-    return tuple(found for table in own.tables("weights") if (found := _weights(table)) is not None)
+    return tuple(found for table in own.tables("weights") if (found := read_entry(table)) is not None)
 
 
-def _weights(table: Table) -> Weights | None:
+def read_entry(table: Table) -> Weights | None:
     table.only(("source", "commit", "include", "exclude", "files"))
     text = table.text("source")
     source = parse_source(text, locked=True)

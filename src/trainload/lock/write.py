@@ -66,7 +66,7 @@ def dumps(lock: Lock) -> bytes:
     if lock.interpreter is not None:
         lines.extend(_interpreter(lock.interpreter))
     for weights in lock.weights:
-        lines.extend(_weights(weights))
+        lines.extend(weights_lines(weights))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -198,7 +198,7 @@ def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
         yield f"{architecture} = {_file(archive)}"
 
 
-def _weights(weights: Weights) -> Iterator[str]:
+def weights_lines(weights: Weights) -> Iterator[str]:
     """Files by their paths; where they lie follows from the source and the commit."""
     yield from ("", "[[tool.trainload.weights]]", f"source = {text(weights.source)}")
     if weights.commit:
