@@ -18,15 +18,20 @@ from trainload.builder.dockerfile.build import (
 from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.stage import Built as Stage
 from trainload.builder.dockerfile.takes import Context
+from trainload.builder.dockerfile.weights import Loaded, environment, load, lock_of, twice
+from trainload.builder.dockerfile.weights import planned as planned_weights
+from trainload.builder.outcome import look_into, with_pickles
+from trainload.builder.places import Ground, shelf
 from trainload.dockerfile.stages import Staged
-from trainload.errors import ConfigError, Place, Text, UsageError
+from trainload.errors import Text, UsageError
 from trainload.events import Level, Said
-from trainload.image.assemble import assemble, created_in
+from trainload.image.assemble import assemble, created_in, make_bundle
 from trainload.lock.model import ImageBase, Lock
 from trainload.pipeline import Built, Locked, Planned, Site, Wishes
 from trainload.plan.model import Plan, RuntimeConfig
 from trainload.platform import Platform
 from trainload.project.model import CodeListing, DockerfileInput, Project
+from trainload.project.weights import Pickles
 
 _OTHERS = ("base", "python", "profile", "accelerator", "system")
 """Settings that a Dockerfile decides."""
@@ -46,18 +51,12 @@ def ready(site: Site, wishes: Wishes, project: Project) -> Ready:
     dependencies = project.settings.dependencies.value
     assert isinstance(dependencies, DockerfileInput)
     _check(wishes, dependencies.path)
-    if project.settings.weights.value:
-        raise ConfigError(
-            Text("weights are for projects without a Dockerfile: here {file} says all", file=dependencies.path),
-            place=Place("tool.trainload.weights"),
-            hints=[Text("download them in the Dockerfile, or mount them when it runs")],
-        )
     wanted = replace(wishes.dockerfile or Wanted(), file=dependencies.path)
     platform = wishes.platform or Platform.host()
     staged = stages_of(site.tree, wanted, platform)
     lock = lock_name(wanted.file)
-    empty = Plan(project.settings.name.value, platform, (), RuntimeConfig("", "", (), (), {}, {}))
-    planned = Planned(_locked(project, platform), empty, CodeListing(()))
+    empty = _plan(project, platform, RuntimeConfig("", "", (), (), {}, {}))
+    planned = Planned(_nothing_locked(project, platform), empty, CodeListing(()))
     shop = pipeline.with_registries(site, wishes, planned, pipeline.workshop(site, project, wishes))
     upgrade = wishes.upgrade is not None
     bench = Bench(
@@ -98,23 +97,43 @@ def build(site: Site, wishes: Wishes, project: Project) -> Built:
     with site.store.writing():
         file = ready(site, wishes, project)
         try:
-            finished = build_file(file.bench, file.staged, project.settings.name.value)
+            locked = _locked(site, wishes, file)
+            look_into(locked, site.store, file.bench.shop.sources, Pickles.REFUSE)
+            loaded = Loaded(build_file(file.bench, file.staged, project.settings.name.value))
+            if locked.lock.weights:
+                loaded = _with_weights(site, file, locked, loaded.finished)
         except BaseException:
             keep_answers(site, file, whole=False)  # the next try is of the same bytes
             raise
         keep_answers(site, file)
-        return _named(site, wishes, file, finished, created)
+        return _named(site, wishes, locked, loaded, created)
 
 
-def look(site: Site, wishes: Wishes, project: Project) -> tuple[Stage, ...]:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What building a Dockerfile would come to."""
+
+    stages: tuple[Stage, ...]
+    weights: Plan | None
+    """Layers and mounts of weights, which come on top."""
+
+
+def look(site: Site, wishes: Wishes, project: Project) -> Looked:
     """What becomes of each line; nothing is made. Raises :class:`TrainloadError` that names the line."""
     with site.store.writing():
         file = ready(site, wishes, project)
         stages = look_at(file.bench, file.staged)
+        locked = _locked(site, wishes, file)
         keep_answers(site, file)
-        for warning in general_warnings(file.staged):
+        warnings = general_warnings(file.staged)
+        weights = None
+        if locked.lock.weights:
+            environment(project, stages[-1].config.env)
+            weights = planned_weights(project, locked.lock, _plan(project, file.bench.platform, stages[-1].config))
+            warnings = (*warnings, *with_pickles(weights, locked.lock, site.store).warnings)
+        for warning in warnings:
             site.reporter.report(Said(warning, Level.WARNING))
-    return stages
+    return Looked(stages, weights)
 
 
 def lock(site: Site, wishes: Wishes, project: Project) -> tuple[str, bool]:
@@ -122,6 +141,7 @@ def lock(site: Site, wishes: Wishes, project: Project) -> tuple[str, bool]:
     with site.store.writing():
         file = ready(site, wishes, project)
         look_at(file.bench, file.staged)
+        _locked(site, wishes, file)
         return file.bench.answers.file, keep_answers(site, file)
 
 
@@ -134,20 +154,40 @@ def keep_answers(site: Site, file: Ready, *, whole: bool = True) -> bool:
     return changed
 
 
-def _named(site: Site, wishes: Wishes, file: Ready, finished: Finished, created: str | None) -> Built:
-    plan = finished.plan
-    image = assemble(plan, [made.layer for made in finished.layers], created)
-    planned = Planned(_locked(file.project, plan.platform), plan, CodeListing(()))
-    built = Built(planned, image, finished.layers, tuple(wishes.references) or (plan.name,))
-    if built.elsewhere:
-        site.store.put(image.config_bytes)
-        site.store.put(image.manifest_bytes)
-        return replace(built, references=())
-    site.store.commit_image(image, built.references)
-    return built
+def _with_weights(site: Site, file: Ready, locked: Locked, finished: Finished) -> Loaded:
+    shop = file.bench.shop
+    loaded = load(shop, locked.project, locked.lock, finished, site.tree)
+    look_into(locked, site.store, shop.sources, Pickles.WARN)
+    plan = loaded.finished.plan
+    more = twice(locked.project, site.tree, file.bench.context.taken)
+    plan = with_pickles(replace(plan, warnings=(*plan.warnings, *more)), locked.lock, site.store)
+    return replace(loaded, finished=replace(loaded.finished, plan=plan))
 
 
-def _locked(project: Project, platform: Platform) -> Locked:
-    """The lock of a Dockerfile is its own; of the project's there is nothing to say."""
-    lock = Lock("", "", (), ImageBase("", "", {}), (platform,))
+def _named(site: Site, wishes: Wishes, locked: Locked, loaded: Loaded, created: str | None) -> Built:
+    finished, plan = loaded.finished, loaded.finished.plan
+    artifacts = [one.image for one in loaded.mounted]
+    image = assemble(plan, [made.layer for made in finished.layers], created, artifacts)
+    bundle = make_bundle(image, artifacts) if artifacts else None
+    names = tuple(wishes.references) or (plan.name,)
+    planned = Planned(locked, plan, CodeListing(()))
+    return Built(planned, image, finished.layers, names, loaded.mounted, bundle).keep(site.store)
+
+
+def _locked(site: Site, wishes: Wishes, file: Ready) -> Locked:
+    """The lock of a Dockerfile is its own; of the project's there are its weights."""
+    project, bench = file.project, file.bench
+    if not project.settings.weights.value:
+        return _nothing_locked(project, bench.platform)
+    ground = Ground(site.tree, site.root, site.environ, site.store, site.reporter)
+    http = replace(site.http, offline=wishes.offline)
+    lock = lock_of(project, bench, shelf(project.settings, ground, http))
     return Locked(project, lock, None, is_new=False)
+
+
+def _nothing_locked(project: Project, platform: Platform) -> Locked:
+    return Locked(project, Lock("", "", (), ImageBase("", "", {}), (platform,)), None, is_new=False)
+
+
+def _plan(project: Project, platform: Platform, config: RuntimeConfig) -> Plan:
+    return Plan(project.settings.name.value, platform, (), config)

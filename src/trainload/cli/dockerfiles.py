@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainload.builder.dockerfile.stage import Built as Stage
     from trainload.cli.world import World
     from trainload.pipeline import Wishes
+    from trainload.plan.model import Plan
     from trainload.project.model import Project
 
 P = ParamSpec("P")
@@ -110,11 +111,12 @@ def show_lines(world: World, wishes: Wishes, project: Project) -> None:
     """``trainload plan`` of a Dockerfile: line by line, what is placed and what is run."""
     from trainload.dockerbuild import look
 
-    stages = look(world.site, wishes, project)
+    looked = look(world.site, wishes, project)
+    stages = looked.stages
     for stage in stages:
         for warning in stage.warnings:
             world.warn(warning)
-    document = [
+    document: list[dict[str, object]] = [
         {
             "stage": stage.stage.label,
             "platform": str(stage.stage.platform),
@@ -128,7 +130,27 @@ def show_lines(world: World, wishes: Wishes, project: Project) -> None:
         }
         for stage in stages
     ]  # fmt: skip
-    world.result(document, list(_table(world, stages)))
+    if looked.weights is not None:
+        document[-1]["weights"] = list(_weights(looked.weights))
+    world.result(document, [*_table(world, stages), *_weight_lines(world, looked.weights)])
+
+
+def _weights(plan: Plan) -> Iterator[dict[str, object]]:
+    for layer in plan.layers:
+        yield {"title": layer.title, "size": layer.size, "path": None}
+    for mount in plan.mounts:
+        size = sum(layer.size or 0 for layer in mount.layers)
+        yield {"title": mount.title, "size": size, "path": f"/{mount.path}"}
+
+
+def _weight_lines(world: World, plan: Plan | None) -> Iterator[str]:
+    if plan is None:
+        return
+    for layer in plan.layers:
+        text = Text("on top of it, weights: {title}, {size}", title=layer.title, size=units.size(layer.size or 0))
+        yield world.translate(text)
+    for mount in plan.mounts:
+        yield world.translate(Text("mounted when it runs: weights at /{path}", path=mount.path))
 
 
 def _table(world: World, stages: Sequence[Stage]) -> Iterator[str]:
@@ -184,6 +206,11 @@ def hand_over(world: World, wishes: Wishes, builder: str) -> None:
         raise UsageError(
             Text("--engine of a build is for Dockerfiles, and this project has none"),
             hints=[Text("name it with -f")],
+        )
+    if project.settings.weights.value:
+        raise UsageError(
+            Text("{builder} cannot put the weights in that the configuration names", builder=builder),
+            hints=[Text("build it without --engine")],
         )
     wanted, value = wishes.dockerfile, project.settings.dependencies.value
     assert isinstance(value, DockerfileInput)

@@ -15,6 +15,7 @@ def read_weights(own: Table) -> tuple[Weights, ...]:
 
 
 def read_entry(table: Table) -> Weights | None:
+    """One entry; None where it cannot be understood, which its problems tell."""
     table.only(("source", "commit", "include", "exclude", "files"))
     text = table.text("source")
     source = parse_source(text, locked=True)

@@ -199,7 +199,7 @@ def _interpreter(interpreter: StandalonePython) -> Iterator[str]:
 
 
 def weights_lines(weights: Weights) -> Iterator[str]:
-    """Files by their paths; where they lie follows from the source and the commit."""
+    """An entry of weights: files by their paths; where they lie follows from the source and the commit."""
     yield from ("", "[[tool.trainload.weights]]", f"source = {text(weights.source)}")
     if weights.commit:
         yield f"commit = {text(weights.commit)}"

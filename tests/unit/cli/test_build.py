@@ -29,12 +29,3 @@ def test_a_size_that_is_none_is_a_wrong_command_line(tmp_path: Path) -> None:
     assert run(words, environ=environ, cwd=tmp_path, stdout=io.StringIO(), stderr=stderr) == 2
     assert "--max-unpacked" in stderr.getvalue()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_weights_beside_a_dockerfile_are_not_left_out_in_silence(tmp_path: Path) -> None:
-    stderr = io.StringIO()
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    (tmp_path / "trainload.toml").write_text('dockerfile = "Dockerfile"\nweights = ["hf://org/model"]\n')
-    environ = {"TRAINLOAD_HOME": str(tmp_path / "home"), "LANG": "C.UTF-8"}
-    assert run(["build", "--offline"], environ=environ, cwd=tmp_path, stdout=io.StringIO(), stderr=stderr) == 1
-    assert "weights are for projects without a Dockerfile" in stderr.getvalue()

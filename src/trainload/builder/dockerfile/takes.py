@@ -67,6 +67,8 @@ class Context:
         self._tree, self._dockerfile, self._own = tree, dockerfile, frozenset(own)
         self.secrets: dict[str, str] = {}
         """What was taken and looks like a secret by its name → what it looks like (THREATS P08)."""
+        self.taken: set[str] = set()
+        """Every file that was taken."""
 
         self._looked: dict[str, dict[str, Entry]] = {}
 
@@ -130,6 +132,7 @@ class Context:
 
     def _notice(self, entries: Sequence[Entry]) -> None:
         secrets, harmless = self._names
+        self.taken.update(entry.path for entry in entries if entry.kind is EntryKind.FILE)
         for entry in entries:
             parts = entry.path.lower().split("/")
             if entry.kind is not EntryKind.FILE or not secrets.near(parts[-1]):
