@@ -13,9 +13,10 @@ import inspect
 import re
 import string
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from trainload.project.keys import KEYS
@@ -41,15 +42,16 @@ def places(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
 
 
-def wanted() -> dict[Msgid, list[str]]:
+@cache
+def wanted() -> Mapping[Msgid, list[str]]:
     """Every msgid with the files that use it: paths below ``src/trainload``, or ``click``."""
     found: dict[Msgid, list[str]] = {}
     errors = error_classes()
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path, nodes in _modules().items():
         if path.is_relative_to(SOURCE / "testing"):
             continue  # fakes speak to tests only
         name = path.relative_to(SOURCE).as_posix()
-        for text in _templates(ast.parse(path.read_text(encoding="utf-8")), errors, cli=name.startswith("cli/")):
+        for text in _templates(nodes, errors, cli=name.startswith("cli/")):
             found.setdefault(Msgid(text), []).append(name)
     for key in KEYS:
         found.setdefault(Msgid(key.kind.want), []).append("project/keys.py")
@@ -60,20 +62,29 @@ def wanted() -> dict[Msgid, list[str]]:
 
 def error_classes() -> frozenset[str]:
     """Names of all classes that derive from TrainloadError."""
-    bases: dict[str, list[str]] = {}
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                bases[node.name] = [_name(base) for base in node.bases]
+    bases = {
+        node.name: [_name(base) for base in node.bases]
+        for nodes in _modules().values()
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
     known = {"TrainloadError"}
     while more := {name for name, parents in bases.items() if known & set(parents)} - known:
         known |= more
     return frozenset(known)
 
 
-def _templates(tree: ast.Module, errors: frozenset[str], *, cli: bool) -> Iterator[str]:
-    yield from _through_functions(tree, errors)
-    for node in ast.walk(tree):
+@cache
+def _modules() -> Mapping[Path, tuple[ast.AST, ...]]:
+    """Every module of the source with all its nodes: parsed and walked once, asked often."""
+    return {
+        path: tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) for path in sorted(SOURCE.rglob("*.py"))
+    }
+
+
+def _templates(nodes: Sequence[ast.AST], errors: frozenset[str], *, cli: bool) -> Iterator[str]:
+    yield from _through_functions(nodes, errors)
+    for node in nodes:
         if isinstance(node, ast.Call):
             yield from _of_call(node, errors, cli=cli)
         elif cli and isinstance(node, ast.FunctionDef) and any(_is_verb(d) for d in node.decorator_list):
@@ -109,32 +120,33 @@ def _of_table(table: ast.Dict) -> Iterator[str]:
         yield from texts
 
 
-def _through_functions(tree: ast.Module, errors: frozenset[str]) -> Iterator[str]:
+def _through_functions(nodes: Sequence[ast.AST], errors: frozenset[str]) -> Iterator[str]:
     """Literals that reach a Text or an error by way of a function's parameter or a variable in it."""
     takers: dict[str, tuple[int, str]] = {}
-    for function in ast.walk(tree):
+    reaching = errors | {"Text"}
+    for function in nodes:
         if not isinstance(function, ast.FunctionDef):
             continue
         parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-        for name in _reaching(function, errors):
+        for name in _reaching(function, reaching):
             if name in parameters:
                 takers[function.name] = (parameters.index(name) - (parameters[0] in ("self", "cls")), name)
             else:
                 yield from _assigned(function, name)
-    for call in ast.walk(tree):
+    for call in nodes if takers else ():
         if isinstance(call, ast.Call) and _name(call.func) in takers:
             index, name = takers[_name(call.func)]
             given = [*call.args[index : index + 1], *(k.value for k in call.keywords if k.arg == name)]
             yield from (literal.value for argument in given for literal in _literals(argument))
 
 
-def _reaching(function: ast.FunctionDef, errors: frozenset[str]) -> set[str]:
-    """Names that stand first in a Text or an error of ``function``."""
+def _reaching(function: ast.FunctionDef, names: frozenset[str]) -> set[str]:
+    """Variables that stand first in a call of one of ``names``, a Text or an error, in ``function``."""
     return {
         node.args[0].id
         for node in ast.walk(function)
         if isinstance(node, ast.Call)
-        and _name(node.func) in errors | {"Text"}
+        and _name(node.func) in names
         and node.args
         and isinstance(node.args[0], ast.Name)
     }
