@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,16 +34,16 @@ class Here:
         folder.mkdir(exist_ok=True)
         (folder / "trainload.toml").write_text(f'[hosts.gpu1]\naddress = "{sshd.address()}"\n')
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         environ = {**self.sshd.environ, "TRAINLOAD_HOME": str(self.home)}
         return subprocess.Popen(
-            [*TRAINLOAD, *words], cwd=self.folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*TRAINLOAD, *words], cwd=self.folder, env=environ, stdin=stdin, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, bufsize=0, start_new_session=True,
         )  # fmt: skip
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        child = self.start(*words)
-        out, err = rest(child)
+    def __call__(self, *words: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+        child = self.start(*words, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        out, err = rest(child, stdin)
         return subprocess.CompletedProcess(words, child.returncode, out, err)
 
     def json(self, *words: str) -> Any:  # noqa: ANN401 - a document
@@ -56,9 +60,9 @@ class Here:
         return done.stdout.strip()
 
 
-def rest(child: subprocess.Popen[bytes]) -> tuple[str, str]:
+def rest(child: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple[str, str]:
     """What it prints until it ends."""
-    out, err = child.communicate(timeout=90)
+    out, err = child.communicate(stdin, timeout=90)
     return out.decode(), err.decode()
 
 
@@ -78,3 +82,44 @@ def kill_connections(sshd: Sshd) -> None:
     children = Path(f"/proc/{sshd.pid}/task/{sshd.pid}/children").read_text().split()
     for pid in children:
         os.kill(int(pid), signal.SIGKILL)
+
+
+def on_a_terminal(here: Here, *words: str, says: bytes, until_said: bytes) -> tuple[int, bytes]:
+    """Call it on a terminal of 30 rows and 101 columns, and type ``says`` once ``until_said`` is on it.
+
+    Its exit code, and all that was on the terminal.
+    """
+    near, far = os.openpty()
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 101, 0, 0))
+    environ = {**here.sshd.environ, "TRAINLOAD_HOME": str(here.home), "TERM": "vt220"}
+    child = subprocess.Popen([*TRAINLOAD, *words], cwd=here.folder, env=environ, stdin=far, stdout=far, stderr=far)
+    os.close(far)
+    seen, typed = b"", False
+    while True:
+        assert select.select([near], [], [], SOON)[0], seen
+        try:
+            data = os.read(near, 4096)
+        except OSError:  # a terminal's end
+            break
+        seen += data
+        if not typed and until_said in seen:
+            os.write(near, says)
+            typed = True
+    os.close(near)
+    return child.wait(90), seen
+
+
+def further_programs(here: Here, run: str) -> None:
+    """What ``exec`` and ``cp`` do alike wherever it runs; /tmp/model was written there."""
+    done = here("exec", run, "sh", "-c", "cat /tmp/model; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "saved\n", "err\n")
+    data = bytes(range(256)) * 2000
+    done = here("exec", "-i", "--on", "gpu1", run, "sh", "-c", "cat > /tmp/data; wc -c < /tmp/data", stdin=data)
+    assert (done.returncode, done.stdout.strip()) == (0, str(len(data))), done.stderr
+    assert here("cp", f"{run}:/tmp/data", "data").returncode == 0
+    assert (here.folder / "data").read_bytes() == data
+    done = here("exec", run, "nosuch")
+    assert (done.returncode, "the image has no program nosuch" in done.stderr) == (127, True), done.stderr
+    says = b"stty size; exit 6\n"
+    code, seen = on_a_terminal(here, "exec", "-it", run, "sh", says=says, until_said=b" ")
+    assert (code, b"30 101" in seen) == (6, True), seen

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.calling import COUNT, PYTHON, Here, kill_connections, read, rest, until
+from tests.e2e.calling import COUNT, PYTHON, Here, further_programs, kill_connections, read, rest, until
 from tests.peers import Sshd, call
 
-from trainload.testing.rootfs import tiny_store
+from trainload.testing.rootfs import PROGRAMS, tiny_store
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_store(tmp_path_factory.mktemp("store") / "home")
+    return tiny_store(tmp_path_factory.mktemp("store") / "home", (*PROGRAMS, "wc"))
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +259,21 @@ def test_attach_follows_a_run_of_this_machine_too(here: Here) -> None:
     assert done.returncode == 0, done.stderr
     attached = here("attach", done.stdout.strip())
     assert (attached.returncode, attached.stdout) == (3, "here\n")
+
+
+def test_exec_stats_and_cp_reach_it(here: Here) -> None:
+    run = here.detached("echo saved > /tmp/model; mkdir /tmp/d; cat /etc/passwd > /tmp/d/p; while :; do sleep 0.1; done",
+                        "-e", "TOKEN=hunter2", "-w", "/etc", "--name", "busy")  # fmt: skip
+    further_programs(here, "busy")
+    done = here("exec", "-w", "/tmp", "-e", "MORE=1", "busy", "sh", "-c", "pwd; echo $TOKEN $MORE; id -u; exit 4")
+    assert (done.returncode, done.stdout) == (4, "/tmp\nhunter2 1\n1000\n"), done.stderr
+    assert "one user only" in here("exec", "-u", "12345", "busy", "true").stderr
+    assert "cannot be copied" in here("cp", "busy:/no/such", ".").stderr
+    (used,) = here.json("stats", "--no-stream", "busy")
+    assert used["processes"] >= 2
+    assert used["memory"] > 0
+    assert here("cp", "busy:/tmp/d", ".").returncode == 0
+    assert "/home/ada" in read(here.folder / "d/p"), "the container's own"
+    assert here("stop", "-t", "0.5", run).returncode == 0
+    assert "it is not running" in here("exec", "busy", "true").stderr
+    assert here("rm", run).returncode == 0

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.calling import COUNT, PYTHON, Here, kill_connections, read, rest, until
+from tests.e2e.calling import COUNT, PYTHON, Here, further_programs, kill_connections, read, rest, until
 from tests.peers import PATH, Docker, Sshd, call, needs, podman_of_our_own
 
 from trainload.testing.people import NOBODY
-from trainload.testing.rootfs import tiny_store
+from trainload.testing.rootfs import PROGRAMS, tiny_store
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_store(tmp_path_factory.mktemp("store") / "home")
+    return tiny_store(tmp_path_factory.mktemp("store") / "home", (*PROGRAMS, "wc"))
 
 
 def test_docker_there_keeps_it_running_and_its_words_are_dockers(home: Path, tmp_path: Path) -> None:
@@ -64,11 +64,15 @@ def _an_engine_there(here: Here, engine: str) -> None:
     assert read(here.outputs / "step") == "40\n"
     assert read(here.outputs / "token") == "hunter2\n"
     assert here.json("runs")[0]["engine"] == engine
-    run = here.detached("echo up; trap 'echo 1 > /outputs/bye; exit 7' TERM; while :; do sleep 0.1; done",
-                        "--network", "none", "--name", "named")  # fmt: skip
+    script = "trap 'echo 1 > /outputs/bye; exit 7' TERM; while :; do sleep 0.1; done"
+    run = here.detached(f"echo saved > /tmp/model; echo up; {script}", "--network", "none", "--name", "named")
     (listed,) = here.json("ps", "--on", "gpu1")
     assert (listed["id"], listed["name"], listed["state"]) == (run, "named", "running")
     until(lambda: here("logs", "named").stdout == "up\n")
+    further_programs(here, "named")
+    (used,) = here.json("stats", "--no-stream", "named")
+    assert used["processes"] >= 1
+    assert used["memory"] > 0
     assert here("stop", "named").returncode == 0
     assert here.json("runs")[0]["exit_code"] == 7
     assert read(here.outputs / "bye") == "1\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
@@ -12,13 +13,15 @@ from trainload.errors import Text, UsageError
 @click.command()
 @click.argument("source", metavar="RUN:PATH")
 @click.argument("target", metavar="TARGET")
+@on_option
 @pass_world
-def command(world: World, *, source: str, target: str) -> None:
+def command(world: World, *, source: str, target: str, on: str | None) -> None:
     """Copy a file or folder out of a detached run, also after its end; TARGET - writes a tar to stdout.
 
     Into a running container nothing is copied: mount the folder when it starts (-v).
     """
     import sys
+    from contextlib import ExitStack
 
     from trainload.cli.engines import known
     from trainload.run.engines.copied import extract
@@ -30,8 +33,9 @@ def command(world: World, *, source: str, target: str) -> None:
             want="RUN:/absolute/path",
             hints=(Text("files go into a container by mounting their folder: -v ./data:/data"),),
         )
-    found = known(world, word)
-    with found.engine.copy_out(found.id, path) as stream:
+    with ExitStack() as stack:
+        found = known(world, word, on, stack)
+        stream = stack.enter_context(found.engine.copy_out(found.id, path))
         if target == "-":
             while piece := stream.read(1 << 18):
                 sys.stdout.buffer.write(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -129,8 +130,10 @@ def engine_of(world: World, run: Run, here: Site | None = None) -> Engine:
     return found
 
 
-def known(world: World, word: str, on: str | None = None) -> Known:
+def known(world: World, word: str, on: str | None = None, hold: ExitStack | None = None) -> Known:
     """The run whose name is ``word`` or whose id begins so, with its engine; ``on``: the server it is on.
+
+    ``hold``: what is asked of a server until it ends needs one login only.
 
     Raises :class:`StoreError` for none, several, or one that is not there any more.
     """
@@ -140,7 +143,7 @@ def known(world: World, word: str, on: str | None = None) -> Known:
         from trainload.cli.onhost import found_on
 
         run = found_on(world, word, on)
-    engine = engine_of(world, run)
+    engine = engine_of(world, run) if run.host is None else _held(world, run, hold)
     state = engine.state(run.id)
     if state is None:
         raise StoreError(
@@ -151,6 +154,15 @@ def known(world: World, word: str, on: str | None = None) -> Known:
             ),
         )
     return Known(run, engine, state)
+
+
+def _held(world: World, run: Run, hold: ExitStack | None) -> Engine:
+    from trainload.cli.onhost import engine_of_record
+
+    engine = engine_of_record(world, run)
+    if hold is not None:
+        hold.enter_context(engine.held())
+    return engine
 
 
 def records(world: World) -> RunRecords:

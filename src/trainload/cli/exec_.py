@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, TypeVar
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.world import World
 
@@ -53,11 +54,15 @@ def _execution(verb: Callable[Concatenate[World, Execution, ...], R]) -> Callabl
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("run", metavar="RUN")
+@on_option
 @pass_world
 @_execution
-def command(world: World, execution: Execution, *, run: str) -> int:
-    """Run one more program in a running container, e.g. to look around: exec -it RUN sh."""
+def command(world: World, execution: Execution, *, run: str, on: str | None) -> int:
+    """Run one more program in a running container, here or on a server: exec RUN nvidia-smi, exec -it RUN sh."""
+    from contextlib import ExitStack
+
     from trainload.cli.engines import known
 
-    found = known(world, run)
-    return found.engine.execute(found.id, execution)
+    with ExitStack() as stack:
+        found = known(world, run, on, stack)
+        return found.engine.execute(found.id, execution)

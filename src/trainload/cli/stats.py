@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.render import table
 from trainload.cli.world import World
@@ -21,19 +22,26 @@ _INTERVAL = 1.0  # seconds between the two looks that tell processor use
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--no-stream", is_flag=True, help="Once, then come back.")
+@on_option
 @pass_world
-def command(world: World, *, runs: tuple[str, ...], no_stream: bool) -> None:
+def command(world: World, *, runs: tuple[str, ...], no_stream: bool, on: str | None) -> None:
     """Show processor time, memory and processes of running programs."""
+    from contextlib import ExitStack
+
     from trainload.cli.engines import known
 
-    found = [known(world, word) for word in runs]
+    with ExitStack() as stack:
+        _show(world, [known(world, word, on, stack) for word in runs], once=no_stream or world.json)
+
+
+def _show(world: World, found: list[Known], *, once: bool) -> None:
     while found:
         measured = _measured(found)
         heads = [Text("RUN"), Text("NAME"), Text("CPU"), Text("MEMORY"), Text("LIMIT"), Text("PROCESSES")]
         rows: list[list[object]] = [_row(one, usage, cpu) for one, usage, cpu in measured]
         documents = [_document(one, usage, cpu) for one, usage, cpu in measured]
         world.result(documents, table(heads, rows, world.catalogue, right=[2, 3, 4, 5]))
-        if no_stream or world.json:
+        if once:
             return
         found = [one for one, _, _ in measured]
 

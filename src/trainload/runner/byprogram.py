@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trainload.runner.joined import Joined
 from trainload.runner.trouble import Trouble
 
 PROGRAMS = ("docker", "podman")
@@ -20,6 +21,7 @@ ENV_FILE = "\0env"  # no word of a command line holds a NUL
 """Stands in the words for the file with the environment."""
 IMAGE = "\0image"
 """Stands for the image: by what it is, not by its name, which may have moved on."""
+CONTAINER = "\0container"
 _KEPT = ("Id", "Name", "RestartCount")
 _BATCH = 200
 
@@ -98,6 +100,18 @@ class Program:
 
     def remove(self, container: str) -> None:
         self._call(["rm", "--volumes", container])
+
+    def joined(self, container: str, request: dict[str, Any]) -> Joined:
+        """The program itself with the near side's streams: ``exec``, ``attach``, ``start --attach``."""
+        with_env = os.memfd_create("env", 0)
+        try:
+            os.write(with_env, request["env"].encode("utf-8", "surrogateescape"))
+            stands = {ENV_FILE: f"/proc/self/fd/{with_env}", CONTAINER: container}
+            words = [stands.get(word, word) for word in request["words"]]
+            terminal, reads = request["terminal"], bool(request["interactive"])
+            return Joined([self._name, *words], terminal, reads=reads, keep=(with_env,))
+        finally:
+            os.close(with_env)
 
     def _call(self, words: Sequence[str], keep: Sequence[int] = ()) -> bytes:
         done = self._run(words, keep)

@@ -45,7 +45,7 @@ def become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int
 def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int) -> None:
     _own_namespaces()
     root, writable = _joined(layers, folder)
-    inside = _Inside(str(root))
+    inside = Inside(str(root))
     uid, gid, home = inside.person(charge["user"])
     workdir = inside.folder(charge["workdir"])
     if any(workdir == place or workdir.startswith(place + "/") for place in _FRESH):
@@ -59,7 +59,7 @@ def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: in
     for path, target in links:
         if writable and not path.startswith("/dev/"):
             inside.link(path, target)
-    env = _environment(charge, home)
+    env = environment(charge, home)
     _check_command(inside, charge["command"][0], env, workdir, mounts)
     writable = writable and not charge["read_only"]
     words = [
@@ -167,7 +167,7 @@ def _away(place: Path) -> None:
         place.unlink()
 
 
-class _Inside:
+class Inside:
     """Paths of the image, while nothing runs in it."""
 
     def __init__(self, root: str) -> None:
@@ -242,7 +242,7 @@ class _Inside:
         return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o111)
 
 
-def _environment(charge: dict[str, Any], home: str) -> dict[str, str]:
+def environment(charge: dict[str, Any], home: str) -> dict[str, str]:
     env = {"PATH": _PATH, "HOSTNAME": charge["hostname"], "HOME": home}
     if charge["command"][0].rpartition("/")[2] == "tini":
         env["TINI_SUBREAPER"] = ""  # bwrap's own reaper is pid 1
@@ -251,7 +251,7 @@ def _environment(charge: dict[str, Any], home: str) -> dict[str, str]:
 
 
 def _check_command(
-    inside: _Inside, command: str, env: dict[str, str], workdir: str, mounts: list[tuple[str, str, bool]]
+    inside: Inside, command: str, env: dict[str, str], workdir: str, mounts: list[tuple[str, str, bool]]
 ) -> None:
     """Docker's 126 and 127, known before the start."""
     if "/" in command:

@@ -25,8 +25,11 @@ from trainload.runner.trouble import Trouble
 FOLDER = "hosted"
 EMBEDDED = "embedded"
 VERBS = frozenset(
-    {"facts", "gpus", "exist", "start", "states", "logs", "wait", "stop", "kill", "remove", "outputs", "read"}
-)
+    {
+        "facts", "gpus", "exist", "start", "states", "logs", "wait", "stop", "kill", "remove", "outputs", "read",
+        "join", "usage", "copy",
+    }
+)  # fmt: skip
 _ID = re.compile(r"[0-9a-z]{6,64}")
 _PULSE = 10.0
 """Seconds of silence after which we say that we are there; nobody listening then ends us."""
@@ -38,11 +41,15 @@ _CAP_SYS_RESOURCE = 24  # linux/capability.h
 class Hosted:
     """Answers what concerns runs."""
 
-    def __init__(self, home: Home, send: Callable[[dict[str, Any]], None], raw: Callable[[bytes], None]) -> None:
-        """``send`` and ``raw`` raise :class:`Gone` when nobody listens."""
+    def __init__(
+        self, home: Home, send: Callable[[dict[str, Any]], None], raw: Callable[[bytes], None],
+        receive: Callable[[], tuple[int, bytes]],
+    ) -> None:  # fmt: skip
+        """``send`` and ``raw`` raise :class:`Gone` when nobody listens, ``receive`` when nobody speaks."""
         self._home = home
         self._send = send
         self._raw = raw
+        self._receive = receive
 
     def answer(self, request: dict[str, Any]) -> None:
         """Raises :class:`Trouble`."""
@@ -165,6 +172,42 @@ class Hosted:
     def _read(self, request: dict[str, Any]) -> dict[str, object]:
         folder, _ = self._known(request)
         return outputs.sent(folder / "out", request, self._send, self._raw)
+
+    def _join(self, request: dict[str, Any]) -> dict[str, object]:
+        """A further program in it, or its own streams: what the near side types goes there meanwhile."""
+        folder, note = self._known(request)
+        if note["engine"] in PROGRAMS:
+            joined = Program(note["engine"]).joined(note["container"], request)
+        else:
+            from trainload.runner.within import Container
+
+            joined = Container(folder).joined(request)
+        return {"exit_code": joined.run(self._send, self._receive, _PULSE)}
+
+    def _usage(self, request: dict[str, Any]) -> dict[str, object]:
+        from trainload.runner.usage import usage
+
+        folder, note = self._known(request)
+        if note["engine"] in PROGRAMS:
+            found = Program(note["engine"]).inspect(note["container"]) or {"State": {}, "HostConfig": {}, "Id": ""}
+            if not found["State"].get("Pid"):
+                raise Trouble("ended")
+            limit = found["HostConfig"]["Memory"] or None
+            return {**usage(int(found["State"]["Pid"]), str(found["Id"])), "memory_limit": limit}
+        from trainload.runner.within import Container
+
+        return {**usage(Container(folder).pid, ""), "memory_limit": None}
+
+    def _copy(self, request: dict[str, Any]) -> dict[str, object]:
+        from trainload.runner import copies
+
+        folder, note = self._known(request)
+        path = str(request["path"])
+        if note["engine"] in PROGRAMS:
+            return copies.by_program(note["engine"], note["container"], path, self._send, self._raw)
+        from trainload.runner.within import Container
+
+        return copies.from_container(Container(folder), path, self._send, self._raw)
 
     def _folder(self, run: str) -> Path:
         if not _ID.fullmatch(run):

@@ -26,6 +26,8 @@ _MOMENT = 0.25
 _PIECE = 1 << 16
 _LAST_WORDS = 2.0
 """Seconds for what is still in the pipes once the program is gone."""
+_FOR_LATER = ("env", "user", "workdir", "hostname", "command")
+"""What a further program in the container gets, too: kept in memory, for its values may be secrets."""
 _USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
@@ -163,7 +165,9 @@ class _Keeper:
         self._deadline: float | None = None
         self._grace = 0.0
         self._forced = False
-        self._state: dict[str, Any] = {"phase": "starting", "pid": None}
+        self._letter = os.memfd_create("letter", os.MFD_CLOEXEC)
+        os.write(self._letter, json.dumps({name: charge[name] for name in _FOR_LATER}).encode())
+        self._state: dict[str, Any] = {"phase": "starting", "pid": None, "letter": self._letter}
 
     def start(self) -> None:
         """Raises :class:`Trouble` when it does not come to a start."""

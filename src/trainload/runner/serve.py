@@ -82,7 +82,7 @@ class Server:
         if request["do"] not in VERBS:
             raise Trouble("version", said=str(wire.VERSION))
         assert self._home is not None
-        Hosted(self._home, self._say, self._write).answer(request)
+        Hosted(self._home, self._say, self._write, lambda: wire.read_frame(self._source)).answer(request)
 
     def _open(self, request: dict[str, Any]) -> None:
         if request["version"] != wire.VERSION:

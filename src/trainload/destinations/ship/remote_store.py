@@ -76,7 +76,7 @@ class RemoteStore:
 
     def open(self, folder: str | None, *, writing: bool) -> None:
         """Begin; ``folder`` None: where a Trainload there would keep its images. Raises :class:`HostError`."""
-        self._there.become_runner()
+        self._there.become_runner(runs=False)
         self._listener.start()
         self._ask(do="open", version=wire.VERSION, folder=folder, writing=writing)
         self.folder = str(self._answer("open")["folder"])

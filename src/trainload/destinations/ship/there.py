@@ -108,8 +108,8 @@ class There:
         words, said = self._until("answered", None)
         return Answered(int(words[0]), said)
 
-    def become_runner(self) -> None:
-        """From now on a runner reads what is written. Raises :class:`HostError` without a new enough Python."""
+    def become_runner(self, *, runs: bool) -> None:
+        """From now on a runner reads what is written; ``runs``: one that knows of runs, too. Raises :class:`HostError` without a new enough Python."""
         half, rest = self.mark[:16], self.mark[16:]
         python = f"python3 -IS -c {shlex.quote(_BOOT.format(half=half, rest=rest))}"
         self._send(f"command -v python3 >/dev/null && exec {python} || printf '\\n%s%s none\\n'")
@@ -137,7 +137,7 @@ class There:
                 got="Python {}.{}".format(*version), want="Python 3.8",
                 hints=[Text("put a newer one first in PATH there, or install Docker or Podman")],
             )  # fmt: skip
-        self.session.write(program(self.mark))
+        self.session.write(program(self.mark, runs=runs))
 
     def read_line(self, timeout: float | None = None) -> bytes:
         """The next line. Raises :class:`HostError` at the end of the connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -35,9 +36,11 @@ from trainload.run.engines.logs import chosen
 from trainload.run.engines.table import Site
 from trainload.run.gpus.grant import grant
 from trainload.run.gpus.wanted import wanted
-from trainload.run.hosts import charge
+from trainload.run.hosts import charge, words
 from trainload.run.hosts.charge import EMBEDDED, Facts
+from trainload.run.hosts.copied import Incoming
 from trainload.run.hosts.gpus import charged, facts_of
+from trainload.run.hosts.joined import Joint
 from trainload.run.hosts.line import Line
 from trainload.run.hosts.outputs import Brought, bring
 from trainload.run.hosts.place import Host, outputs_in
@@ -47,6 +50,9 @@ from trainload.run.words import ending, stopped_by_force
 
 _START = 3600.0
 """Seconds for unpacking one layer there; a connection that is gone is noticed by ssh, after one minute."""
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+_COMPLAINTS = {"docker": b"OCI runtime exec failed", "podman": b"Error: "}
+"""How an engine's own words begin when a program cannot be executed."""
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0)
 """Seconds before each try to reach a host again."""
 
@@ -232,7 +238,26 @@ class OnHost:
         raise self._elsewhere("attach")
 
     def execute(self, run: str, execution: Execution) -> int:
-        raise self._elsewhere("exec")
+        """On a connection of its own, which ends with it. Raises :class:`HostError`, :class:`RunError`."""
+        tty = execution.tty and os.isatty(0)
+        with self.line() as line:
+            line.command = execution.command[0]
+            joint = Joint(line, run, tty, execution.interactive, held_back=_COMPLAINTS.get(self.name, b""))
+            code = joint.go(self._execution(execution, tty=tty))
+        if joint.kept and code in (_NOT_EXECUTABLE, _NOT_FOUND):
+            reason = joint.kept.decode("utf-8", "replace").strip()
+            raise inspected.start_error(reason, execution.command[0])
+        os.write(2, joint.kept)
+        return code
+
+    def _execution(self, execution: Execution, *, tty: bool) -> dict[str, object]:
+        if self.name == EMBEDDED:
+            return {
+                "command": list(execution.command), "user": execution.user, "workdir": execution.workdir,
+                "env": dict(execution.env),
+            }  # fmt: skip
+        env = "".join(f"{name}={value}\n" for name, value in execution.env.items())
+        return {"words": list(words.execute(self.name, execution, tty=tty)), "env": env}
 
     def stop(self, run: str, grace: float | None) -> None:
         with self.line() as line:
@@ -248,10 +273,22 @@ class OnHost:
             line.ask("remove", run=run)
 
     def usage(self, run: str) -> Usage:
-        raise self._elsewhere("stats")
+        with self.line() as line:
+            told = line.ask("usage", run=run)
+        limit = told["memory_limit"]
+        return Usage(
+            float(told["cpu_seconds"]), int(told["memory"]), int(limit) if limit else None, int(told["processes"])
+        )
 
     def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
-        raise self._elsewhere("cp")
+        return self._copied(run, path)
+
+    @contextmanager
+    def _copied(self, run: str, path: str) -> Iterator[Readable]:
+        with self.line() as line:
+            incoming = Incoming(line, run, path)
+            yield incoming
+            incoming.drain()
 
     def bring(self, run: str, places: Sequence[Path]) -> Brought:
         """What the run wrote so far, into folders of this machine; a cut is gone on from."""

@@ -38,7 +38,7 @@ class Line:
     def __enter__(self) -> Line:
         self._there.__enter__()
         try:
-            self._there.become_runner()
+            self._there.become_runner(runs=True)
             answer = self.ask("open", version=wire.VERSION, folder=self._wanted, writing=True)
             self.where = f"{self.address}:{answer['folder']}"
         except BaseException as error:
@@ -60,7 +60,19 @@ class Line:
 
     def stream(self, do: str, **what: object) -> Iterator[dict[str, Any]]:
         """What is told until it is done, and the answer as the last."""
-        self._there.session.write(wire.request(do=do, **what))
+        self.begin(do, **what)
+        yield from self.answers(do)
+
+    def begin(self, do: str, **what: object) -> None:
+        """Ask, and leave the answer to :meth:`answers`."""
+        self.write(wire.request(do=do, **what))
+
+    def write(self, data: bytes) -> None:
+        """Frames for the far side; while a program is joined, another thread than the one that reads."""
+        self._there.session.write(data)
+
+    def answers(self, do: str) -> Iterator[dict[str, Any]]:
+        """See :meth:`stream`."""
         while True:
             value = self._next()
             yield value

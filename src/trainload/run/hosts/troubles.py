@@ -28,6 +28,13 @@ def told(value: Mapping[str, object], where: str, host: Address, command: str = 
     if code == "mount":
         missing = "{path}, to be mounted at {target}, does not exist on {host}"
         return RunError(Text(missing, path=value.get("path"), target=said, host=host))
+    if code == "copy":
+        return RunError(Text("{path} cannot be copied: {reason}", path=value.get("path"), reason=said))
+    if code == "one user":
+        return RunError(
+            Text("a container on {host} has one user only: {user}", host=host, user=said),
+            hints=[Text("start the run with --user, or leave --user out here")],
+        )
     texts = {
         "layer": (Text("a layer of the image cannot be unpacked on {host}", host=host), ()),
         "zstd": (Text("{host} cannot unpack zstd: its python3 is older than 3.14", host=host),
@@ -41,6 +48,8 @@ def told(value: Mapping[str, object], where: str, host: Address, command: str = 
                   (Text("run the same command again"),)),
         "running": (Text("it is running"), (Text("stop it first, or use rm -f"),)),
         "ended": (Text("it is not running"), ()),
+        "usage": (Text("{host} does not show what it uses", host=host), ()),
+        "enter": (Text("the container could not be entered on {host}", host=host), ()),
     }  # fmt: skip
     if code in texts:
         text, hints = texts[code]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from trainload.run.engines.inspected import IMAGE, RUN, name_of
+from trainload.run.engines.interface import Execution
 from trainload.run.engines.podman.render import environment
 from trainload.run.gpus.wanted import wanted
 from trainload.run.inside import check_numbers, check_workdir
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, RunSpec
+from trainload.runner.byprogram import CONTAINER, ENV_FILE
 
 
 def create(spec: RunSpec, image: str, env_file: str, *, shm: int) -> tuple[str, ...]:
@@ -35,6 +37,21 @@ def create(spec: RunSpec, image: str, env_file: str, *, shm: int) -> tuple[str, 
         f"--entrypoint={spec.command[0]}",
         image,
         *spec.command[1:],
+    )
+
+
+def execute(engine: str, execution: Execution, *, tty: bool) -> tuple[str, ...]:
+    """The words after ``docker`` or ``podman`` for a further program; values of variables are in a file."""
+    keys = "--detach-keys=" if engine == "podman" else "--detach-keys=ctrl-@,ctrl-@,ctrl-@"
+    return (
+        *("exec", keys),
+        *(("--env-file", ENV_FILE) if execution.env else ()),
+        *(("--interactive",) if execution.interactive else ()),
+        *(("--tty",) if tty else ()),
+        *((f"--user={execution.user}",) if execution.user else ()),
+        *((f"--workdir={execution.workdir}",) if execution.workdir else ()),
+        CONTAINER,
+        *execution.command,
     )
 
 

@@ -8,14 +8,26 @@ import pytest
 
 from trainload.digest import Digest
 from trainload.errors import RunError
-from trainload.run.hosts.words import create
+from trainload.run.engines.interface import Execution
+from trainload.run.hosts.words import create, execute
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Port, Restart, RunSpec
+from trainload.runner.byprogram import CONTAINER, ENV_FILE
 
 SPEC = RunSpec(Digest("sha256", "ab" * 32), "abc123", ("python", "-u", "train.py"), "1000", "/work", {"A": "1"})
 
 
 def words(spec: RunSpec) -> list[str]:
     return list(create(spec, "IMAGE", "FILE", shm=1024))
+
+
+def test_values_of_a_further_programs_variables_are_no_words() -> None:
+    asked = Execution(("sh", "-c", "x"), user="7", workdir="/w", env={"TOKEN": "secret"}, interactive=True)
+    assert execute("docker", asked, tty=True) == (
+        "exec", "--detach-keys=ctrl-@,ctrl-@,ctrl-@", "--env-file", ENV_FILE, "--interactive", "--tty", "--user=7",
+        "--workdir=/w", CONTAINER, "sh", "-c", "x",
+    )  # fmt: skip
+    plain = ("exec", "--detach-keys=", CONTAINER, "ls")
+    assert execute("podman", Execution(("ls",)), tty=False) == plain
 
 
 def test_a_plain_run() -> None:
