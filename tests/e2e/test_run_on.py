@@ -262,8 +262,8 @@ def test_attach_follows_a_run_of_this_machine_too(here: Here) -> None:
 
 
 def test_exec_stats_and_cp_reach_it(here: Here) -> None:
-    run = here.detached("echo saved > /tmp/model; mkdir /tmp/d; cat /etc/passwd > /tmp/d/p; while :; do sleep 0.1; done",
-                        "-e", "TOKEN=hunter2", "-w", "/etc", "--name", "busy")  # fmt: skip
+    script = "echo saved > /tmp/model; mkdir /tmp/d; cat /etc/passwd > /tmp/d/p; while :; do sleep 0.1; done"
+    run = here.detached(script, "-e", "TOKEN=hunter2", "-w", "/etc", "--name", "busy")
     further_programs(here, "busy")
     done = here("exec", "-w", "/tmp", "-e", "MORE=1", "busy", "sh", "-c", "pwd; echo $TOKEN $MORE; id -u; exit 4")
     assert (done.returncode, done.stdout) == (4, "/tmp\nhunter2 1\n1000\n"), done.stderr

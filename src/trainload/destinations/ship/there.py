@@ -109,7 +109,10 @@ class There:
         return Answered(int(words[0]), said)
 
     def become_runner(self, *, runs: bool) -> None:
-        """From now on a runner reads what is written; ``runs``: one that knows of runs, too. Raises :class:`HostError` without a new enough Python."""
+        """From now on a runner reads what is written; ``runs``: one that knows of runs, too.
+
+        Raises :class:`HostError` without a new enough Python.
+        """
         half, rest = self.mark[:16], self.mark[16:]
         python = f"python3 -IS -c {shlex.quote(_BOOT.format(half=half, rest=rest))}"
         self._send(f"command -v python3 >/dev/null && exec {python} || printf '\\n%s%s none\\n'")
