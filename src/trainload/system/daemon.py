@@ -97,6 +97,17 @@ class Raw:
     def close(self) -> None:
         self.sock.close()
 
+    def end(self) -> None:
+        """Nothing goes either way any more; whoever reads sees the end."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def pair() -> tuple[Raw, Raw]:
+    """Two ends of one connection, both ours."""
+    one, other = socket.socketpair()
+    return Raw(one, b""), Raw(other, b"")
+
 
 def exchange(
     address: Address,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trainload.errors import HostError, Text, TrainloadError
 from trainload.run.engines.session import Control, Session
 from trainload.run.hosts.line import Line
 from trainload.runner import wire
-from trainload.system.daemon import Raw
+from trainload.system.daemon import Raw, pair
 
 _PIECE = 1 << 15
 _USUAL_SIZE = (24, 80)
@@ -43,7 +41,7 @@ class Joint:
 
     def go(self, what: Mapping[str, object]) -> int:
         """Until its end; its exit code. Raises :class:`HostError`, :class:`RunError`."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         terminal = _size() if self.tty else None
         self.line.begin("join", run=self.run, terminal=terminal, interactive=self.reads,
                         term=os.environ.get("TERM"), **what)  # fmt: skip
@@ -51,40 +49,42 @@ class Joint:
             send=None if self.leaves else lambda number: self._say(do="signal", number=number),
             resize=lambda rows, columns: self._say(do="size", size=[rows, columns]),
         )
-        session = Session(Raw(ours, b""), control, self.tty, self.reads, self.held_back, leaves=self.leaves)
+        session = Session(ours, control, self.tty, self.reads, self.held_back, leaves=self.leaves)
         threads = [threading.Thread(target=work, args=(theirs,), daemon=True) for work in (self._out, self._back)]
-        with ours, theirs:
+        try:
             for thread in threads:
                 thread.start()
             session.run()
             self.left, self.kept = session.left, session.kept
             if session.left:
                 return 0
-            with suppress(OSError):
-                ours.shutdown(socket.SHUT_RDWR)
+            ours.end()
             for thread in threads:
                 thread.join()
+        finally:
+            ours.close()
+            theirs.close()
         if self._trouble is not None:
             raise self._trouble
         return self.exit_code
 
-    def _out(self, sock: socket.socket) -> None:
+    def _out(self, end: Raw) -> None:
         """What we say, to there."""
         try:
-            while data := sock.recv(_PIECE):
+            while data := end.sock.recv(_PIECE):
                 self._write(wire.frame(wire.DATA, data))
             self._say(do="eof")
         except (OSError, HostError):
             return  # whoever reads is told why
 
-    def _back(self, sock: socket.socket) -> None:
+    def _back(self, end: Raw) -> None:
         """What it says, to us."""
         try:
             for value in self.line.answers("join"):
                 if "said" in value:
                     data = base64.b64decode(value["said"])
                     head = bytes([2 if value["stderr"] else 1, 0, 0, 0]) + len(data).to_bytes(4, "big")
-                    sock.sendall(data if self.tty else head + data)
+                    end.sock.sendall(data if self.tty else head + data)
                 elif value.get("ended"):
                     self._write(wire.request(do="end"), last=True)
                 elif "exit_code" in value:
@@ -95,8 +95,7 @@ class Joint:
             self._trouble = _explained(error)
         finally:
             self._over = True
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            end.end()
 
     def _say(self, **what: object) -> None:
         self._write(wire.request(**what))
