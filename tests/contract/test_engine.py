@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests.peers import Docker, Podman, RootlessPodman
@@ -151,6 +153,29 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             if reason is not None:
                 pytest.skip(reason)
             yield real("embedded", own, {}, SOMEBODY)
+
+
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    state: str
+    words: str
+
+
+def processes() -> Iterator[Process]:
+    """Those of this machine (proc(5))."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it is gone
+            state, parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+            words = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+            yield Process(int(folder.name), int(parent), state, words)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -369,6 +394,28 @@ def test_the_memory_limit_kills_and_is_named(asked: Asked, run_id: str) -> None:
     )  # fmt: skip
     for answer in (answers[0], answers[2]):
         assert answer == Answer(137, "killed by the memory limit of 64 MiB")
+
+
+def test_the_memory_limit_is_named_when_nobody_had_time_to_see_it(
+    asked: Asked, run_id: str, tmp_path: Path
+) -> None:
+    """Who watches over the program comes to it only after its end, as on a machine with too much to do."""
+    if asked.name not in ("docker", "podman"):
+        pytest.skip("watches from within")
+    asked.must("memory limits")
+    open_to_all(tmp_path)
+    script = f"until [ -e /wait/{run_id} ]; do sleep 0.1; done; exec tail /dev/zero"
+    more: Any = {"limits": {"memory": 64 * 2**20}, "mounts": [[str(tmp_path), "/wait", True]]}
+    asked(sh(script, "start", id=run_id, **more))
+    program = next(one for one in processes() if run_id in one.words and one.words.startswith("sh"))
+    os.kill(program.parent, signal.SIGSTOP)
+    try:
+        (tmp_path / run_id).touch()
+        until(lambda: program.pid not in [one.pid for one in processes() if one.state != "Z"])
+    finally:
+        os.kill(program.parent, signal.SIGCONT)
+    answers = asked({"do": "wait", "id": run_id}, {"do": "state", "id": run_id}, {"do": "remove", "id": run_id})
+    assert [one.reason for one in answers[:2]] == ["killed by the memory limit of 64 MiB"] * 2
 
 
 def test_a_program_that_does_not_heed_its_stop_signal_is_killed(asked: Asked, run_id: str) -> None:

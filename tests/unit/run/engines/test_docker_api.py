@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from trainload.errors import RunError
 from trainload.run.engines.docker.api import Api, ApiError
 from trainload.run.engines.docker.host import address
+from trainload.run.engines.docker.memory import ran_out
 from trainload.system.daemon import Address, DaemonError
 
 Answering = Callable[[BaseHTTPRequestHandler], None]
@@ -113,6 +115,46 @@ def test_why_docker_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> No
         dead.bind(str(tmp_path / "dead"))
     refused = Api(Address(f"unix://{tmp_path}/dead")).unavailable()
     assert refused is not None and "sudo systemctl start docker" in str(refused)
+
+
+OUT = {"ExitCode": 137, "StartedAt": "2026-11-27T10:00:00Z", "FinishedAt": "2026-11-27T10:00:01.5Z"}
+
+
+def test_the_word_that_memory_ran_out_may_come_after_the_end(tmp_path: Path) -> None:
+    asked: list[dict[str, list[str]]] = []
+    events = [b'{"Type":"container","Action":"oom"}\n', b""]
+
+    def answering(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(parse_qs(urlsplit(handler.path).query))
+        answer(handler, 200, events[len(asked) - 1])
+
+    container = {"Id": "f0", "HostConfig": {"Memory": 64 << 20}, "State": OUT}
+    with daemon(tmp_path, answering) as api:
+        assert [ran_out(api, container) for _ in events] == [True, False]
+        failed = {**container, "State": {**OUT, "ExitCode": 1}}
+        events.append(b"")
+        assert not ran_out(api, failed)
+    since, end = 1795773600, 1795773601.5
+    assert [(float(one["since"][0]), float(one["until"][0])) for one in asked] == [
+        (since, end + 3), (since, end + 3), (since, end),  # an exit code of its own is nobody's SIGKILL
+    ]  # fmt: skip
+    assert json.loads(asked[0]["filters"][0]) == {"container": ["f0"], "event": ["oom"]}
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"Id": "f0", "HostConfig": {"Memory": 0}, "State": OUT},
+        {"Id": "f0", "HostConfig": {"Memory": 64 << 20}, "State": {**OUT, "OOMKilled": True}},
+        {"Id": "f0", "HostConfig": {"Memory": 64 << 20}, "State": {**OUT, "Running": True}},
+        {"Id": "f0", "HostConfig": {"Memory": 64 << 20}, "State": {**OUT, "ExitCode": 0}},
+        {"Id": "f0", "HostConfig": {"Memory": 64 << 20}, "State": {**OUT, "StartedAt": "0001-01-01T00:00:00Z"}},
+    ],
+)
+def test_docker_is_not_asked_about_memory_where_its_state_says_enough(
+    tmp_path: Path, container: dict[str, object]
+) -> None:
+    assert not ran_out(Api(Address(f"unix://{tmp_path}/none")), container)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")

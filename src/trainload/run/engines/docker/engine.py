@@ -19,6 +19,7 @@ from trainload.run.engines.docker import answers, render
 from trainload.run.engines.docker.api import Api, ApiError
 from trainload.run.engines.docker.deliver import Delivery, find
 from trainload.run.engines.docker.host import address
+from trainload.run.engines.docker.memory import ran_out
 from trainload.run.engines.interface import (
     Ability,
     Delivered,
@@ -104,7 +105,8 @@ class Docker:
             finally:
                 raw.close()
             code = self.api.post(f"/containers/{container}/wait")["StatusCode"]
-            reason = inspected.reason(self.api.get(f"/containers/{container}/json"))
+            found = self.api.get(f"/containers/{container}/json")
+            reason = inspected.reason(found, killed=not session.killed and ran_out(self.api, found))
             kept = spec.keep
         finally:
             if not kept:
@@ -286,7 +288,7 @@ class Docker:
         return self.site.store.home
 
     def _state(self, container: inspected.Document) -> State:
-        return watcher.seen(self._home, inspected.state(container))
+        return watcher.seen(self._home, inspected.state(container, killed=ran_out(self.api, container)))
 
     def _find(self, run: str) -> inspected.Document | None:
         listed = self.api.get("/containers/json", all=1, filters=f'{{"label":["{inspected.RUN}={run}"]}}')
