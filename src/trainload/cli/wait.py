@@ -16,9 +16,17 @@ from trainload.cli.world import World
 def command(world: World, *, runs: tuple[str, ...], on: str | None) -> None:
     """Wait until runs ended, and print their exit codes."""
     from trainload.cli.engines import known, records
+    from trainload.errors import StoreError
 
     for word in runs:
-        found = known(world, word, on)
+        try:
+            found = known(world, word, on)
+        except StoreError:
+            run = records(world).find(word)  # it may just have ended, and be removed
+            if run.exit_code is None or run.host is not None:
+                raise
+            world.result({"id": run.id, "exit_code": run.exit_code}, str(run.exit_code))
+            continue
         code = found.engine.wait(found.id).exit_code
         if found.run.host is not None:
             from trainload.cli.onhost import ended_there

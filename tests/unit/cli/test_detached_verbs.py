@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,22 @@ def test_wait_prints_the_exit_code_also_of_one_that_is_removed_at_its_end(trainl
     for words in ([], ["--rm"]):
         run_id = trainload("run", "-d", *words, "tiny", "sh", "-c", "sleep 0.5; exit 5").stdout.strip()
         assert trainload("wait", run_id).stdout == "5\n"
+
+
+def test_wait_prints_the_exit_code_of_one_that_was_removed_before(trainload: Trainload) -> None:
+    run_id = trainload("run", "-d", "--rm", "tiny", "sh", "-c", "exit 5").stdout.strip()
+    until(lambda: not (trainload.home / "containers" / run_id).exists())
+    done = trainload("wait", run_id)
+    assert (done.stdout, done.stderr, done.returncode) == ("5\n", "", 0)
+    lost = trainload("wait", "no-such-run")
+    assert lost.returncode != 0 and "no-such-run" in lost.stderr
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def lives(pid: int) -> bool:
