@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
+# The same examples every time, however long one takes: a machine with much to do finds nothing, and chance finds
+# nothing in somebody else's change. `--hypothesis-profile search` looks for new ones.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("search", settings.get_profile("same"), derandomize=False, max_examples=1000)
+settings.load_profile("same")
+
 # A shell that starts us in the background, or nohup, leaves these ignored, and our children would inherit that:
 # tests of interrupts would then test the shell.
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

@@ -43,7 +43,7 @@ def test_F06_what_json_cannot_say_is_refused(text: str) -> None:
 
 
 def test_F06_bombs_end_at_once() -> None:
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     bomb = b"a: &a [1,1]\n" + b"".join(b"%c: &%c [*%c,*%c]\n" % (c + 1, c + 1, c, c) for c in range(97, 121))
     for text, name in [
         (bomb, "x.yaml"),
@@ -55,4 +55,4 @@ def test_F06_bombs_end_at_once() -> None:
     ]:
         with pytest.raises(ConfigError):
             parse(text, name)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 10  # seconds; taken at its word the first would take days
