@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,6 +172,15 @@ def processes() -> Iterator[Process]:
             yield Process(int(folder.name), int(parent), state, words)
 
 
+def belongs(process: Process, run_id: str) -> bool:
+    """Whether somebody above it was asked for that run: the words of an ask are in its command line."""
+    every = {one.pid: one for one in processes()}
+    above = every.get(process.parent)
+    while above is not None and run_id not in above.words:
+        above = every.get(above.parent)
+    return above is not None
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -219,6 +229,41 @@ def test_the_same_image_says_the_same_on_every_engine(asked: Asked) -> None:
     seen.append((asked.name, answers))
     for name, others in seen:
         assert dict(zip(SAME, answers, strict=True)) == dict(zip(SAME, others, strict=True)), name
+
+
+def test_what_a_program_says_on_standard_error_is_passed_on_whatever_it_begins_with(asked: Asked) -> None:
+    asked.must()
+    script = "echo 'Error: of its own' >&2; echo out; exit 3"
+    [answer] = asked(sh(script, errors=True))
+    assert (answer.value, sorted(answer.output.splitlines())) == (3, ["Error: of its own", "out"])
+
+
+def test_nothing_is_lost_that_was_said_at_the_end_when_input_was_left_unread(
+    asked: Asked, run_id: str, tmp_path: Path
+) -> None:
+    """Podman comes to read it only after its monitor is gone, as on a machine with too much to do."""
+    if "podman" not in asked.name:
+        pytest.skip("Podman's own monitor")
+    open_to_all(tmp_path)
+    script = f"until [ -e /wait/{run_id} ]; do sleep 0.1; done; echo one; echo two"
+    one = sh(
+        script, stdin="in\n", times=60_000, mounts=[[str(tmp_path), "/wait", True]]
+    )  # 180 kB: some wait in a socket
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(asked, one)
+        until(lambda: any(run_id in process.words for process in processes() if process.words.startswith("sh\0")))
+        program = next(one for one in processes() if run_id in one.words and one.words.startswith("sh\0"))
+        talking = [one.pid for one in processes() if "--attach" in one.words and belongs(one, run_id)]
+        assert talking
+        for pid in talking:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            (tmp_path / run_id).touch()
+            until(lambda: not Path(f"/proc/{program.parent}").exists())
+        finally:
+            for pid in talking:
+                os.kill(pid, signal.SIGCONT)
+        assert answer.result() == [Answer(0, "finished", output="one\ntwo\n")]
 
 
 def test_a_program_that_is_not_there_is_127_as_in_a_shell(asked: Asked) -> None:

@@ -14,7 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from trainload.digest import Digest
@@ -51,8 +51,11 @@ def ask(engine: Engine, image: Image, asks: Sequence[Ask]) -> list[Answer]:
 
 
 def _asked(engine: Engine, image: Digest, one: Ask) -> Answer:
+    """``errors``: what comes on standard error is said, too."""
     sys.stdout.flush()
-    with os.fdopen(os.memfd_create("said"), "r+b") as said, _standard_output(said.fileno()):
+    with ExitStack() as both, os.fdopen(os.memfd_create("said"), "r+b") as said:
+        for number in (1, 2) if one.get("errors") else (1,):
+            both.enter_context(_stream(number, said.fileno()))
         try:
             answer = _ASKS[one["do"]](engine, image, one)
         except TrainloadError as error:
@@ -62,13 +65,13 @@ def _asked(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 
 @contextmanager
-def _standard_output(descriptor: int) -> Iterator[None]:
-    ours = os.dup(1)
-    os.dup2(descriptor, 1)
+def _stream(number: int, descriptor: int) -> Iterator[None]:
+    ours = os.dup(number)
+    os.dup2(descriptor, number)
     try:
         yield
     finally:
-        os.dup2(ours, 1)
+        os.dup2(ours, number)
         os.close(ours)
 
 

@@ -32,6 +32,7 @@ from trainload.run.engines.interface import (
 from trainload.run.engines.logs import chosen
 from trainload.run.engines.podman import render
 from trainload.run.engines.podman.deliver import Delivery, find
+from trainload.run.engines.podman.passing import complete, fed
 from trainload.run.engines.podman.program import Control, PodmanError, Program, complaint
 from trainload.run.engines.table import Site
 from trainload.run.model import Outcome, RunSpec
@@ -114,7 +115,8 @@ class Podman:
 
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()
-        container = self._create(spec, detached=False)
+        counted = spec.interactive and fed()
+        container = self._create(spec, detached=False, counted=counted)
         kept = False
         try:
             control = Control(
@@ -122,11 +124,17 @@ class Podman:
                 stop_signal=signal_number(spec.stop_signal) or 15,
                 grace=spec.grace,
                 stdin=spec.interactive,
+                counted=counted,
             )
             keys = "--detach-keys="  # ctrl-p is a shell's key for the previous line
             talked = self.program.talk(["start", "--attach", "--interactive", keys, container], control)
             found = self.program.ask("container", "inspect", container)[0]
             state = self._state(found)
+            if state.started is not None:
+                talked.was_the_programs()
+                if counted:
+                    with self.program.output("logs", container) as logs:
+                        complete(logs, talked.passed)
             kept = spec.keep and state.started is not None
         finally:
             if not kept:
@@ -193,6 +201,7 @@ class Podman:
         talked = self.program.talk(words, control)
         if talked.complaint and talked.exit_code in (125, 126, 127):
             raise inspected.start_error(complaint(talked.complaint.encode()), execution.command[0])
+        talked.was_the_programs()
         return talked.exit_code
 
     def attach(self, run: str) -> State | None:
@@ -206,6 +215,7 @@ class Podman:
         state = self._state(found[0])
         if talked.complaint and not talked.exit_code == 0 and state.lives:
             raise RunError(Text("Podman says: {message}", message=complaint(talked.complaint.encode())))
+        talked.was_the_programs()
         return None if state.lives else state
 
     def stop(self, run: str, grace: float | None) -> None:
@@ -254,13 +264,13 @@ class Podman:
                 raise RunError(Text("{path} cannot be copied: {reason}", path=path, reason=reason))
             yield child.stdout
 
-    def _create(self, spec: RunSpec, *, detached: bool) -> str:
-        """A container whose command was found. Raises :class:`RunError`."""
+    def _create(self, spec: RunSpec, *, detached: bool, counted: bool = False) -> str:
+        """A container whose command was found; ``counted``: its log is read in the end. Raises RunError."""
         image = find(self.program, self.site.store.image(spec.image))
         if image is None:
             raise RunError(Text("Podman does not have the image {digest}", digest=spec.image.short))
         lines = "".join(f"{name}={value}\n" for name, value in render.environment(spec)[0].items())
-        here = replace(self._here(), gpus=self._gpus(spec))
+        here = replace(self._here(counted=counted), gpus=self._gpus(spec))
         container = self.program.with_file(
             lines.encode("utf-8", "surrogateescape"),
             lambda file: render.create(spec, image, file, here, detached=detached),
@@ -289,14 +299,14 @@ class Podman:
             self.program.call("rm", "--force", "--volumes", container)
         self._place(run).remove()
 
-    def _here(self) -> render.Here:
+    def _here(self, *, counted: bool) -> render.Here:
         return render.Here(
             rootless=bool(self._info()["host"]["security"]["rootless"]),
             shm=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2,
             may_raise_limits=_may_raise_limits(),
             open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
             version=_version(str(self._info()["version"]["Version"])),
-            journal=_JOURNAL.exists() or "CONTAINER_HOST" in self.site.environ,
+            journal=not counted and (_JOURNAL.exists() or "CONTAINER_HOST" in self.site.environ),
             timers=self._has_timers(),
         )
 

@@ -9,7 +9,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainload.errors import RunError, Text
+from trainload.run.engines.podman.passing import Passed, Relay
 from trainload.system.process import run
 
 _WATCHED = {
@@ -132,23 +132,23 @@ class Program:
     def talk(self, words: Sequence[str], control: Control) -> Talked:
         """Run it with our standard streams. Its own complaints are kept, what the program says is passed on."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-        out, into = os.pipe()
         try:
             argv = ["podman", *self.options, *words]
             path = shutil.which("podman", path=self.environ.get("PATH")) or "podman"
+            relays = [Relay(2, held=_COMPLAINT), *([Relay(1)] if control.counted else [])]
             actions = [
-                (os.POSIX_SPAWN_DUP2, into, 2),
+                *((os.POSIX_SPAWN_DUP2, relay.into, relay.to) for relay in relays),
                 *(((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),) if not control.stdin else ()),
             ]
             child = os.posix_spawn(path, argv, dict(self.environ), file_actions=actions, setsigmask=before)
-            os.close(into)
-            relay = _Relay(out)
-            relay.start()
+            for relay in relays:
+                os.close(relay.into)
+                relay.start()
             status, killed = _until_end(child, control)
-            relay.join()
-            return Talked(_shell_code(status), killed, relay.kept.decode("utf-8", "replace"))
+            for relay in relays:
+                relay.join()
+            return Talked(_shell_code(status), killed, relays[0], {relay.to: relay.passed for relay in relays})
         finally:
-            os.close(out)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -162,6 +162,8 @@ class Control:
     grace: float | None = None
     """None: no force after it."""
     stdin: bool = True
+    counted: bool = False
+    """Standard output, too, goes through us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,27 +173,19 @@ class Talked:
     exit_code: int
     killed: bool
     """The grace was over."""
-    complaint: str
-    """Of Podman itself; empty when the program ran."""
+    errors: Relay
+    passed: Mapping[int, Passed]
+    """By the number of the stream; only those that went through us."""
 
+    @property
+    def complaint(self) -> str:
+        """Of Podman itself, or of a program that begins in the same way; empty when there is none."""
+        return self.errors.complaint.decode("utf-8", "replace")
 
-class _Relay(threading.Thread):
-    """Standard error passed on, unless it begins as Podman's own complaint."""
-
-    def __init__(self, out: int) -> None:
-        super().__init__(daemon=True)
-        self._out = out
-        self.kept = b""
-
-    def run(self) -> None:
-        begun = False
-        while data := os.read(self._out, 1 << 16):
-            if self.kept or (not begun and data.startswith(_COMPLAINT)):
-                self.kept += data
-                continue
-            begun = True
-            while data:
-                data = data[os.write(2, data) :]
+    def was_the_programs(self) -> None:
+        """The complaint: it is passed on."""
+        with contextlib.suppress(BrokenPipeError):
+            self.errors.release()
 
 
 def complaint(stderr: bytes) -> str:

@@ -28,7 +28,7 @@ class Here:
     """Our hard limit."""
     version: tuple[int, ...] = (4, 3)
     journal: bool = True
-    """Somebody takes what is written to the journal."""
+    """Somebody takes what is written to the journal, and what it drops is not missed."""
     timers: bool = True
     """systemd calls it for health checks."""
     gpus: tuple[str, ...] | None = None
