@@ -17,6 +17,9 @@ _ROOT_CAPABILITIES = (
     "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
 )  # fmt: skip
 
+PLACE_OF_FRONT = "/dev/.trainload"
+"""Of a program that makes an interactive shell's own process group."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
@@ -49,6 +52,8 @@ class Sandbox:
     terminal: bool = False
     """The program shares our terminal: it stays in our session."""
     seccomp: int | None = field(default=None)
+    front: int | None = None
+    """Descriptor of a program that lies at :data:`PLACE_OF_FRONT` then, to go before the command."""
 
 
 def arguments(sandbox: Sandbox) -> tuple[str, ...]:
@@ -64,6 +69,11 @@ def arguments(sandbox: Sandbox) -> tuple[str, ...]:
         *(word for source, target in sandbox.devices for word in ("--dev-bind", source, target)),
         *(word for path, target in sandbox.links for word in ("--symlink", target, path)),
         *(word for path, mode in sandbox.modes for word in ("--chmod", f"{mode:o}", path)),
+        *(
+            ("--perms", "0755", "--ro-bind-data", str(sandbox.front), PLACE_OF_FRONT)
+            if sandbox.front is not None
+            else ()
+        ),
         "--clearenv",
         *(word for name, value in sorted(sandbox.env.items()) for word in ("--setenv", name, value)),
         *("--chdir", sandbox.workdir),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import NoReturn
 
 from trainload.errors import RunError, Text, TrainloadError
 from trainload.run import kernel, overlay, staging
-from trainload.run.bwrap import Sandbox, arguments
+from trainload.run.bwrap import PLACE_OF_FRONT, Sandbox, arguments
 from trainload.run.gpus.furnish import furnish
 from trainload.run.gpus.model import NONE, Grant
+from trainload.run.handwritten import FRONT, executable
 from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
@@ -126,7 +128,8 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
     furnished = furnish(inside, gpus, drivers, prepared.run / "etc")
     mounts = (*drivers, *furnished.mounts, *(_mount_point(inside, mount) for mount in prepared.mounts))
     env = _environment(spec, person, prepared, furnished.env)
-    _check_command(inside, mounts, spec.command[0], env, workdir)
+    found = _check_command(inside, mounts, spec.command[0], env, workdir)
+    shell = prepared.terminal and is_interactive_shell(spec.command)
     devices = tuple((node.source, node.target) for node in gpus.nodes)
     stage, namespace = staging.Stage(prepared.bwrap, root, mounts, devices), None
     if root_user:
@@ -153,8 +156,19 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
         scratch=scratch,
         terminal=prepared.terminal,
         seccomp=_in_memory("filter", terminal_filter()) if prepared.terminal else None,
+        front=_in_memory("front", executable(FRONT)) if shell else None,
     )
-    _exec(stage.bwrap, sandbox, spec.command)
+    _exec(stage.bwrap, sandbox, (PLACE_OF_FRONT, found, *spec.command) if shell else spec.command)
+
+
+def is_interactive_shell(command: Sequence[str]) -> bool:
+    """A shell that looks after process groups itself: it has neither a command nor a script.
+
+    Other programs stay in ours, so that Ctrl-Z stops them and us together.
+    """
+    shells, options = {"sh", "dash", "bash", "ash", "zsh", "ksh", "mksh"}, command[1:]
+    plain = all(re.fullmatch(r"--[a-z-]+|-[a-bd-z]+", option) for option in options)
+    return command[0].rpartition("/")[2] in shells and plain
 
 
 def _enter(root_user: bool) -> None:  # noqa: FBT001 - says who we are
@@ -208,15 +222,15 @@ def _environment(spec: RunSpec, person: Person, prepared: Prepared, paths: Mappi
 
 def _check_command(
     inside: Inside, mounts: Sequence[Mount], command: str, env: Mapping[str, str], workdir: str
-) -> None:
-    """Docker's 126 and 127, known before the start."""
+) -> str:
+    """Where it lies. Raises :class:`RunError` with Docker's 126 and 127, known before the start."""
     if "/" in command:
         candidates = [os.path.join(workdir, command)]  # noqa: PTH118 - a path inside
     else:
         candidates = [f"{folder or workdir}/{command}" for folder in env["PATH"].split(":")]
     found = [_executable(inside, mounts, path) for path in candidates]
     if any(found):
-        return
+        return candidates[found.index(True)]
     if all(result is None for result in found):
         error = RunError(
             Text("the image has no program {command}", command=command),
@@ -249,7 +263,7 @@ def _in_memory(name: str, data: bytes) -> int | None:
 
 def _exec(bwrap: str, sandbox: Sandbox, command: Sequence[str]) -> NoReturn:
     words = _in_memory("arguments", b"".join(os.fsencode(word) + b"\0" for word in arguments(sandbox)))
-    kept = {sandbox.status, sandbox.user_namespace, sandbox.seccomp, words}
+    kept = {sandbox.status, sandbox.user_namespace, sandbox.seccomp, sandbox.front, words}
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
         if descriptor > 2:

@@ -6,8 +6,10 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import textwrap
@@ -16,6 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from trainload.platform import Platform
+from trainload.run.handwritten import FRONT, executable
+from trainload.run.preparation import is_interactive_shell
 from trainload.run.seccomp import terminal_filter
 from trainload.run.unpack import LayerBlob
 from trainload.testing.rootfs import programs_layer
@@ -118,6 +123,58 @@ def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerB
     terminal.read_until("still 42")
     terminal.type("exit 3\nexit 3\n")  # dash warns once about stopped jobs
     assert terminal.end().endswith(" True")
+
+
+@pytest.mark.parametrize("words", [("sh",), ("/bin/sh", "-i")])
+def test_a_shell_that_is_left_ends_well(layer: LayerBlob, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """dash gives the terminal back to the process group it began in, which must be one of the container's."""
+    terminal = Terminal(layer, tmp_path, *words)
+    for typed in ("ls /nowhere\n", "sleep 30 &\n"):
+        terminal.read_until("$ ")
+        terminal.type(typed)
+    terminal.read_until("$ ")
+    terminal.type("exit 7\n")
+    shown = terminal.read_until(">\r\n")
+    assert "process group" not in shown
+    assert "<7 exit code 7 True>" in shown
+    terminal.shown = shown
+    terminal.end()
+
+
+def test_the_end_of_input_ends_a_shell_well(layer: LayerBlob, tmp_path: Path) -> None:
+    terminal = Terminal(layer, tmp_path, "sh")
+    terminal.read_until("$ ")
+    terminal.type("\x04")
+    assert terminal.end() == "0 finished True"
+
+
+def test_only_shells_that_look_after_groups_get_one_of_their_own() -> None:
+    assert all(map(is_interactive_shell, [("sh",), ("/bin/bash", "--login", "-i"), ("dash", "-l")]))
+    others = [("sh", "-c", "x"), ("bash", "-lc", "x"), ("sh", "train.sh"), ("python",), ("tini", "--", "sh")]
+    assert not any(map(is_interactive_shell, others))
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_what_goes_before_a_shell_becomes_it_with_its_own_arguments(tmp_path: Path, architecture: str) -> None:
+    """arm64's instructions by qemu's user emulation, where that is installed."""
+    front = tmp_path / "front"
+    front.write_bytes(executable(FRONT, architecture))
+    front.chmod(0o755)
+    emulator: list[str] = []
+    if architecture != Platform.host().architecture:
+        program = shutil.which(f"qemu-{MACHINES[architecture]}-static")
+        if program is None:
+            pytest.skip(f"no emulator of {architecture}")
+        emulator = [program]
+    script = "import os; print(os.getpid() == os.getpgrp(), os.environ['A'])"
+    words = [*emulator, str(front), sys.executable, "other name", "-c", script]
+    done = subprocess.run(words, capture_output=True, env={"A": "1"}, check=False)
+    assert done.stdout == b"True 1\n", done.stderr
+    words[-4] = "/nowhere"
+    assert subprocess.run(words, check=False).returncode == 126
+
+
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def test_nothing_can_be_typed_for_the_users_shell() -> None:
