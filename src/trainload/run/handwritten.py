@@ -1,8 +1,8 @@
 """Executables of a few instructions, written by hand: they need nothing of the image they run in (ELF gABI).
 
 :data:`EXIT` ends with 0. :data:`FRONT` goes before an interactive shell: bubblewrap starts programs in a process
-group of outside, whose number is 0 inside, and dash, which gives the terminal back to it at its end, fails with exit
-code 2. It makes a group of its own, takes the terminal for it, and becomes ``argv[1]`` with the arguments after that.
+group of outside, whose number is 0 inside, and dash, which gives the terminal back to it at its end, fails with 2.
+It makes a group of its own, takes the terminal for it, and becomes ``argv[1]`` with the arguments behind that.
 """
 
 from __future__ import annotations
