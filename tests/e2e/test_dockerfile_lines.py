@@ -152,7 +152,7 @@ def test_F11_what_is_refused_says_its_line(folder: Path, home: Path, line: str, 
 def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:
     before = sorted((home / "blobs" / "sha256").iterdir())
     said = refused(folder, home, "RUN echo first; echo 'the reason' >&2; exit 3")
-    assert "Dockerfile:3: the command failed: exit code 3" in said
+    assert "Dockerfile:3: RUN echo first; echo 'the reason' >&2; exit 3 failed: exit code 3" in said
     assert "the reason" in said
     assert sorted((home / "blobs" / "sha256").iterdir()) == before
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -15,6 +15,7 @@ from trainload.errors import RunError, Text, UsageError
 if TYPE_CHECKING:
     from trainload.builder.dockerfile.bench import Secret
     from trainload.builder.dockerfile.stage import Built as Stage
+    from trainload.cli.wishes import Later
     from trainload.cli.world import World
     from trainload.pipeline import Wishes
     from trainload.plan.model import Plan
@@ -32,9 +33,24 @@ _OPTIONS = (
     click.option("--build-arg", "arguments", multiple=True, metavar="NAME[=VALUE]", help="A value for an ARG."),
     click.option("--secret", "secrets", multiple=True, metavar="id=ID[,src=FILE|,env=NAME]",
                  help="Shown to RUN --mount=type=secret, and kept nowhere."),
-    click.option("--network", type=click.Choice(["none", "default", "host"]),
-                 help="What RUN lines may reach; default: none."),
 )  # fmt: skip
+_NETWORKS = click.Choice(["none", "default", "host"])
+_NETWORK = click.option(
+    "--network", "lines_network", type=_NETWORKS, help="What RUN lines may reach; default: none."
+)
+_BUILD_NETWORK = click.option("--build-network", "lines_network", type=_NETWORKS,
+                              help="What RUN lines of a Dockerfile may reach; default: none.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options as they were written."""
+
+    file: str | None
+    target: str | None
+    arguments: Words
+    secrets: Words
+    network: str | None
 
 
 def dockerfile_options(verb: Callable[Concatenate[World, Wishes, P], R]) -> Callable[..., R]:
@@ -42,30 +58,71 @@ def dockerfile_options(verb: Callable[Concatenate[World, Wishes, P], R]) -> Call
 
     @functools.wraps(verb)
     def called(world: World, wishes: Wishes, *args: P.args, **kwargs: P.kwargs) -> R:
-        return verb(world, _with_file(world, wishes, kwargs), *args, **kwargs)
+        asked = _asked(kwargs)
+        wishes = replace(wishes, flags={**wishes.flags, **_flags(asked)})
+        return verb(world, _with_file(world, wishes, asked), *args, **kwargs)
 
-    for option in reversed(_OPTIONS):
+    return _with_options(called, _NETWORK)
+
+
+def late_dockerfile_options(
+    *, runs: bool = False
+) -> Callable[[Callable[Concatenate[World, Later, P], R]], Callable[..., R]]:
+    """As :func:`dockerfile_options`, below ``late_build_options``; ``runs``: ``--network`` is the container's."""
+
+    def decorated(verb: Callable[Concatenate[World, Later, P], R]) -> Callable[..., R]:
+        @functools.wraps(verb)
+        def called(world: World, later: Later, *args: P.args, **kwargs: P.kwargs) -> R:
+            asked = _asked(kwargs)
+            flags = _flags(asked)
+
+            def make() -> Wishes:
+                wishes = later.make()
+                return _with_file(world, replace(wishes, flags={**wishes.flags, **flags}), asked)
+
+            return verb(world, replace(later, flags={**later.flags, **flags}, make=make), *args, **kwargs)
+
+        return _with_options(called, _BUILD_NETWORK if runs else _NETWORK)
+
+    return decorated
+
+
+def _with_options(called: Callable[..., R], network: Callable[..., Callable[..., R]]) -> Callable[..., R]:
+    for option in reversed((*_OPTIONS, network)):
         option(called)
     return called
 
 
-def _with_file(world: World, wishes: Wishes, kwargs: dict[str, object]) -> Wishes:
-    """``wishes`` with the options taken out of ``kwargs``. Raises :class:`UsageError`."""
+def _asked(kwargs: dict[str, object]) -> _Asked:
+    """Takes the options out of ``kwargs``."""
+    file, target, network = (kwargs.pop(name) for name in ("file", "target", "lines_network"))
+    arguments, secrets = kwargs.pop("arguments"), kwargs.pop("secrets")
+    assert isinstance(arguments, tuple) and isinstance(secrets, tuple)
+    return _Asked(_text(file), _text(target), arguments, secrets, _text(network))
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _flags(asked: _Asked) -> dict[str, object]:
+    return {} if asked.file is None else {"dockerfile": _inside(asked.file)}
+
+
+def _with_file(world: World, wishes: Wishes, asked: _Asked) -> Wishes:
+    """Raises :class:`UsageError`."""
+    if asked == _Asked(None, None, (), (), None):
+        return wishes
     from trainload.builder.dockerfile.bench import Wanted
 
-    file, target = kwargs.pop("file"), kwargs.pop("target")
-    arguments, secrets, network = kwargs.pop("arguments"), kwargs.pop("secrets"), kwargs.pop("network")
-    assert isinstance(arguments, tuple) and isinstance(secrets, tuple)
     wanted = Wanted(
-        target=str(target) if target else None,
-        arguments=_arguments(world, arguments),
-        secrets=dict(_secret(text) for text in secrets),
-        network=network not in (None, "none"),
-        network_asked=str(network) if network else None,
+        target=asked.target,
+        arguments=_arguments(world, asked.arguments),
+        secrets=dict(_secret(text) for text in asked.secrets),
+        network=asked.network not in (None, "none"),
+        network_asked=asked.network,
     )
-    if file is not None:
-        wishes = replace(wishes, flags={**wishes.flags, "dockerfile": _inside(str(file))})
-    return replace(wishes, dockerfile=wanted if file or wanted != Wanted() else None)
+    return replace(wishes, dockerfile=wanted)
 
 
 def _inside(file: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.dockerfiles import dockerfile_options
 from trainload.cli.options import pass_world
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
@@ -32,6 +33,7 @@ _SAVED = ("accelerator", "python", "base", "profile")
 @click.argument("packages", nargs=-1, metavar="[PACKAGE]...")
 @pass_world
 @build_options
+@dockerfile_options
 def command(
     world: World, wishes: Wishes, packages: tuple[str, ...], *, upgrade: bool, check: bool, save: bool
 ) -> None:

@@ -93,10 +93,10 @@ def _check_command(world: World, wishes: Wishes) -> None:
     )
 
 
-def holds_code(world: World) -> bool:
+def holds_code(world: World, flags: Mapping[str, object]) -> bool:
     """Whether there is anything to build in the folder we work in."""
     from trainload.project.detect import read_project
     from trainload.project.listing import list_code
 
-    project = read_project(world.site.tree, environ=world.environ)
+    project = read_project(world.site.tree, flags=flags, environ=world.environ)
     return bool(list_code(world.site.tree, project).files)

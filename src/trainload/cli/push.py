@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.dockerfiles import late_dockerfile_options
 from trainload.cli.options import pass_world
 from trainload.cli.pushing import build_and_send, document, lines, ready, send
 from trainload.cli.wishes import Later, caching_options, late_build_options
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--all-platforms", is_flag=True, help="Of an index: all its images (the default without --platform).")
 @pass_world
 @late_build_options
+@late_dockerfile_options()
 @caching_options
 def command(
     world: World,
@@ -53,7 +55,7 @@ def command(
     digest = _stored(world, words[0])
     targets = [Reference.parse(word) for word in (words if digest is None or len(words) == 1 else words[1:])]
     if digest is None:
-        _check_can_build(world, targets, words[0])
+        _check_can_build(world, wishes, targets, words[0])
         pushed = build_and_send(world, replace(wishes.make(), caching=caching()), targets, dry_run=dry_run).pushed
         assert pushed is not None
     else:
@@ -72,7 +74,7 @@ def _stored(world: World, word: str) -> Digest | None:
         return None
 
 
-def _check_can_build(world: World, targets: Sequence[Reference], word: str) -> None:
+def _check_can_build(world: World, later: Later, targets: Sequence[Reference], word: str) -> None:
     """Raises :class:`MissingError` when a word without a registry was meant to be an image."""
     from trainload.destinations.push import check_targets
 
@@ -81,15 +83,15 @@ def _check_can_build(world: World, targets: Sequence[Reference], word: str) -> N
     except RegistryError:
         world.store.resolve(word)
         raise
-    _check_project(world, word)
+    _check_project(world, later, word)
     ready(world, targets)
 
 
-def _check_project(world: World, word: str) -> None:
+def _check_project(world: World, later: Later, word: str) -> None:
     """An empty folder would become an image of nothing. Raises :class:`UsageError`."""
     from trainload.cli.project import holds_code
 
-    if not holds_code(world):
+    if not holds_code(world, later.flags):
         raise UsageError(
             Text("this folder holds no project, and the store no image {name}", name=word),
             got=world.cwd,

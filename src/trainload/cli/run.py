@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from trainload.cli.dockerfiles import late_dockerfile_options
 from trainload.cli.hostoption import on_option
 from trainload.cli.options import pass_world
 from trainload.cli.running import for_project, perform, stored_image, with_code
@@ -64,6 +65,7 @@ def given_on(given: Given, on: str | None, *, debug: bool) -> Given:
 @click.option("--built", metavar="DIGEST", hidden=True)  # as `trainload dev` built it: nothing is looked at again
 @pass_world
 @late_build_options
+@late_dockerfile_options(runs=True)
 @run_options
 def command(
     world: World, given: Given, later: Later, *, words: tuple[str, ...], built: str | None, on: str | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainload.cli import units
+from trainload.cli.dockerfiles import late_dockerfile_options
 from trainload.cli.options import pass_world
 from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
@@ -28,6 +29,7 @@ _ENGINES = ("auto", "docker", "podman", "store")
 @click.option("--to", "folder", metavar="FOLDER", help="Into a store in FOLDER there, made if absent.")
 @pass_world
 @late_build_options
+@late_dockerfile_options()
 def command(
     world: World, wishes: Later, *, words: tuple[str, ...], dry_run: bool, engine: str | None, folder: str | None
 ) -> None:
@@ -84,7 +86,7 @@ def _built(world: World, wishes: Later, word: str) -> str:
         raise UsageError(
             Text("{name} is an image; where to?", name=word), want=f"trainload ship {word} USER@HOST[:PORT]"
         )
-    if not holds_code(world):
+    if not holds_code(world, wishes.flags):
         raise UsageError(
             Text("this folder holds no project; which image?"), got=world.cwd,
             want=f"trainload ship IMAGE {word}",

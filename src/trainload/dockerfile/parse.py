@@ -86,7 +86,9 @@ def _instructions(text: str, name: str) -> tuple[tuple[Instruction, ...], str]:
         tree = parse_dockerfile_ast(text)
     except DockerfileSyntaxError as error:
         told = re.sub(r"^Dockerfile parse error(?: on line \d+)?: ", "", str(error))
-        raise ConfigError(Text("{reason}", reason=told), place=Place(name, line=error.line)) from error
+        raise ConfigError(
+            Text("{reason}", reason=told), place=Place(name, line=error.line), hints=_meant(told)
+        ) from error
     problems, found = Problems(), []
     for node in tree.instructions:
         place = Place(name, line=node.start_line)
@@ -98,6 +100,15 @@ def _instructions(text: str, name: str) -> tuple[tuple[Instruction, ...], str]:
         found.append(Instruction(what, node.start_line, node.original.strip(), node.end_line))
     problems.check()
     return tuple(found), tree.escape_token
+
+
+def _meant(told: str) -> list[Text]:
+    """The instruction that an unknown one is nearest to."""
+    from difflib import get_close_matches
+
+    unknown = re.fullmatch(r"unknown instruction: (\S+)", told)
+    near = get_close_matches(unknown[1].upper(), _READERS, n=1) if unknown else []
+    return [Text("did you mean {name}?", name=near[0])] if near else []
 
 
 class _Node:

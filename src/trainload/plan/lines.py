@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainload.errors import Text
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -92,3 +94,6 @@ class LineJob:
     env: tuple[tuple[str, str], ...] = ()
     """Proxies, and secrets that are variables."""
     seconds: float | None = None
+    """It may take so long."""
+    why: Text | None = None
+    """Why it is run and not placed, where that may be news."""

@@ -39,6 +39,8 @@ _LAST = 20
 _TAIL = 64 << 10
 _PROCESSES = 4096
 _LOOK = 0.2  # seconds
+_TOLD = 160
+"""Characters of a failed command that are told."""
 _WIDTH = 500
 """Bytes of a line that are told."""
 _NOISE = re.compile(
@@ -247,15 +249,30 @@ def _spec(job: LineJob, log: str) -> RunSpec:
     )
 
 
+def _told(argv: Sequence[str]) -> str:
+    """A command, as it was written, as far as a line of text holds it."""
+    words = argv[-1].split() if argv[0].endswith("sh") and len(argv) > 2 else argv
+    text = " ".join(words)
+    return text if len(text) <= _TOLD else f"{text[: _TOLD - 1]}…"
+
+
 def _failure(job: LineJob, log: Path, code: int, reason: Text) -> RunError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         said = file.read().decode("utf-8", "replace")
-    error = RunError(Text("{line}: the command failed: {reason}", line=job.label, reason=reason), got=code)
+    error = RunError(
+        Text(
+            "{line}: RUN {command} failed: {reason}", line=job.label, command=_told(job.recipe.argv), reason=reason
+        )
+    )
     error.said = tuple(line for line in said.splitlines() if line.strip())[-_LAST:]
     hints: list[Text] = []
     if not job.recipe.network and _NO_NETWORK.search(said):
-        hints.append(Text("RUN has no network unless it is asked for: --network default"))
+        hints.append(
+            Text("RUN has no network unless it is asked for: --network default (trainload run: --build-network)")
+        )
+        if job.why is not None:
+            hints.append(Text("the line is run, not placed, because of this: {reason}", reason=job.why))
     if os.geteuid() != 0 and re.search(r"Operation not permitted|Invalid argument", said):
         hints.append(Text("root can give files to other users, an ordinary user cannot: build as root"))
     error.hints = tuple(hints)

@@ -8,6 +8,7 @@ import hashlib
 import html
 import io
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ def wheel(
     info = f"{module}-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"]
     metadata += [f"Requires-Dist: {requirement}\n" for requirement in requires]
+    extras = sorted({name for one in requires for name in re.findall(r"extra == [\"'](.+?)[\"']", one)})
+    metadata += [f"Provides-Extra: {name}\n" for name in extras]
     metadata += [f"Requires-Python: {requires_python}\n"] if requires_python else []
     tags = "".join(f"Tag: {one}\n" for one in _expanded(tag))
     purelib = "true" if tag.endswith("-any") else "false"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainload.builder.dockerfile.bench import Bench, Wanted
 from trainload.builder.dockerfile.stage import Built, build_stage
 from trainload.builder.workshop import MadeLayer
+from trainload.dockerfile.model import Add, Cmd, Copy, Entrypoint, Run, Words
 from trainload.dockerfile.parse import LONGEST, parse
 from trainload.dockerfile.stages import Staged, find_stages, undeclared
-from trainload.errors import PlanError, Text
+from trainload.errors import ConfigError, Place, PlanError, Problems, Text
 from trainload.plan.model import Plan
 from trainload.plan.order import MOST_LAYERS
 from trainload.platform import Platform
 from trainload.tree import Tree
 
 _MOST_TOLD = 10
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|.*\.git(?:#.*)?$")
+"""Sources of ADD that are no files of the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ def stages_of(tree: Tree, wanted: Wanted, platform: Platform) -> Staged:
 def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
     """Every layer of the wanted stage, in order. Call it inside ``store.writing()``."""
     target = staged.target(bench.wanted.target)
+    _check_sources(bench, staged, target)
     done: dict[int, Built] = {}
     for stage in staged.needed(target):
         done[stage.number] = build_stage(bench, staged, stage, done)
@@ -64,6 +69,27 @@ def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
     return Finished(plan, layers)
 
 
+def _check_sources(bench: Bench, staged: Staged, target: int) -> None:
+    """What COPY takes from the context is there: told before a base is fetched or a line is run.
+
+    Sources with variables are looked at when their values are known. Raises :class:`ConfigError`, all at once.
+    """
+    problems = Problems()
+    for stage in staged.needed(target):
+        for item in stage.instructions:
+            what = item.what.copy if isinstance(item.what, Add) else item.what
+            if not isinstance(what, Copy) or what.from_ is not None:
+                continue
+            for source in what.sources:
+                if "$" in source or _ELSEWHERE.match(source):
+                    continue
+                try:
+                    bench.context.check(source, Place(staged.file.name, line=item.line))
+                except ConfigError as error:
+                    problems.add(error)
+    problems.check()
+
+
 def _secrets(bench: Bench) -> Iterator[Text]:
     """Docker copies them too; but never in silence (THREATS P08)."""
     for path, kind in sorted(bench.context.secrets.items())[:_MOST_TOLD]:
@@ -76,7 +102,9 @@ def _secrets(bench: Bench) -> Iterator[Text]:
 def look_at(bench: Bench, staged: Staged) -> tuple[Built, ...]:
     """The stages that are needed, nothing made: what becomes of each line, and which layers there are already."""
     done: dict[int, Built] = {}
-    for stage in staged.needed(staged.target(bench.wanted.target)):
+    target = staged.target(bench.wanted.target)
+    _check_sources(bench, staged, target)
+    for stage in staged.needed(target):
         done[stage.number] = build_stage(bench, staged, stage, done, dry=True)
     return tuple(done.values())
 
@@ -92,7 +120,18 @@ def general_warnings(staged: Staged) -> tuple[Text, ...]:
             )
         )  # fmt: skip
     found += [
+        Text("{place}: {text} is no JSON list (its strings stand in double quotes), so a shell gets it as it is",
+             place=Place(staged.file.name, line=item.line), text=item.text)
+        for stage in staged.stages
+        for item in stage.instructions
+        if isinstance(item.what, Cmd | Entrypoint | Run) and _looks_like_list(item.what.command)
+    ]  # fmt: skip
+    found += [
         Text("--build-arg {name} does nothing: no ARG of the file has this name", name=name)
         for name in undeclared(staged)
     ]
     return tuple(found)
+
+
+def _looks_like_list(command: Words) -> bool:
+    return not command.is_exec and re.match(r"\[\s*['\"]", command.words[0]) is not None

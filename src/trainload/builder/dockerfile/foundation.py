@@ -13,7 +13,7 @@ from trainload.builder.makers import Code
 from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
 from trainload.dockerfile.config import FROM_SCRATCH
 from trainload.dockerfile.model import SCRATCH
-from trainload.errors import ImageError, LockError, Place, StoreError, Text
+from trainload.errors import FetchError, ImageError, LockError, Place, RegistryError, StoreError, Text
 from trainload.image.model import Image
 from trainload.lock.answers import base_of, blob, of_base
 from trainload.plan.base import base_of as base_recipe
@@ -45,7 +45,7 @@ def lay(bench: Bench, name: str, platform: Platform, place: Place) -> Foundation
         return _composed(bench, name, platform)
     try:
         return _image(bench, name, platform)
-    except (ImageError, LockError) as error:
+    except (ImageError, LockError, RegistryError, FetchError) as error:
         error.place = error.place or place
         raise
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
-from trainload.builder.dockerfile.bench import Bench
+from trainload.builder.dockerfile.bench import Bench, Wanted
 from trainload.builder.dockerfile.copying import write_copied
 from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
 from trainload.builder.dockerfile.ground import Ground
@@ -18,7 +19,7 @@ from trainload.dockerfile.expand import PROXIES
 from trainload.dockerfile.model import Arg, Onbuild, Shell, Workdir
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
-from trainload.dockerfile.understood import Opaque, Understanding
+from trainload.dockerfile.understood import Opaque, RunLine, Understanding
 from trainload.errors import ConfigError, Place, PlanError, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
@@ -28,7 +29,9 @@ from trainload.platform import Platform
 
 _TITLE = 200
 _COPIED = Text("files are placed")
+_FOLDER = Text("its folder is placed")
 _UNDERSTOOD = Text("understood: what it leaves is placed")
+_EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
 _RUN = Text("run in the sandbox: what it does is not known before")
 
 _CONFIG = Text("a line of the image's config")
@@ -134,7 +137,7 @@ class _Lines:
     before: Mapping[int, Built]
     shop: Workshop
     made: list[MadeLayer]
-    folders: list[Folder] = field(default_factory=list)
+    folders: list[FolderStep] = field(default_factory=list)
     """WORKDIRs whose folders go into the next layer."""
     dry: bool = False
     whole: bool = True
@@ -147,7 +150,7 @@ class _Lines:
             match step:
                 case FolderStep():
                     if step.path != "/":
-                        self.folders.append(Folder(step.path, step.user))
+                        self.folders.append(step)
                 case CopyStep():
                     self._copy(step)
                 case RunStep():
@@ -160,11 +163,11 @@ class _Lines:
         """WORKDIRs that no line has taken into its own layer."""
         if not self.folders:
             return
-        text = f"WORKDIR {self.folders[-1].path}"
+        last = self.folders[-1]
         recipe = CopyRecipe(diff_ids(self.made), self._take_folders(), (), "/", "", "")
-        place = Place(self.file, line=self.program.stage.line)
+        place = Place(self.file, line=last.line)
         self._add(
-            _Line(Kind.COPIED, text, 0),
+            _Line(Kind.COPIED, f"WORKDIR {last.path}", last.line, _FOLDER),
             recipe,
             lambda below, sink: self._written(recipe, (), place, below, sink),
         )
@@ -184,7 +187,8 @@ class _Lines:
                 return known.reason
             self.whole = known is not None
             self.made = list(known) if known is not None else self.made
-            self.rows.append(Row(step.line, step.text, How.PLACED, _UNDERSTOOD, self.whole))
+            why = _UNDERSTOOD if self.whole else _EXPECTED
+            self.rows.append(Row(step.line, step.text, How.PLACED, why, self.whole))
             return None
         found = putting.put(self.made, understood)
         if isinstance(found, Opaque):
@@ -273,8 +277,12 @@ class _Lines:
                 )  # fmt: skip
             with shown(self.bench, line, sources, place) as seen:
                 proxies = tuple((name, value) for name, value in line.env.items() if self._is_proxy(name))
-                job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds)
-                return rooms.run(job, self._ground(below), sink)
+                job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds, why)
+                try:
+                    return rooms.run(job, self._ground(below), sink)
+                except RunError as error:
+                    error.hints = (*error.hints, *_not_given(line, self.bench.wanted))
+                    raise
 
         self._add(_Line(Kind.RUN, step.text, step.line, why), recipe, write)
 
@@ -298,8 +306,8 @@ class _Lines:
         return self.bench.wanted.network and asked != "none"
 
     def _take_folders(self) -> tuple[Folder, ...]:
-        taken, self.folders = tuple(self.folders), []
-        return taken
+        taken, self.folders = self.folders, []
+        return tuple(Folder(step.path, step.user) for step in taken)
 
     def _ground(self, below: Sequence[Layer]) -> Ground:
         env = self.program.config.env
@@ -333,6 +341,14 @@ class _Lines:
             self.made.append(known)
         how = How.RUN if line.kind is Kind.RUN else How.PLACED
         self.rows.append(Row(line.line, line.text, how, line.why, known is not None))
+
+
+def _not_given(line: RunLine, wanted: Wanted) -> Iterator[Text]:
+    """A line may go on without a secret that is not required (BuildKit), and often fails."""
+    for mount in line.mounts:
+        name = mount.id or posixpath.basename(mount.target or "")
+        if mount.kind == "secret" and name not in wanted.secrets:
+            yield Text("the secret {name} is not given: --secret id={name},src=FILE", name=name)
 
 
 @dataclass(frozen=True, slots=True)

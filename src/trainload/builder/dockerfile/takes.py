@@ -98,6 +98,13 @@ class Context:
             raise self._nothing(pattern, clean, place)
         return [self._taken(self._followed(name, place), name, exclude, place) for name in names]
 
+    def check(self, pattern: str, place: Place) -> None:
+        """Raises :class:`ConfigError` when there is nothing that ``pattern`` means; nothing is read."""
+        clean = inside(pattern, place)
+        entries = self._look(_literal(clean))
+        if clean and clean not in entries and not matches(clean, sorted(entries)):
+            raise self._nothing(pattern, clean, place)
+
     def _followed(self, path: str, place: Place) -> str:
         """A source that is a link is what it points at, inside the context (P05)."""
         for _ in range(_HOPS):
