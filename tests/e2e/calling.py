@@ -18,11 +18,29 @@ from typing import Any
 
 from tests.peers import Sshd
 
+from trainload.image.model import Layer
+from trainload.store.store import Store
+from trainload.testing.images import make_with_weights, plan_of
+from trainload.testing.rootfs import PROGRAMS, tiny_store
+
 TRAINLOAD = (sys.executable, "-m", "trainload")
 PYTHON = "/usr/bin/python3"
 COUNT = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo step $i; echo $i > /outputs/step; sleep 0.15; done"
 SOON = 30.0
 """Seconds until something must have happened."""
+
+
+def store_with_weights(home: Path) -> Path:
+    """A store with ``tiny``, and ``heavy``: the same with weights mounted at /opt/weights."""
+    store = Store.open(tiny_store(home, (*PROGRAMS, "wc")))
+    with store.writing():
+        tiny = store.image(store.resolve("tiny"))
+        pairs = zip(tiny.manifest.layers, tiny.config.diff_ids, strict=True)
+        layers = [Layer(descriptor, diff_id, 0) for descriptor, diff_id in pairs]
+        plan = plan_of("heavy", ("base",), ("sh", "-c", "cat /opt/weights/a/model"))
+        make_with_weights(store, plan, layers, "opt/weights", {"opt/weights/a/model": b"mounted\n"})
+    store.close()
+    return home
 
 
 class Here:

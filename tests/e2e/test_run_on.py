@@ -11,15 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.calling import COUNT, PYTHON, Here, further_programs, kill_connections, read, rest, until
+from tests.e2e.calling import (
+    COUNT,
+    PYTHON,
+    Here,
+    further_programs,
+    kill_connections,
+    read,
+    rest,
+    store_with_weights,
+    until,
+)
 from tests.peers import Sshd, call
 
-from trainload.testing.rootfs import PROGRAMS, tiny_store
+from trainload.testing.rootfs import tiny_store
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_store(tmp_path_factory.mktemp("store") / "home", (*PROGRAMS, "wc"))
+    return store_with_weights(tmp_path_factory.mktemp("store") / "home")
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +226,16 @@ def test_what_cannot_be_is_told_and_nothing_stays(here: Here, words: list[str], 
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert here.json("ps", "--all", "--on", "gpu1") == before
+
+
+def test_weights_that_are_mounted_go_along_once(here: Here) -> None:
+    done = here("run", "--on", "gpu1", "heavy")
+    assert (done.returncode, done.stdout) == (0, "mounted\n"), done.stderr
+    place = here.sshd.home / ".local/share/trainload/hosted/weights"
+    before = [path.stat().st_ino for path in place.iterdir()]
+    done = here("run", "--on", "gpu1", "heavy", "sh", "-c", "echo x > /opt/weights/new || cat /opt/weights/a/model")
+    assert (done.returncode, done.stdout) == (0, "mounted\n"), "read-only"
+    assert [path.stat().st_ino for path in place.iterdir()] == before
 
 
 def test_a_run_there_is_repeated_there(here: Here) -> None:

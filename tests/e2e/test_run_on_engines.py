@@ -11,16 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.calling import COUNT, PYTHON, Here, further_programs, kill_connections, read, rest, until
+from tests.e2e.calling import (
+    COUNT,
+    PYTHON,
+    Here,
+    further_programs,
+    kill_connections,
+    read,
+    rest,
+    store_with_weights,
+    until,
+)
 from tests.peers import PATH, Docker, Sshd, call, needs, podman_of_our_own
 
 from trainload.testing.people import NOBODY
-from trainload.testing.rootfs import PROGRAMS, tiny_store
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_store(tmp_path_factory.mktemp("store") / "home", (*PROGRAMS, "wc"))
+    return store_with_weights(tmp_path_factory.mktemp("store") / "home")
 
 
 def test_docker_there_keeps_it_running_and_its_words_are_dockers(home: Path, tmp_path: Path) -> None:
@@ -50,8 +59,8 @@ def test_podman_there_keeps_it_running(home: Path, tmp_path: Path) -> None:
 def _an_engine_there(here: Here, engine: str) -> None:
     """The same as without one: cut, found again, outputs, exit code, rights."""
     child = here.start(
-        "run", "--on", "gpu1", "--network", "none", "-v", "./outputs:/outputs", "-e", "TOKEN=hunter2", "tiny",
-        "sh", "-c", f"echo $TOKEN > /outputs/token; {COUNT}; exit 5",
+        "run", "--on", "gpu1", "--network", "none", "-v", "./outputs:/outputs", "-e", "TOKEN=hunter2", "heavy",
+        "sh", "-c", f"echo $TOKEN > /outputs/token; cat /opt/weights/a/model > /outputs/model; {COUNT}; exit 5",
     )  # fmt: skip
     assert child.stdout is not None
     for line in child.stdout:
@@ -63,6 +72,7 @@ def _an_engine_there(here: Here, engine: str) -> None:
     assert [int(number) for number in re.findall(r"step (\d+)", out)] == list(range(4, 41)), "each line once"
     assert read(here.outputs / "step") == "40\n"
     assert read(here.outputs / "token") == "hunter2\n"
+    assert read(here.outputs / "model") == "mounted\n"
     assert here.json("runs")[0]["engine"] == engine
     script = "trap 'echo 1 > /outputs/bye; exit 7' TERM; while :; do sleep 0.1; done"
     run = here.detached(f"echo saved > /tmp/model; echo up; {script}", "--network", "none", "--name", "named")
@@ -106,7 +116,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def test_an_ordinary_user_with_python_only_needs_nothing_else(home: Path, tmp_path: Path, ordinary: Sshd) -> None:
     here = Here(home, tmp_path / "project", ordinary)
     script = "id -u > /outputs/id; echo 1 > /tmp/x; touch /bin/new; ls -ld /tmp; exit 3"
-    done = here("run", "--on", "gpu1", "-u", "0", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+    done = here("run", "--on", "gpu1", "-u", "0", "-v", "./outputs:/outputs", "heavy", "sh", "-c", script)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("drwxrwxrwt")
     assert read(here.outputs / "id") == "0\n"

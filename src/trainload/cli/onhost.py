@@ -73,22 +73,9 @@ def _host_document(run: Run) -> Mapping[str, Any]:
 def perform_there(world: World, target: Target, request: Request, way: Way) -> int:
     """Ship it, run it there, and stay with it unless it is to run detached; the program's exit code."""
     host = _chosen(host_of(world, way.on or ""), way)
-    _refuse_mounted_weights(target)
     engine = engine_on(world, host)
     with engine.held():
         return _perform(world, target, request, way, engine)
-
-
-def _refuse_mounted_weights(target: Target) -> None:
-    """They lie beside the image in the store here; a program there would not find them."""
-    from trainload.image.model import MOUNTS
-
-    if MOUNTS in target.image.manifest.annotations:
-        text = "{name} has weights that are mounted when it runs: a host does not get them yet"
-        raise UsageError(
-            Text(text, name=target.name),
-            hints=[Text("leave out mount = true: as layers of the image they travel once and stay there")],
-        )
 
 
 def _perform(world: World, target: Target, request: Request, way: Way, engine: OnHost) -> int:

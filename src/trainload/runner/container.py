@@ -135,6 +135,11 @@ def _joined(layers: list[Path], folder: Path) -> tuple[Path, bool]:
     return flat, False
 
 
+def flatten(layer: Path, flat: Path) -> None:
+    """Put an unpacked layer over what is there."""
+    _flatten(layer / "fs", flat, json.loads((layer / "done.json").read_bytes().decode()))
+
+
 def _flatten(layer: Path, flat: Path, mark: dict[str, Any]) -> None:
     """Put a layer over what is there; files are the same ones (hard links), so nothing may be written."""
     for path in mark["opaque"]:

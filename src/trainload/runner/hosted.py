@@ -27,7 +27,7 @@ EMBEDDED = "embedded"
 VERBS = frozenset(
     {
         "facts", "gpus", "exist", "start", "states", "logs", "wait", "stop", "kill", "remove", "outputs", "read",
-        "join", "usage", "copy",
+        "join", "usage", "copy", "weights",
     }
 )  # fmt: skip
 _ID = re.compile(r"[0-9a-z]{6,64}")
@@ -78,6 +78,10 @@ class Hosted:
             place = folder / "out" / str(number)
             place.mkdir(parents=True)
             place.chmod(0o777)  # whoever the image's user is; nobody else gets through the folder above
+        if request["weights"]:
+            from trainload.runner.weights import hold
+
+            hold(folder, request["weights"])
         _write(folder / "run.json", {"engine": engine, "container": charge.get("container"), **request["run_json"]})
         try:
             if engine == EMBEDDED:
@@ -183,6 +187,11 @@ class Hosted:
 
             joined = Container(folder).joined(request)
         return {"exit_code": joined.run(self._send, self._receive, _PULSE)}
+
+    def _weights(self, request: dict[str, Any]) -> dict[str, object]:
+        from trainload.runner.weights import folder_of
+
+        return {"folder": str(folder_of(self._home, request, self._send))}
 
     def _usage(self, request: dict[str, Any]) -> dict[str, object]:
         from trainload.runner.usage import usage

@@ -30,7 +30,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 OPAQUE_ATTRIBUTE = "user.overlay.opaque"
 _HOPS = 40
-_KEPT = 30 * 86_400
+KEPT = 30 * 86_400
 """Seconds after which a layer that no run used goes."""
 
 
@@ -60,7 +60,7 @@ def forget_unused(home: Path, used: set[str]) -> None:
     for folder in below.iterdir():
         with contextlib.suppress(OSError):
             done = folder / "done.json"
-            if folder.name not in used and time.time() - done.stat().st_mtime > _KEPT:
+            if folder.name not in used and time.time() - done.stat().st_mtime > KEPT:
                 done.unlink()
                 remove(folder)
 

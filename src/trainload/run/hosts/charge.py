@@ -78,11 +78,7 @@ def embedded(
                         architecture=_architecture(facts.machine))],
         )  # fmt: skip
     return {
-        "layers": [
-            {"digest": str(step.layer.digest), "diff_id": str(step.diff_id), "size": step.layer.size,
-             "title": step.title or step.layer.digest.short}
-            for step in steps(image) if step.layer is not None
-        ],
+        "layers": layers_of(image),
         "command": list(spec.command),
         "env": dict(spec.env),
         "user": spec.user,
@@ -99,6 +95,15 @@ def embedded(
         "links": [],
         "modes": [],
     }  # fmt: skip
+
+
+def layers_of(image: Image) -> list[dict[str, object]]:
+    """What is to be unpacked there, base first."""
+    return [
+        {"digest": str(step.layer.digest), "diff_id": str(step.diff_id), "size": step.layer.size,
+         "title": step.title or step.layer.digest.short}
+        for step in steps(image) if step.layer is not None
+    ]  # fmt: skip
 
 
 def _mount(mount: Mount, folder: str) -> list[object]:

@@ -45,6 +45,7 @@ from trainload.run.hosts.line import Line
 from trainload.run.hosts.outputs import Brought, bring
 from trainload.run.hosts.place import Host, outputs_in
 from trainload.run.hosts.tool import bubblewrap
+from trainload.run.hosts.weights import artifacts, unpacked
 from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import ending, stopped_by_force
 
@@ -71,6 +72,8 @@ class OnHost:
     """Something of a run's outputs could not be brought."""
     _image: Image | None = None
     """What was delivered."""
+    _weights: tuple[tuple[str, Image], ...] = ()
+    """What it has mounted, and where."""
     _holds: bool = False
     _idle: Line | None = None
     _unpacking: dict[str, float] = field(default_factory=dict)
@@ -101,12 +104,17 @@ class OnHost:
 
     def deliver(self, image: Image, name: str) -> None:
         """Only what is missing there; afterwards it is known what runs it. Raises :class:`HostError`."""
+        weights = artifacts(self.site.store, image)
         repository, tag = inspected.local_name(name)
         target = Target(self.host.address, self.host.choice, self.host.folder)
         cargo = from_store(self.site.store, image.digest)
         shipped = Shipment(cargo, f"{repository}:{tag}", target, self.site.reporter, self.site.environ).run()
         self.name = EMBEDDED if shipped.way is Choice.STORE else str(shipped.way)
-        self._image = image
+        self._image, self._weights = image, weights
+        store = Target(self.host.address, Choice.STORE, self.host.folder)
+        for _, artifact in self._weights:
+            cargo = from_store(self.site.store, artifact.digest)
+            Shipment(cargo, None, store, self.site.reporter, self.site.environ).run()
 
     def delivered(self) -> tuple[Delivered, ...]:
         return ()
@@ -121,8 +129,11 @@ class OnHost:
         with self.line() as line:
             line.command, line.patience = spec.command[0], _START
             known = line.ask("facts", engine=self.name, run=spec.id)
+            weights = [unpacked(line, path, artifact, self._report) for path, artifact in self._weights]
+            spec = replace(spec, mounts=(*weights, *spec.mounts))
             told = self._charge(line, spec, Facts.of(known), str(known["folder"]))
-            asked = {"run": spec.id, "engine": self.name, "outputs": outputs_in(spec.mounts)}
+            asked = {"run": spec.id, "engine": self.name, "outputs": outputs_in(spec.mounts),
+                     "weights": [mount.source for mount in weights]}  # fmt: skip
             for value in line.stream("start", charge=told, run_json=dict(self.note), **asked):
                 self._report(value)
             self._report({})
