@@ -31,6 +31,7 @@ KEPT = Path(__file__).parent / "results"
 SECONDS: Mapping[str, int] = {
     "help": 5, "year": 5, "splice": 90, "small": 260, "large": 900, "scaling": 280, "throughput": 60,
     "tiny-gpt": 120, "digits": 30, "registry": 100, "engines": 120,
+    "dockerfile": 400,
 }  # fmt: skip
 """What each part takes at least, or may take of half an hour; who comes last is left out when the time is over."""
 PARTS = tuple(SECONDS)
@@ -122,8 +123,7 @@ def _of_example(name: str, bench: project.Bench, until: Deadline) -> Iterable[Fi
 def _side(part: Part, scratch: Path, seconds: float) -> None:
     from benchmarks.side.run import Site, side_by_side
 
-    cache = Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
-    side_by_side(part, Site(scratch, cache, seconds, quick=part.quick))
+    side_by_side(part, Site(scratch, _cache(), seconds, quick=part.quick))
 
 
 def _scaling(part: Part, scratch: Path, seconds: float) -> None:
@@ -131,6 +131,18 @@ def _scaling(part: Part, scratch: Path, seconds: float) -> None:
 
     found = list(scaling.curves(scratch, Deadline(seconds), quick=part.quick))
     part.data["curves"] = [{**asdict(one), "exponent": one.slope} for one in found]
+
+
+def _dockerfile(part: Part, scratch: Path, seconds: float) -> None:
+    from benchmarks import dockerfile
+
+    for one in dockerfile.figures(scratch, _cache(), Deadline(seconds)):
+        part.figures.append(one)
+        _say(one.line())
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
 
 
 def _year(part: Part, scratch: Path, seconds: float) -> None:
@@ -144,6 +156,7 @@ def _year(part: Part, scratch: Path, seconds: float) -> None:
 
 _MEASURE: Mapping[str, Callable[[Part, Path, float], None]] = {
     "small": _side, "large": _side, "scaling": _scaling, "year": _year,
+    "dockerfile": _dockerfile,
 }  # fmt: skip
 
 

@@ -245,6 +245,22 @@ def test_a_user_copy_of_another_stage(bench: Bench) -> None:
     assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
 
 
+def test_wheels_of_a_folder_and_indexes_that_the_requirements_name(bench: Bench) -> None:
+    at = bench.project(
+        "folders",
+        "ARG BASE=slim\nFROM $BASE\nCOPY wheels /wheels\nCOPY requirements.txt /r/\n"
+        "RUN pip install --no-cache-dir --no-index --find-links=/wheels local\n"
+        "RUN pip install --no-cache-dir --no-index -r /r/requirements.txt\n"
+        'CMD ["python", "-c", "import demo, local; print(demo.__version__, local.__version__)"]\n',
+        {"requirements.txt": f"demo\n--find-links /wheels\n--extra-index-url {bench.index}\n"},
+    )
+    (at / "wheels").mkdir()
+    for name, data in (wheel("local", "3.0", requires=["helper"]), wheel("helper", "1.7"), wheel("demo", "1.5")):
+        (at / "wheels" / name).write_bytes(data)
+    check(bench, at, placed=2)
+    assert bench.trainload(at, "run").stdout == "1.5 3.0\n"
+
+
 def test_what_would_be_different_is_run(bench: Bench) -> None:
     at = bench.project(
         "honest",

@@ -51,6 +51,10 @@ class InstallPython:
     """Of ``-c``, absolute."""
     index: str | None = None
     extra_indexes: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    """Addresses of pages, and folders of the image, absolute."""
+    no_index: bool = False
+    """Nothing but ``find_links`` is asked."""
     prereleases: bool = False
     user: bool = False
     upgrade: bool = False

@@ -213,6 +213,9 @@ class Fetcher:
                 if got == file.sha256:
                     return path
                 wrong = wrong or (path, got)
+        cached = self._cache.find(file.sha256, file.size)  # of a folder of an image
+        if cached is not None:
+            return cached
         hints = [Text("lock again: trainload lock"), Text("or put the locked file into a find-links folder")]
         if wrong is not None:
             text = Text("{path} is not the file that was locked", path=wrong[0])

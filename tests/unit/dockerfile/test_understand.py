@@ -104,6 +104,14 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     # pip
     ("pip install --no-cache-dir -r requirements.txt", (pip(files=FILE),)),
     ("pip3 install -r ./requirements.txt", (pip(tool=("pip3",), files=FILE, **KEPT),)),
+    (
+        "pip install --no-cache-dir --no-index --find-links=wheels -f http://links.example/ flask",
+        (pip("flask", find_links=("/app/wheels", "http://links.example/"), no_index=True),),
+    ),
+    (
+        "pip install --no-cache-dir --find-links file:///wheels flask",
+        (pip("flask", find_links=("/wheels",)),),
+    ),
     ("python -m pip install flask", (pip("flask", tool=("python", "-m", "pip"), **KEPT),)),
     ("python3.10 -m pip install -q numpy", (pip("numpy", tool=("python3.10", "-m", "pip"), **KEPT),)),
     ("/opt/venv/bin/pip install flask", (pip("flask", tool=("/opt/venv/bin/pip",), **KEPT),)),

@@ -19,11 +19,11 @@ _FLAGS = {
     "--no-cache-dir": "no-cache", "--no-cache": "no-cache", "-U": "upgrade", "--upgrade": "upgrade",
     "--pre": "pre", "--no-deps": "no-deps", "--force-reinstall": "reinstall",
     "--break-system-packages": "system", "-q": "plain", "--quiet": "plain", "-v": "plain", "--verbose": "plain",
-    "--no-progress": "plain",
+    "--no-progress": "plain", "--no-index": "no-index",
 }  # fmt: skip
 _VALUED = {
     "-r": "file", "-c": "constraint", "--constraint": "constraint", "-i": "index", "--index-url": "index",
-    "--extra-index-url": "extra-index", "--prefix": "prefix",
+    "--extra-index-url": "extra-index", "--prefix": "prefix", "-f": "find-links", "--find-links": "find-links",
 }  # fmt: skip
 _PIP_TABLE = Table(
     flags={
@@ -52,7 +52,7 @@ HARMLESS = frozenset(
         "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_DEFAULT_TIMEOUT",
         "PIP_TIMEOUT", "PIP_RETRIES", "PIP_NO_INPUT", "PIP_PROGRESS_BAR", "PIP_NO_COLOR", "PIP_QUIET",
         "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_PREFER_BINARY",
-        "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_CACHE_DIR",
+        "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_CACHE_DIR", "PIP_FIND_LINKS", "PIP_NO_INDEX",
         # set by images to say which version they brought, read by no pip
         "PIP_VERSION",
     }
@@ -62,7 +62,7 @@ UV_HARMLESS = frozenset(
     {
         "UV_SYSTEM_PYTHON", "UV_NO_CACHE", "UV_CACHE_DIR", "UV_LINK_MODE", "UV_HTTP_TIMEOUT", "UV_NO_PROGRESS",
         "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_PYTHON_DOWNLOADS",
-        "UV_BREAK_SYSTEM_PACKAGES", "UV_CONCURRENT_DOWNLOADS",
+        "UV_BREAK_SYSTEM_PACKAGES", "UV_CONCURRENT_DOWNLOADS", "UV_FIND_LINKS", "UV_NO_INDEX",
     }
 )  # fmt: skip
 _PLACES = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "CONDA_PREFIX"})
@@ -143,6 +143,8 @@ def _install(
         constraints=constraints,
         index=index or None,
         extra_indexes=extra,
+        find_links=_links(options.all("find-links"), env.get(f"{start}_FIND_LINKS", ""), workdir),
+        no_index="no-index" in options.flags or env.get(f"{start}_NO_INDEX", "").lower() not in _NO,
         prereleases="pre" in options.flags,
         user="user" in options.flags,
         upgrade="upgrade" in options.flags,
@@ -152,6 +154,18 @@ def _install(
         system=system,
         cache_kept=not _no_cache(options, env, start),
     )
+
+
+def _links(given: Sequence[str], variable: str, workdir: str) -> tuple[str, ...]:
+    """pip splits the variable at spaces, uv at commas; an option goes before it."""
+    return tuple(link_of(link, workdir) for link in given or re.split(r"[\s,]+", variable.strip()) if link)
+
+
+def link_of(link: str, folder: str) -> str:
+    """An address as it is, a folder as an absolute path. Raises :class:`Beyond` for anything else."""
+    if re.fullmatch(r"https?://[^\s@]+", link):
+        return link
+    return _path(folder, link.removeprefix("file://") if link.startswith("file:///") else link)
 
 
 def _no_cache(options: Options, env: Mapping[str, str], start: str) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Target
+from trainload.builder.dockerfile.placing.links import Linked, links_folder
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import LockError, Problems, Text
+from trainload.events import Level, Said
 from trainload.lock.found import Installed
-from trainload.lock.model import PythonFile
+from trainload.lock.model import PythonFile, Url
 from trainload.lock.select import Target as Fitting
 from trainload.lock.select import choose
 from trainload.platform import Platform
@@ -23,11 +25,13 @@ from trainload.resolve.fetch import credentials
 from trainload.resolve.provided import Provided
 from trainload.resolve.question import Question
 from trainload.resolve.request import PythonRequest
+from trainload.resolve.services import Services
 from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Leave
 from trainload.resolve.uv import NeedsBuild
 from trainload.system import scratch
 
+_ADDRESS = re.compile(r"https?://[^\s@]+")
 _NAMED = 60
 """Characters of what is asked for that a question of the lock tells."""
 
@@ -42,6 +46,11 @@ class Ask:
     constraints: tuple[str, ...]
     index: str | None
     extra_indexes: tuple[str, ...]
+    find_links: tuple[str, ...]
+    """Addresses of pages."""
+    wheels: tuple[Linked, ...]
+    """Those of folders of the image."""
+    no_index: bool
     prereleases: bool
     dependencies: bool
     upgrade: bool
@@ -74,12 +83,48 @@ class Ask:
         return tuple(each for each in self.target.installed if each.name not in named)
 
 
-def read_files(paths: Sequence[str], ground: Ground) -> tuple[str, ...]:
-    """The requirements of files that lie below, with those they include. Raises :class:`Beyond`."""
-    return tuple("\n".join(_lines(path, ground, ())) for path in paths)
+@dataclass(slots=True)
+class Read:
+    """What requirements files say together."""
+
+    texts: tuple[str, ...] = ()
+    """The requirements of each, with those of the files it includes."""
+    index: str | None = None
+    extra_indexes: list[str] = field(default_factory=list)
+    find_links: list[str] = field(default_factory=list)
+    no_index: bool = False
+    prereleases: bool = False
 
 
-def _lines(path: str, ground: Ground, above: tuple[str, ...]) -> list[str]:
+def read_files(paths: Sequence[str], ground: Ground) -> Read:
+    """Files that lie below. Raises :class:`Beyond` for more than requirements and where to look for them."""
+    found = Read()
+    found.texts = tuple("\n".join(_lines(path, ground, (), found)) for path in paths)
+    return found
+
+
+def _option(line: str, found: Read) -> bool:
+    """An option of a whole file (pip: Requirements File Format § Global options)."""
+    match = re.fullmatch(r"(--?[a-z-]+)(?:[ =]+(\S+))?", line)
+    match match.groups() if match else ():
+        case ("--no-index", None):
+            found.no_index = True
+        case ("--pre", None):
+            found.prereleases = True
+        case ("--prefer-binary", None):
+            pass
+        case ("-i" | "--index-url", str(address)) if _ADDRESS.fullmatch(address):
+            found.index = address
+        case ("--extra-index-url", str(address)) if _ADDRESS.fullmatch(address):
+            found.extra_indexes.append(address)
+        case ("-f" | "--find-links", str(link)) if _ADDRESS.fullmatch(link) or link.startswith("/"):
+            found.find_links.append(link)
+        case _:
+            return False
+    return True
+
+
+def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> list[str]:
     data = ground.read(path)
     if data is None or path in above:
         raise Beyond(Text("the file {path}, which is not there", path=path))
@@ -88,7 +133,9 @@ def _lines(path: str, ground: Ground, above: tuple[str, ...]) -> list[str]:
         include = re.fullmatch(r"(?:-r|--requirement)[ =]*(\S+)", line)
         if include is not None and "://" not in include[1]:
             folder = path.rpartition("/")[0]
-            lines += _lines(f"{folder}/{include[1]}", ground, (*above, path))
+            lines += _lines(f"{folder}/{include[1]}", ground, (*above, path), found)
+        elif line.startswith("-") and _option(line, found):
+            continue
         elif line.startswith("-") or "--" in line or "${" in line or not _is_plain(line):
             raise Beyond(Text("{path} has {line}", path=path, line=line))
         else:
@@ -109,7 +156,7 @@ def _name(line: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0]).lower()
 
 
-def ask(asked: Ask, bench: Bench) -> tuple[PythonFile, ...]:
+def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     """What pip would have in the end, sorted by name, as wheels.
 
     Raises :class:`Beyond` where something has to be built, and where nothing fits: the line says so better itself.
@@ -126,16 +173,18 @@ def ask(asked: Ask, bench: Bench) -> tuple[PythonFile, ...]:
         indexes = settings.indexes.value
         if asked.index is not None or asked.extra_indexes:
             indexes = (*asked.extra_indexes, asked.index or (indexes[-1] if indexes else ""))
+        own = (links_folder(asked.wheels, ground, folder / "wheels"),) if asked.wheels else ()
         request = PythonRequest(
             root=bench.root,
             dependencies=RequirementFiles((str(folder / "requirements.txt"),)),
             targets=(target,),
-            find_links=settings.find_links.value,
-            indexes=indexes,
-            mirrors=settings.mirrors.value.pypi,
+            find_links=(*own, *asked.find_links, *settings.find_links.value),
+            indexes=() if asked.no_index else indexes,
+            mirrors=() if asked.no_index else settings.mirrors.value.pypi,
             constraints=(str(folder / "constraints.txt"),),
             provided=Provided({asked.platform: asked.preferred}),
             options=_options(asked),
+            unhashed=True,
         )
         question = Question(request, services.uv, folder / "pylock.resolved.toml", None, alone=True)
         try:
@@ -148,20 +197,43 @@ def ask(asked: Ask, bench: Bench) -> tuple[PythonFile, ...]:
             if error.retryable:
                 raise
             raise Beyond(Text("what nothing fits: {reason}", reason=error.got or error.text)) from error
-        if not asked.is_uv:
+        if not asked.is_uv and not asked.no_index:
             sources = question.newer_sources(found)
             if sources:
                 raise Beyond(Text("{names}, which would have to be built", names=", ".join(sorted(sources))))
     placed = tuple(package for package in found.packages if package.wheels or package.sdist)  # not what stays
-    packages = fill_sizes(placed, services.http, credentials=credentials(indexes))
+    told = tuple(package for package in placed if all(wheel.sha256 for wheel in package.wheels))
+    rest = tuple(package for package in placed if package not in told)  # their sizes come with their bytes
+    packages = (*fill_sizes(told, services.http, credentials=credentials(indexes)), *rest)
     problems = Problems()
     chosen = choose(packages, target, problems, sdists=False)
     problems.check()
-    return chosen
+    return tuple(_with_hash(one, found.unhashed, bench, services) for one in chosen)
+
+
+def _with_hash(
+    package: PythonFile, given: Mapping[str, Mapping[str, str]], bench: Bench, services: Services
+) -> PythonFile:
+    """pip takes what an index tells no sha256 of, and so do we; but what came is locked then."""
+    file = package.file
+    if file.sha256:
+        return package
+    if given.get(file.name) or not isinstance(file.location, Url):
+        raise Beyond(Text("{file}, of which another hash than its sha256 is known", file=file.name))
+    with bench.shop.store.files.ingest() as ingest:
+        limit = bench.shop.limits.unpacked
+        services.http.download(file.location.url, ingest.write, limit=limit, restart=ingest.restart)
+        digest, size = ingest.commit()
+    text = Text(
+        "{files}: taken on trust, the lock has no sha256 of the publisher; what came now is locked", files=file.name
+    )
+    services.reporter.report(Said(text, Level.WARNING))
+    return replace(package, file=replace(file, sha256=digest.hex, size=size))
 
 
 def _options(asked: Ask) -> tuple[str, ...]:
     """pip takes the best version of all indexes; uv by itself asks no second one for what the first has."""
     found = () if asked.is_uv else ("--index-strategy=unsafe-best-match",)
     found = (*found, "--prerelease=allow") if asked.prereleases else found
+    found = (*found, "--no-index") if asked.no_index else found
     return found if asked.dependencies else (*found, "--no-deps")

@@ -9,6 +9,7 @@ from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.asking import Ask, ask, read_files
 from trainload.builder.dockerfile.placing.interpreter import Caller, Target, find_target
+from trainload.builder.dockerfile.placing.links import wheels_in
 from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
 from trainload.dockerfile.steps import InstallPython
 from trainload.dockerfile.understand.words import Beyond
@@ -30,13 +31,18 @@ def place_python(
     Raises :class:`LockError` when the lock may not change, :class:`FetchError` when an index cannot be reached.
     """
     target = find_target(step, ground, caller)
+    files = read_files(step.files, ground)
+    links = (*step.find_links, *files.find_links)
     asked = Ask(
         requirements=step.requirements,
-        files=read_files(step.files, ground),
-        constraints=read_files(step.constraints, ground),
-        index=step.index,
-        extra_indexes=step.extra_indexes,
-        prereleases=step.prereleases,
+        files=files.texts,
+        constraints=read_files(step.constraints, ground).texts,
+        index=files.index or step.index,
+        extra_indexes=(*step.extra_indexes, *files.extra_indexes),
+        find_links=tuple(link for link in links if "://" in link),
+        wheels=wheels_in([link for link in links if "://" not in link], ground),
+        no_index=step.no_index or files.no_index,
+        prereleases=step.prereleases or files.prereleases,
         dependencies=step.dependencies,
         upgrade=step.upgrade,
         is_uv=step.tool[0] == "uv",
@@ -44,7 +50,7 @@ def place_python(
         platform=bench.platform,
         glibc=ground.facts.glibc,
     )
-    found = _known(asked, bench, where)
+    found = _known(asked, bench, ground)
     placed, replaced = _split(found, step, target)
     if not placed:
         return ()
@@ -52,14 +58,14 @@ def place_python(
     return _layers(placed, target, removed, ground)
 
 
-def _known(asked: Ask, bench: Bench, where: Place) -> tuple[PythonFile, ...]:
+def _known(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     """The answer of the lock, or a new one."""
     question = asked.question
     known = bench.answers.get(question)
     if known is None and bench.answers.frozen:
         bench.answers.put(question, {})
     if known is None:
-        found = ask(asked, bench)
+        found = ask(asked, bench, ground)
         known = bench.answers.put(question, {"packages": [_row(package) for package in found]})
     rows = known.get("packages")
     if not isinstance(rows, list):

@@ -1,0 +1,115 @@
+"""The same Dockerfile (slim base, requirements with PyTorch, COPY) built by us and by Docker, in alternation.
+
+Cold is as on a machine that has never built anything: the base comes from the registry, the wheels from one page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.budget import Deadline
+from benchmarks.measure import Figure, touch_memory, trouble
+from benchmarks.peers import docker, missing
+from benchmarks.project import TRAINLOAD
+from benchmarks.side.builders import Builder, Docker, Trainload, call
+from benchmarks.side.dockerfiles import Installer, Recipe
+from benchmarks.side.materials import edit, materials, project
+from benchmarks.side.newer import newer_docker
+from benchmarks.side.newer import reason as no_newer
+
+_ROUNDS = 5
+_PIP = Recipe(Installer.PIP)
+_COLD, _EDITED = 8.0, 5.0
+"""How many times faster than Docker it has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ours(Trainload):
+    """Trainload with the Dockerfile; it is told nothing that Docker is not told."""
+
+    recipe: Recipe = _PIP
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {**os.environ, "TRAINLOAD_HOME": str(self.home)}
+
+    def prepare(self, folder: Path) -> None:
+        (folder / "trainload.toml").unlink()
+        (folder / "Dockerfile").write_text(self.recipe.dockerfile(self.made))
+
+    def digest(self, folder: Path) -> str:
+        said = call([TRAINLOAD, "-q", "build", "-f", "Dockerfile", "--json"], folder, self.environ)
+        return str(json.loads(said)["digest"])
+
+    def build(self, folder: Path, target: str) -> None:
+        call([TRAINLOAD, "-q", "build", "-f", "Dockerfile", "-t", target], folder, self.environ)
+
+
+def figures(scratch: Path, cache: Path, until: Deadline, wanted: str = "large") -> Iterator[Figure]:
+    """``scratch``: short, sockets of engines lie below it. ``wanted``: the project of the side-by-side tables."""
+    shared = scratch / "s"
+    shared.mkdir(parents=True)
+    with ExitStack() as stack:
+        made = stack.enter_context(materials(shared / "m", cache, wanted))
+        ours = Ours(made, shared / "store")
+        builders: list[Builder] = [ours]
+        if not missing("dockerd", "docker"):
+            client = ("docker", "-H", stack.enter_context(docker(shared / "classic")))
+            builders.append(Docker(made, ours.recipe, "Docker classic", client, buildkit=False))
+        if not no_newer():
+            with trouble():  # it has to be downloaded
+                newer = stack.enter_context(newer_docker(shared, cache))
+                builders.append(Docker(made, ours.recipe, "BuildKit", newer, buildkit=True))
+        folders = []
+        for number, builder in enumerate(builders):
+            folders.append(project(made, made.sort, shared / f"p{number}"))
+            builder.prepare(folders[-1])
+        taken = _taken(builders, folders, until)
+        yield from _beside(builders, taken)
+        yield _again(ours, folders[0])
+
+
+def _taken(
+    builders: Sequence[Builder], folders: Sequence[Path], until: Deadline
+) -> Mapping[str, list[tuple[float, float]]]:
+    """Seconds of (cold build, build after an edit) of each, round by round."""
+    taken: dict[str, list[tuple[float, float]]] = {builder.name: [] for builder in builders}
+    for _ in until.rounds(_ROUNDS):
+        for builder, folder in zip(builders, folders, strict=True):
+            builder.forget()
+            (folder / "Dockerfile.lock").unlink(missing_ok=True)
+            touch_memory()
+            cold = _seconds(builder, folder)
+            edit(folder)
+            taken[builder.name].append((cold, _seconds(builder, folder)))
+    return taken
+
+
+def _seconds(builder: Builder, folder: Path) -> float:
+    began = time.perf_counter()
+    builder.build(folder, "bench:1")
+    return time.perf_counter() - began
+
+
+def _beside(builders: Sequence[Builder], taken: Mapping[str, list[tuple[float, float]]]) -> Iterator[Figure]:
+    for which, what, target in ((0, "cold", _COLD), (1, "after an edit", _EDITED)):
+        best = {name: min(one[which] for one in rounds) for name, rounds in taken.items() if rounds}
+        for name, seconds in best.items():
+            yield Figure(f"Dockerfile, {what}: {name}", seconds, "s")
+        mine = best[builders[0].name]
+        for builder in builders[1:]:
+            times = best[builder.name] / mine
+            yield Figure(f"Dockerfile, {what}: faster than {builder.name}", times, "×", target, at_least=True)
+
+
+def _again(ours: Ours, folder: Path) -> Figure:
+    """The same digest from nothing but the lock."""
+    first = ours.digest(folder)
+    ours.forget()
+    return Figure("Dockerfile: another digest from an empty store", float(ours.digest(folder) != first), "", 0)
