@@ -5,6 +5,7 @@ What may differ is written down in :data:`LEFT`: logs, caches, backups, byte-com
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,11 +16,16 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainload.lock.distribution.suites import SUITES, Pocket
+from trainload.resolve.archives import find_archives
+from trainload.testing.archive import Archive, Key, Publication, stanza
+from trainload.testing.debs import Item, MadeDeb
 from trainload.testing.index import PackageIndex, wheel
 from trainload.testing.server import FaultServer
 
@@ -31,11 +37,12 @@ pytestmark = [
 PATH = "/opt/py/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BASE = """\
 base = "apt:bookworm"
-system = ["python3-pip", "python3-venv", "passwd", "login"]
+system = ["python3-pip", "python3-venv", "passwd", "login", "apt", "adduser", "diffutils", "debconf"]
 user = 0
 """
 ENVIRONMENT = f"""\
 FROM plain
+COPY apt /etc/apt
 RUN python3 -m venv /opt/py && rm -rf /opt/py/lib/python3.11/site-packages/setuptools*
 ENV PATH={PATH}
 WORKDIR /
@@ -50,6 +57,18 @@ LEFT = re.compile(
 )
 """Of the differential comparison; what dpkg knows is compared by its own reading of it."""
 Files = dict[str, tuple[Any, ...]]
+DEBS = (
+    MadeDeb("own-plain", fields={"Depends": "own-data (>= 2)"}).lists(Item("./usr/share/own/plain", b"plain\n")),
+    MadeDeb("own-data", version="2.0-1").lists(Item("./usr/share/own/data", b"data\n")),
+    MadeDeb(
+        "own-script",
+        fields={"Depends": "own-data"},
+        scripts={"postinst": "#!/bin/sh\nset -e\ndpkg -s own-data | grep -q 'ok installed'\n"
+                 "echo $1 > /etc/own-made\n"
+                 "chown daemon:mail /etc/own-made && chmod 640 /etc/own-made\n"},
+    ).lists(Item("./usr/share/own/script", b"script\n")),
+    MadeDeb("hello", version="99.0-1").lists(Item("./usr/share/own/hello", b"the archive's own\n")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,8 @@ class Bench:
 
     def theirs(self, at: Path) -> tuple[dict[str, Any], Files]:
         root = self.folder / f"{at.name}-buildah"
-        buildah = ["buildah", "--root", f"{root}/r", "--runroot", f"{root}/rr", "--storage-driver", "vfs"]
+        buildah = ["buildah", "--root", f"{root}/r", "--runroot", f"{root}/rr", "--storage-driver"]
+        buildah.append(self.driver([*buildah, "overlay"]))
         words = ["build", "--isolation", "chroot", "--network", "host", "--format", "docker", "-q"]
         base = f"oci:{self.home}:slim"
         done = subprocess.run(
@@ -100,6 +120,12 @@ class Bench:
         found = contents(layout, "manifest.json")
         shutil.rmtree(root)
         return found
+
+    @staticmethod
+    def driver(buildah: list[str]) -> str:
+        """The quick one where this machine's file system lets it."""
+        tried = subprocess.run([*buildah, "info"], capture_output=True, check=False)
+        return "overlay" if tried.returncode == 0 else "vfs"
 
     def rows(self, at: Path) -> dict[int, tuple[str, str]]:
         """Line → how it is done, and why, as ``plan`` tells it."""
@@ -185,8 +211,37 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)
         found.trainload(plain, "build", "-t", "plain")
-        found.trainload(found.project("slim", ENVIRONMENT, {}), "build", "-t", "slim")
+        slim = found.project("slim", ENVIRONMENT, {})
+        publish(server, slim / "apt")
+        found.trainload(slim, "build", "-t", "slim")
         yield found
+
+
+def publish(server: FaultServer, apt: Path) -> None:
+    """What the image's apt knows: the distribution, and an archive that is signed by a key of its own."""
+    key, archive, stanzas = Key(), Archive(), []
+    for deb in DEBS:
+        data = deb.bytes()
+        path = f"pool/{deb.name}_{deb.version}_{deb.architecture}.deb"
+        server.serve(f"/own/{path}", data)
+        fields = {"Filename": path, "Size": str(len(data)), "SHA256": hashlib.sha256(data).hexdigest()}
+        stanzas.append(stanza(deb.name, deb.version, **{**fields, **deb.fields}))
+    files = {"main/binary-amd64/Packages": "\n".join(stanzas).encode()}
+    archive.publish(Publication(Pocket("own", "stable"), files, datetime.now(UTC), sign=key.sign))
+    for path, content in archive.files.items():
+        server.serve(f"/{path}", content)
+    for folder in ("sources.list.d", "keyrings", "preferences.d", "apt.conf.d"):
+        (apt / folder).mkdir(parents=True)
+    (apt / "keyrings/own.gpg").write_bytes(key.trust().certificates)
+    (apt / "preferences.d/own-600").write_text("Package: *\nPin: release o=Test\nPin-Priority: 600\n")
+    (apt / "apt.conf.d/99few").write_text('APT::Install-Recommends "false";\n')
+    roots, suite = find_archives(public={}), SUITES["bookworm"]
+    (apt / "sources.list").write_text(
+        "".join(f"deb {roots.of(pocket.archive)[0].url} {pocket.suite} main\n" for pocket in suite.pockets)
+    )
+    (apt / "sources.list.d/own.list").write_text(
+        f"deb [arch=amd64 signed-by=/etc/apt/keyrings/own.gpg] {server.url}/own stable main\n"
+    )
 
 
 def check(bench: Bench, at: Path, placed: int) -> Files:
@@ -287,3 +342,23 @@ def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:
     assert json.loads(bench.trainload(at, "build", "--json", "--frozen").stdout)["digest"] == first
     (at / "Dockerfile").write_text(text.replace("kept\n", "kept other\n"))
     assert "--frozen" in bench.trainload(at, "build", "--frozen", code=1).stderr
+
+
+def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
+    at = bench.project(
+        "packages",
+        "ARG BASE=slim\nFROM $BASE\n"
+        "RUN apt-get update && apt-get install -y own-plain hello && rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
+        "      own-script tree && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
+        "    && rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n",
+        {},
+    )
+    files = check(bench, at, placed=3)
+    assert files["etc/own-made"][1:4] == (0o640, 1, 8)
+    assert (
+        "usr/share/own/hello" not in files and "usr/bin/tree" in files and files["srv/copy"][-1] == b"configure\n"
+    )
+    locked = (at / "Dockerfile.lock").read_text()
+    assert "/own/pool/own-script_1.0-1_amd64.deb" in locked

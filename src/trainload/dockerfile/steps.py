@@ -208,6 +208,18 @@ class FetchWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class RunProgram:
+    """A program that ends, needs no network, and shares nothing with the commands beside it but files.
+
+    It is run by itself, so that the others can be placed.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that are set for it alone, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """Changes nothing that stays."""
 
@@ -217,5 +229,5 @@ class Nothing:
 PlacedStep = (
     UpdateDistribution | AddArchive | InstallDistribution | Clear | InstallPython | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | FetchWeights | Nothing
+    | WriteFile | FetchWeights | RunProgram | Nothing
 )  # fmt: skip

@@ -44,6 +44,8 @@ class Understood:
     steps: tuple[PlacedStep, ...]
     literal: tuple[str, ...] = ()
     """Patterns that stand for themselves as long as no file in the working directory fits: ``name[extra]``."""
+    stops: bool = True
+    """A command that fails ends the line; otherwise it may go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from trainload.lock.distribution.choose import choose
 from trainload.lock.distribution.index import Index, Records, Stanza
 from trainload.lock.distribution.installed import choose_over, installed
 from trainload.lock.distribution.profiles import Contents
-from trainload.lock.distribution.recommends import check_current, choose_with_recommends
+from trainload.lock.distribution.recommends import choose_like_apt
 from trainload.lock.distribution.suites import Pocket, Suite
-from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile
+from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile, Url
 from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
+from trainload.resolve.thirdparty import USUAL, Setup, address_of, load
 
 _MAY_LACK = Contents(()).optional
 _T = TypeVar("_T")
@@ -88,23 +89,29 @@ def resolve_on_top(
     services: Services,
     *,
     like_apt: bool | None = None,
+    setup: Setup = USUAL,
 ) -> tuple[Mapping[str, tuple[DistributionPackage, ...]], tuple[ReleaseFile, ...]]:
     """What to place so that base images of ``suite`` have the ``wishes``: packages by architecture, and indexes.
 
     ``status``: architecture → dpkg's status of the image. ``like_apt``: exactly what ``apt-get install`` does, with
-    recommended packages or without, or an error; None: what is installed is enough. Raises as
-    :func:`resolve_distribution` does.
+    recommended packages or without, or an error; None: what is installed is enough. ``setup``: what apt there has
+    beside the usual. Raises as :func:`resolve_distribution` does.
     """
     architectures = sorted(status)
-    opened, files = _load(suites.suite(suite), architectures, services)
+    release = suites.suite(suite)
+    release = replace(release, components=tuple(dict.fromkeys((*release.components, *setup.components))))
+    opened, files = _load(release, architectures, services)
     packages = {}
     for architecture in architectures:
-        index = Index(files.pop(architecture))
+        own = load(setup, architecture, services)
+        priorities = own.priorities(setup, opened) if setup.archives or setup.pins else None
+        index = Index([*own.before, *files.pop(architecture), *own.after], priorities)
         there = [wish for wish in wishes if wish not in _MAY_LACK or index.versions(wish)]
         base = installed(status[architecture], architecture)
-        if like_apt is not None:
-            check_current(index, there, base)
-        chosen = (choose_with_recommends if like_apt else choose_over)(index, architecture, there, base)
+        if like_apt is None:
+            chosen = choose_over(index, architecture, there, base)
+        else:
+            chosen = choose_like_apt(index, architecture, there, base, recommends=like_apt)
         packages[architecture] = tuple(map(_locked, chosen))
     return packages, tuple(sorted(one.locked for one in opened))
 
@@ -165,12 +172,12 @@ def _wishes(index: Index, contents: Contents, system: Sequence[str]) -> tuple[st
 
 
 def _locked(stanza: Stanza) -> DistributionPackage:
-    path = stanza["Filename"]
+    path, own = stanza["Filename"], address_of(stanza)
     file = File(
         name=path.rpartition("/")[2],
         sha256=stanza["SHA256"],
         size=int(stanza["Size"]),
-        location=ArchivePath(stanza.archive, path),
+        location=ArchivePath(stanza.archive, path) if own is None else Url(own),
     )
     installed = int(stanza["Installed-Size"] or 0) * 1024
     return DistributionPackage(stanza.name, stanza.version, stanza.architecture, file, installed)

@@ -115,7 +115,8 @@ def _kept(pocket: Pocket, trust: Trust, services: Services) -> Opened:
     data = services.cache.get(_key(pocket))
     if data is None:
         raise _unknown_offline(pocket)
-    opened = _verified(data, pocket, services.archives.of(pocket.archive)[0], trust, services)
+    root = services.archives.of(pocket.archive)[0]
+    opened = verified(data, (pocket, root, _address(pocket, root)), trust, services)
     date = f"{opened.release.date:%Y-%m-%d %H:%M} UTC"
     text = Text("{suite}: chosen offline from the index of {date}", suite=pocket.suite, date=date)
     services.reporter.report(Said(text))
@@ -140,19 +141,23 @@ def _key(pocket: Pocket) -> str:
 
 
 def _open(pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opened:
-    data = services.http.get(_address(pocket, root), limit=INRELEASE_LIMIT)
-    return _verified(data, pocket, root, trust, services)
+    url = _address(pocket, root)
+    return verified(services.http.get(url, limit=INRELEASE_LIMIT), (pocket, root, url), trust, services)
 
 
 def _address(pocket: Pocket, root: Root) -> str:
     return f"{root.url}/dists/{pocket.suite}/InRelease"
 
 
-def _verified(data: bytes, pocket: Pocket, root: Root, trust: Trust, services: Services) -> Opened:
-    url = _address(pocket, root)
+def verified(data: bytes, came: tuple[Pocket, Root, str], trust: Trust, services: Services) -> Opened:
+    """The index ``data``, which ``came`` from an address. Raises :class:`SignatureError`.
+
+    A suite that is a folder (``/``) has no name that could be compared.
+    """
+    pocket, root, url = came
     now = None if services.allow_stale else services.now
     release = releases.parse(signed_part(data, trust, url, now), url)
-    if not release.is_of(pocket.suite):
+    if not pocket.suite.endswith("/") and not release.is_of(pocket.suite):
         raise SignatureError(
             Text("the signed index at this address is of another suite"),
             place=Place(url),
@@ -237,7 +242,7 @@ def _cached(opened: Opened, hashed: Hashed, services: Services) -> bytes:
         raise _unknown_offline(opened.pocket)
     label = f"{opened.pocket.suite} {hashed.path.removesuffix('/Packages.xz')}"
     packed = _fetch(opened, hashed, services)
-    data = b"".join(stanzas.compact(_unpacked(packed, hashed.path), f"{opened.pocket.suite}/{hashed.path}"))
+    data = b"".join(stanzas.compact(unpacked(packed, hashed.path), f"{opened.pocket.suite}/{hashed.path}"))
     services.cache.put(key, zlib.compress(data, 1))
     services.reporter.report(Ended(key, label, How.FETCHED, size=len(packed)))
     return data
@@ -275,7 +280,7 @@ def _fetch(opened: Opened, hashed: Hashed, services: Services) -> bytes:
     raise failed
 
 
-def _unpacked(packed: bytes, file: str) -> Iterator[bytes]:
+def unpacked(packed: bytes, file: str) -> Iterator[bytes]:
     """The xz file in blocks; it may be several streams (xz-file-format 2), at most ``PACKAGES_LIMIT`` bytes."""
     total = 0
     data = packed

@@ -24,6 +24,7 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    RunProgram,
     UpdateDistribution,
     WriteFile,
 )
@@ -212,7 +213,6 @@ RUN = [
     "apt-get update && apt-get install -y libc6:i386",
     "apt-get update && apt-get install -y -t bookworm-backports git",
     "apt-get update || true",
-    "apt-get update && apt-get install -y git && apt-get purge -y --auto-remove git",
     "apt-get update & apt-get install -y git",
     "(apt-get update && apt-get install -y git)",
     "apt-get update && apt-get install -y $(cat packages.txt)",
@@ -267,7 +267,9 @@ RUN = [
 
 @pytest.mark.parametrize(("script", "steps"), UNDERSTOOD, ids=[script[:60] for script, _ in UNDERSTOOD])
 def test_lines_of_tutorials_are_taken_apart(script: str, steps: tuple[PlacedStep, ...]) -> None:
-    assert understand(line(script)) == Understood(steps)
+    found = understand(line(script))
+    assert isinstance(found, Understood)
+    assert found.steps == steps
 
 
 @pytest.mark.parametrize("script", RUN)
@@ -348,3 +350,79 @@ def test_lists_that_a_later_line_reads_are_made_by_running() -> None:
         Opaque,
     ]
     assert [type(each) for each in understand_all([leaves, renews, leaves])] == [Understood, Opaque, Understood]
+
+
+ALONE = (
+    "apt-get purge -y --auto-remove git",
+    "cp a b",
+    "rm -rf /opt/x/*.so",
+    "sed -i 's/a b/c/' /etc/x",
+    "echo x > /etc/apt/y",
+    "update-alternatives --set editor /usr/bin/vi",
+    "python3 -m venv /opt/venv",
+    "locale-gen en_US.UTF-8",
+    "git config --global user.name 'A B'",
+    "find / -name '*.pyc' -delete",
+    "pip uninstall -y foo",
+)
+
+
+@pytest.mark.parametrize("command", ALONE)
+def test_commands_between_packages_run_by_themselves(command: str) -> None:
+    found = understand(line(f"apt-get update && apt-get install -y git && {command}"))
+    assert isinstance(found, Understood)
+    assert found.steps[-1] == RunProgram(("/bin/sh", "-c", command)), "as it stands there"
+    assert isinstance(understand(line(command)), Opaque), "a line without packages is run whole"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "service x start",
+        "curl https://files.example/x -o x",
+        "X=1 cp a b",
+        "apt-get remove git",
+        "apt-get purge git",
+        "find / -exec rm {} ;",
+        "find / -name x -exec touch",
+        "python3 -m venv --upgrade-deps /x",
+        "python3 -c 'x'",
+        "cp $(cat list) b",
+        "cp a b &",
+        "cp a b || true",
+        "cat x | sh",
+        "pip uninstall -y -r list",
+        "git clone x",
+        "bash x.sh",
+        "apt-get dist-upgrade -y",
+        "cd /x",
+        "eval cp a b",
+        "command cp a b",
+        "exec cp a b",
+        "exit 0",
+        "umask 077",
+    ],
+)
+def test_commands_that_may_do_more_make_all_of_the_line_one_that_is_run(command: str) -> None:
+    assert isinstance(understand(line(f"apt-get update && apt-get install -y git && {command}")), Opaque)
+
+
+@pytest.mark.parametrize(
+    ("script", "stops"),
+    [
+        ("apt-get update && apt-get install -y git", True),
+        ("apt-get update; apt-get install -y git", False),
+        ("set -eux; apt-get update; apt-get install -y git", True),
+        ("set -x; apt-get update; apt-get install -y git", False),
+        ("set -e; apt-get update && apt-get install -y git; rm -rf /tmp/*", False),
+    ],
+)
+def test_whether_a_failure_ends_the_line(script: str, stops: bool) -> None:
+    found = understand(line(script))
+    assert isinstance(found, Understood)
+    assert found.stops is stops
+
+
+def test_programs_do_not_run_by_themselves_beside_mounts() -> None:
+    script = "apt-get update && apt-get install -y git && cp a /tmp/x"
+    assert isinstance(understand(line(script, mounts=(RunMount("tmpfs", "/tmp"),))), Opaque)

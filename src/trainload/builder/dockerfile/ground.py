@@ -23,11 +23,11 @@ from trainload.limits import DEFAULT, KiB, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
 
-_FORMAT = 2
+_FORMAT = 3
 _SMALL = 16 * MiB
 _TEXT = re.compile(
     r"etc/(?!ssl/|alternatives/).* | (?:.*/)?bin/(?:pip|pip3)[0-9.]* | var/lib/apt/extended_states"
-    r"| (?:.*/)?requirements[^/]*\.txt",
+    r"| (?:.*/)?requirements[^/]*\.txt | usr/share/keyrings/.*",
     re.VERBOSE,
 )
 """What lines of a Dockerfile ask for: kept with the listing, so that the layer is not read again for it."""

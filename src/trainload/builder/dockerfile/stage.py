@@ -20,7 +20,7 @@ from trainload.dockerfile.model import Arg, Onbuild, Shell, Workdir
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding
-from trainload.errors import ConfigError, Place, PlanError, RunError, Text
+from trainload.errors import ConfigError, Place, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
 from trainload.plan.lines import CopyRecipe, CopySource, Folder, LineJob, RunRecipe
@@ -270,11 +270,9 @@ class _Lines:
         def write(below: Sequence[Layer], sink: ByteSink) -> Written:
             rooms = self.bench.rooms
             if rooms is None or self.program.stage.platform != Platform.host():
-                raise PlanError(
-                    Text("{line}: RUN needs a sandbox that can run {platform}", line=place,
-                         platform=self.program.stage.platform),
-                    hints=[Text("build on a machine that is {platform}", platform=self.program.stage.platform)],
-                )  # fmt: skip
+                from trainload.builder.dockerfile.placing.putting import no_sandbox
+
+                raise no_sandbox(place, self.program.stage.platform)
             with shown(self.bench, line, sources, place) as seen:
                 proxies = tuple((name, value) for name, value in line.env.items() if self._is_proxy(name))
                 job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds, why)

@@ -31,7 +31,7 @@ _TABLE = Table(
     valued={"-o": "option", "--option": "option"},
 )  # fmt: skip
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?:=[A-Za-z0-9.+:~-]+)?")
-_PPA = re.compile(r"ppa:[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
+_ARCHIVE = re.compile(r"ppa:[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*|universe|multiverse|restricted")
 _HARMLESS = re.compile(r"(?:Acquire::|Dpkg::Use-Pty=|Dpkg::Progress-Fancy|APT::Color)[A-Za-z0-9:._-]*(?:=.*)?")
 _RECOMMENDS = re.compile(r"APT::Install-Recommends=(?:\"?(?P<no>false|0|no)\"?|\"?(?P<yes>true|1|yes)\"?)", re.I)
 _NO_SUGGESTS = re.compile(r"APT::Install-Suggests=\"?(?:false|0|no)\"?", re.I)
@@ -54,10 +54,10 @@ def read_apt(words: Sequence[str]) -> tuple[PlacedStep, ...]:
 
 
 def read_archive(words: Sequence[str]) -> tuple[PlacedStep, ...]:
-    """``add-apt-repository``; only PPAs, whose place is known. Raises :class:`Beyond`."""
+    """``add-apt-repository`` of PPAs and of Ubuntu's components, whose place is known. Raises :class:`Beyond`."""
     table = Table({"-y": "yes", "--yes": "yes", "-n": "no-update", "--no-update": "no-update"}, {"-P": "ppa"})
     options = read(words[0], words[1:], table)
-    if len(options.rest) != 1 or options.values or not _PPA.fullmatch(options.rest[0]):
+    if len(options.rest) != 1 or options.values or not _ARCHIVE.fullmatch(options.rest[0]):
         raise Beyond(Text("{command}", command=" ".join(words)))
     step = AddArchive(options.rest[0])
     return (step,) if "no-update" in options.flags else (step, UpdateDistribution())

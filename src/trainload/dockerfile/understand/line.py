@@ -11,14 +11,18 @@ from collections.abc import Sequence
 
 from trainload.dockerfile.steps import (
     Clear,
+    CreateCondaEnvironment,
     FetchWeights,
+    InstallConda,
     InstallDistribution,
     InstallPython,
     Nothing,
     PlacedStep,
+    RunProgram,
     UpdateDistribution,
 )
 from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
+from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.words import Beyond, Command, Word, commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
 from trainload.errors import Text
@@ -34,6 +38,8 @@ _CHANGES_THE_SHELL = frozenset(
     {"IFS", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "GLOBIGNORE", "APT_CONFIG", "LD_PRELOAD"}
 )
 _OPTION_VARIABLES = apt.VARIABLES | pip.HARMLESS | pip.UV_HARMLESS
+_FETCHING = (InstallDistribution, InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights)
+"""What is worth being placed: the network would be asked for it anew each time."""
 _BRACKETS = re.compile(r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*")
 
 
@@ -95,17 +101,37 @@ def _understood(line: RunLine) -> Understood:
     steps: list[PlacedStep] = []
     literal: list[str] = []
     exported: dict[str, str] = {}
+    alone: list[Beyond] = []
     for command in parsed:
         if command.name == "export":
             exported |= _exported(command)
-        else:
+            continue
+        try:
             steps += _steps(command, line, exported, literal)
+        except Beyond as beyond:
+            program = read_program(command, line)
+            if program is None:
+                raise
+            alone.append(beyond)
+            steps.append(program)
+    if alone and not any(isinstance(step, _FETCHING) for step in steps):
+        raise alone[0]
     for name in exported:
         if re.search(rf"\$\{{?{name}\b", line.script or ""):
             raise Beyond(Text("the variable {name}, set for later commands", name=name))
     _check_user(line, steps)
     _check_lists(steps)
-    return Understood(tuple(steps), tuple(literal))
+    return Understood(tuple(steps), tuple(literal), _stops(parsed, line.shell))
+
+
+def _stops(parsed: Sequence[Command], shell: Sequence[str]) -> bool:
+    """Whether a failure ends the line: ``&&`` all along, or one command after the other with ``set -e``."""
+    if all(command.is_guarded for command in parsed):
+        return True
+    strict = any(word.startswith("-") and "e" in word and not word.startswith("--") for word in shell[1:])
+    first = [word.text for word in parsed[0].words]
+    strict = strict or (first[0] == "set" and any(re.fullmatch("-[eux]*e[eux]*o?", word) for word in first[1:]))
+    return strict and not any(command.is_guarded for command in parsed[1:])
 
 
 def _parsed(line: RunLine) -> tuple[Command, ...]:
@@ -122,7 +148,7 @@ def _check_user(line: RunLine, steps: Sequence[PlacedStep]) -> None:
     if line.user in _ROOT:
         return
     for step in steps:
-        if not isinstance(step, InstallPython | FetchWeights | Nothing):
+        if not isinstance(step, InstallPython | FetchWeights | RunProgram | Nothing):
             raise Beyond(Text("the user {user}, who is not root", user=line.user))
 
 

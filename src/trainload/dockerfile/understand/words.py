@@ -70,6 +70,8 @@ class Command:
     """Variables that hold for this command."""
     output: Output | None = None
     """None: to the log, or nowhere."""
+    is_guarded: bool = True
+    """It runs only when the command before it succeeded."""
 
     @property
     def name(self) -> str:
@@ -127,6 +129,7 @@ class _Reader:
         self._word = _Word()
         self._and = False
         """``&&`` came, and what follows it did not yet."""
+        self._guarded = True
 
     def run(self) -> tuple[Command, ...]:
         while self._at < len(self._text):
@@ -142,7 +145,7 @@ class _Reader:
             self._separate(sign)
         elif self._text.startswith("&&", self._at):
             self._end_command(need=True)
-            self._and = True
+            self._and = self._guarded = True
             self._at += 2
         elif sign == "#" and not self._word.started:
             end = self._text.find("\n", self._at)
@@ -327,8 +330,8 @@ class _Reader:
         self._end_word()
         made, self._command = self._command, _Command()
         if made.words:
-            self._done.append(Command(tuple(made.words), tuple(made.assignments), made.output))
-            self._and = False
+            self._done.append(Command(tuple(made.words), tuple(made.assignments), made.output, self._guarded))
+            self._and = self._guarded = False
         elif made.assignments or made.redirected:
             raise Beyond(Text("a variable that is set for later commands"))
         elif need:

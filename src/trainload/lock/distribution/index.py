@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainload.lock.distribution import relations
+from trainload.lock.distribution.pins import Priorities
 from trainload.lock.distribution.relations import Group, Relation
 from trainload.lock.distribution.stanzas import FIELDS
 from trainload.lock.distribution.versions import by_version
@@ -88,8 +89,10 @@ _NAMES = re.compile(rb"[a-z0-9][a-z0-9+.-]+(?=[\s,:(]|$)")
 class Index:
     """Packages by name; records are parsed when they are looked at."""
 
-    def __init__(self, files: Sequence[Records]) -> None:
+    def __init__(self, files: Sequence[Records], priorities: Priorities | None = None) -> None:
+        """``priorities``: which versions are better than newer ones; None: all archives are alike."""
         self._files = files
+        self._priorities = priorities
         self._lines: dict[str, list[tuple[Records, int, int]]] = {}
         self._providers: dict[str, list[str]] = {}
         self._stanzas: dict[str, tuple[Stanza, ...]] = {}
@@ -114,14 +117,21 @@ class Index:
         return sorted(name for name in set(self._essential) if (c := self.candidate(name)) and c.essential)
 
     def versions(self, name: str) -> tuple[Stanza, ...]:
-        """Every listed version, the newest first; of equal ones the one listed first."""
+        """Every listed version that may be taken, the best first; of equal ones the one listed first."""
         if name not in self._stanzas:
             found: dict[str, Stanza] = {}
-            for place in self._lines.get(name, ()):
-                stanza = _read(*place)
+            for stanza in self._preferred([_read(*place) for place in self._lines.get(name, ())]):
                 found.setdefault(stanza.version, stanza)
-            self._stanzas[name] = tuple(_newest_first(found.values()))
+            self._stanzas[name] = tuple(self._preferred(_newest_first(found.values())))
         return self._stanzas[name]
+
+    def _preferred(self, stanzas: list[Stanza]) -> list[Stanza]:
+        """Those that may be taken, those of the highest priority first."""
+        if self._priorities is None:
+            return stanzas
+        of = self._priorities.of
+        ranked = [(of(one.name, one.version, one.archive, one.suite), one) for one in stanzas]
+        return [one for priority, one in sorted(ranked, key=lambda pair: -pair[0]) if priority > 0]
 
     def from_suite(self, name: str, suite: str) -> Stanza | None:
         """The newest version that an index of ``suite`` lists."""
@@ -129,7 +139,7 @@ class Index:
         return _newest_first(stanzas)[0] if stanzas else None
 
     def candidate(self, name: str) -> Stanza | None:
-        """What apt installs without further wishes: the newest (all our suites have the same priority)."""
+        """What apt installs without further wishes: the newest of the highest priority."""
         versions = self.versions(name)
         return versions[0] if versions else None
 

@@ -7,7 +7,7 @@ distribution's version where it does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from trainload.errors import LockError, Place, Text
@@ -37,9 +37,14 @@ def installed(status: str, architecture: str) -> dict[str, Stanza]:
     return found
 
 
-def choose_over(index: Index, architecture: str, wishes: Sequence[str], base: Installed) -> tuple[Stanza, ...]:
-    """What to place so that ``base`` has the ``wishes``, sorted by name. Raises :class:`LockError`."""
-    anew: set[str] = set()
+def choose_over(
+    index: Index, architecture: str, wishes: Sequence[str], base: Installed, renewed: Collection[str] = ()
+) -> tuple[Stanza, ...]:
+    """What to place so that ``base`` has the ``wishes``, sorted by name. Raises :class:`LockError`.
+
+    ``renewed``: packages of the base that are brought to the distribution's version in any case.
+    """
+    anew: set[str] = set(renewed)
     for _ in range(_ROUNDS):
         kept = {name: stanza for name, stanza in base.items() if name not in anew}
         wanted = [

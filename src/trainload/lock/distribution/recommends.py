@@ -15,21 +15,26 @@ from trainload.lock.distribution.candidates import Candidates
 from trainload.lock.distribution.index import Index, Stanza
 from trainload.lock.distribution.installed import Installed, choose_over
 from trainload.lock.distribution.relations import Group
+from trainload.lock.distribution.versions import compare
 
 
-def choose_with_recommends(
-    index: Index, architecture: str, wishes: Sequence[str], base: Installed
+def choose_like_apt(
+    index: Index, architecture: str, wishes: Sequence[str], base: Installed, *, recommends: bool
 ) -> tuple[Stanza, ...]:
-    """As :func:`choose_over`, with what new packages recommend. Raises :class:`LockError`, also for a choice."""
+    """As :func:`choose_over`, and what is wished becomes the newest, with what new packages recommend.
+
+    Raises :class:`LockError`, also for a choice.
+    """
     rules, wished = Candidates(index, architecture), list(wishes)
+    renewed = outdated(index, wishes, base)
     while True:
-        chosen = choose_over(index, architecture, wished, base)
+        chosen = choose_over(index, architecture, wished, base, renewed)
+        if not recommends:
+            return chosen
         world = {**base, **{stanza.name: stanza for stanza in chosen}}
         more: dict[str, None] = {}
         for stanza in chosen:
-            if stanza.name in base:
-                continue  # of a newer version: apt looks only at what its older one did not recommend
-            for group in relations.parse(stanza["Recommends"]):
+            for group in _fresh(stanza, base.get(stanza.name)):
                 found = _recommended(group, rules, index, world)
                 if found is not None and found not in wished:
                     more[found] = None
@@ -38,17 +43,31 @@ def choose_with_recommends(
         wished += more
 
 
-def check_current(index: Index, wishes: Sequence[str], base: Installed) -> None:
-    """Raises :class:`LockError` for an installed package that apt would bring to a newer version."""
+def _fresh(stanza: Stanza, old: Stanza | None) -> Sequence[Group]:
+    """What ``stanza`` recommends; of a newer version only what its older one did not (apt: MarkInstall)."""
+    known = relations.parse(old["Recommends"]) if old is not None else ()
+    named = {relation.name for group in known for relation in group}
+    groups = relations.parse(stanza["Recommends"])
+    return [group for group in groups if not any(relation.name in named for relation in group)]
+
+
+def outdated(index: Index, wishes: Sequence[str], base: Installed) -> tuple[str, ...]:
+    """Installed packages among ``wishes`` that apt would bring to a newer version. Raises :class:`LockError`."""
+    found = []
     for wish in wishes:
         name = re.split("[:=/]", wish, maxsplit=1)[0]
         candidate = index.candidate(name)
-        if name in base and candidate is not None and candidate.version != base[name].version:
+        if name not in base or candidate is None or candidate.version == base[name].version:
+            continue
+        if name != wish:
             raise LockError(
                 Text("{package} of the base would be upgraded", package=name),
                 place=Place("system"),
                 got=f"{base[name].version} → {candidate.version}",
             )
+        if compare(candidate.version, base[name].version) > 0:
+            found.append(name)
+    return tuple(found)
 
 
 def _recommended(group: Group, rules: Candidates, index: Index, world: Mapping[str, Stanza]) -> str | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
-from trainload.builder.dockerfile.placing.archives import profile, recommends, suite_of
+from trainload.builder.dockerfile.placing.aided import Made, aided
+from trainload.builder.dockerfile.placing.archives import Known, known, profile, recommends
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.steps import InstallDistribution
 from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understood import RunLine
 from trainload.errors import LockError, Text
 from trainload.layers.debian.database import names
 from trainload.layers.debian.deb import open_deb
 from trainload.layers.debian.scripts import needs_configuration
-from trainload.lock.model import ArchivePath, DistributionPackage, File
+from trainload.lock.distribution.installed import installed
+from trainload.lock.model import ArchivePath, DistributionPackage, File, Url
 from trainload.plan.model import Kind, PlannedLayer, SystemRecipe
 from trainload.resolve.distribution import resolve_on_top
 
@@ -24,29 +28,31 @@ _STATES = "var/lib/apt/extended_states"
 _NAMED = 60
 
 
-def place_packages(step: InstallDistribution, ground: Ground, bench: Bench) -> tuple[PlannedLayer, ...]:
-    """The layer that ``step`` leaves. Raises :class:`Beyond` where a script would have to run, or apt choose.
+def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, bench: Bench) -> Made:
+    """What ``step`` leaves. Raises :class:`Beyond` where apt would have to choose.
 
     Raises :class:`LockError` when the lock may not change, :class:`FetchError` for archives that cannot be reached.
     """
-    suite = suite_of(ground)
+    here = known(ground, bench.platform.architecture)
     with_more = recommends(ground, step.recommends)
-    known = profile(ground)
-    packages = _packages(step, suite.name, ground, bench, with_more=with_more)
+    packages, scripts = _packages(step, here, ground, bench, with_more=with_more)
     if not packages:
-        return ()
-    count = len(packages)
+        return Made(())
+    if scripts:
+        return aided(step.packages, packages, scripts, line, ground)
+    count, suite = len(packages), here.suite
     recipe = SystemRecipe(
         below=tuple(str(layer.diff_id) for layer in ground.layers),
         suite=suite.name,
-        profile=known,
+        profile=profile(ground),
         architecture=bench.platform.architecture,
         packages=packages,
         uid=None,
     )
     size = sum(package.file.size or 0 for package in packages)
     title = f"{count} {suite.distribution} package{'' if count == 1 else 's'}: {' '.join(step.packages)}"
-    return PlannedLayer(Kind.SYSTEM, title[:200], recipe, size, _WHY), *_states(step, packages, ground)
+    placed = PlannedLayer(Kind.SYSTEM, title[:200], recipe, size, _WHY)
+    return Made((placed, *_states(step, packages, ground)))
 
 
 def _states(
@@ -69,13 +75,14 @@ def _states(
 
 
 def _packages(
-    step: InstallDistribution, suite: str, ground: Ground, bench: Bench, *, with_more: bool
-) -> tuple[DistributionPackage, ...]:
-    """The answer of the lock, or a new one."""
-    status, arch = ground.facts.status, bench.platform.architecture
+    step: InstallDistribution, here: Known, ground: Ground, bench: Bench, *, with_more: bool
+) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
+    """The answer of the lock, or a new one; and the packages whose scripts have to run."""
+    status, arch, suite = ground.facts.status, bench.platform.architecture, here.suite.name
     plain = {
         "packages": step.packages, "recommends": with_more, "suite": suite,
-        "installed": sorted(names(status.encode())),
+        "installed": sorted(f"{name} {found.version}" for name, found in installed(status, arch).items()),
+        "beside": here.digest(),
     }  # fmt: skip
     told = " ".join(step.packages)
     told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
@@ -84,7 +91,9 @@ def _packages(
     def answer() -> Mapping[str, object]:
         services = bench.services().distribution(())
         try:
-            found, _ = resolve_on_top(suite, step.packages, {arch: status}, services, like_apt=with_more)
+            found, _ = resolve_on_top(
+                suite, step.packages, {arch: status}, services, like_apt=with_more, setup=here.setup
+            )
         except LockError as error:
             if error.retryable:
                 raise
@@ -92,17 +101,15 @@ def _packages(
         packages = found[arch]
         return {"packages": [_row(package) for package in packages], "scripts": _scripts(packages, status, bench)}
 
-    known = bench.answers.ask(question, answer)
-    rows, scripts = known.get("packages"), known.get("scripts")
+    answered = bench.answers.ask(question, answer)
+    rows, scripts = answered.get("packages"), answered.get("scripts")
     if not isinstance(rows, list) or not isinstance(scripts, list):
         raise Beyond(Text("an answer of the lock is broken"))
-    if scripts:
-        raise Beyond(Text("{package}: its script has to run", package=scripts[0]))
-    return tuple(_package(row) for row in rows)
+    return tuple(_package(row) for row in rows), tuple(map(str, scripts))
 
 
 def _scripts(packages: Sequence[DistributionPackage], status: str, bench: Bench) -> list[str]:
-    """New packages whose scripts do something that is not modelled."""
+    """Packages whose scripts do something that is not modelled, or take the place of an older version."""
     installed = set(names(status.encode()))
     bench.shop.prefetch([package.file for package in packages])
     found = []
@@ -118,22 +125,26 @@ def _scripts(packages: Sequence[DistributionPackage], status: str, bench: Bench)
 
 def _row(package: DistributionPackage) -> dict[str, object]:
     location = package.file.location
-    assert isinstance(location, ArchivePath)
+    assert isinstance(location, ArchivePath | Url)
+    place = {"url": location.url} if isinstance(location, Url) else {
+        "archive": location.archive, "path": location.path,
+    }  # fmt: skip
     return {
-        "name": package.name, "version": package.version, "architecture": package.architecture,
-        "archive": location.archive, "path": location.path, "sha256": package.file.sha256,
-        "size": package.file.size or 0, "installed-size": package.installed_size,
+        "name": package.name, "version": package.version, "architecture": package.architecture, **place,
+        "sha256": package.file.sha256, "size": package.file.size or 0, "installed-size": package.installed_size,
     }  # fmt: skip
 
 
 def _package(row: object) -> DistributionPackage:
     """Raises :class:`Beyond` for a row that is none."""
-    texts = ("name", "version", "architecture", "archive", "path", "sha256")
+    own = isinstance(row, dict) and "url" in row
+    texts = ("name", "version", "architecture", "sha256", *(("url",) if own else ("archive", "path")))
     numbers = ("size", "installed-size")
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in texts):
         raise Beyond(Text("an answer of the lock is broken"))
     if not all(isinstance(row.get(key), int) for key in numbers):
         raise Beyond(Text("an answer of the lock is broken"))
-    path = row["path"]
-    file = File(path.rpartition("/")[2], row["sha256"], row["size"], ArchivePath(row["archive"], path))
+    location = Url(row["url"]) if own else ArchivePath(row["archive"], row["path"])
+    name = (unquote(row["url"]) if own else row["path"]).rpartition("/")[2]
+    file = File(name, row["sha256"], row["size"], location)
     return DistributionPackage(row["name"], row["version"], row["architecture"], file, row["installed-size"])

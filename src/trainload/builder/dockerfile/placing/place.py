@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing import accounts, files
+from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
 from trainload.dockerfile.steps import (
@@ -25,17 +26,19 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    RunProgram,
     UpdateDistribution,
     WriteFile,
 )
 from trainload.dockerfile.understand.words import Beyond
 from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
+from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
 
 _OF_FILES = (
     AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, WriteFile, Nothing,
-    UpdateDistribution,
+    UpdateDistribution, AddArchive,
 )  # fmt: skip
 _WHY = Text("what the line changes is known")
 _TITLE = 200
@@ -48,6 +51,8 @@ class Placed:
     layers: tuple[PlannedLayer, ...]
     rest: tuple[PlacedStep, ...] = ()
     """Steps that need to see those layers: they are placed over them."""
+    files: tuple[File, ...] = ()
+    """What a layer that is run is given."""
 
 
 def place(
@@ -65,6 +70,9 @@ def place(
     try:
         _check_literal(literal, line, ground)
         first, rest = _first(steps)
+        for step in steps[: len(steps) - len(rest)]:
+            if isinstance(step, AddArchive):
+                check_added(step.archive, ground)
         if isinstance(first, InstallPython):
             from trainload.builder.dockerfile.placing.wheels import place_python
 
@@ -72,7 +80,12 @@ def place(
         if isinstance(first, InstallDistribution):
             from trainload.builder.dockerfile.placing.packages import place_packages
 
-            return Placed(place_packages(first, ground, bench), rest)
+            packages = place_packages(first, line, ground, bench)
+            return Placed(packages.layers, rest, packages.files)
+        if isinstance(first, RunProgram):
+            from trainload.builder.dockerfile.placing.aided import program
+
+            return Placed(program(first, line, ground).layers, rest)
         draft = Draft(ground)
         count = 0
         while count < len(steps) and isinstance(steps[count], _OF_FILES):
@@ -91,9 +104,7 @@ def place(
 def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:
     """The first step that does something, and those after it."""
     for number, step in enumerate(steps):
-        if isinstance(step, AddArchive):
-            raise Beyond(Text("the archive {archive}, which is not configured", archive=step.archive))
-        if not isinstance(step, Nothing | UpdateDistribution):
+        if not isinstance(step, Nothing | UpdateDistribution | AddArchive):
             return step, tuple(steps[number + 1 :])
     return None, ()
 
@@ -118,6 +129,8 @@ def _draw(step: PlacedStep, draft: Draft) -> None:
             files.clear(step, draft)
         case WriteFile():
             files.write_file(step, draft)
+        case AddArchive():
+            check_added(step.archive, draft.ground)
         case _:
             pass  # changes nothing that stays
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import BinaryIO
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.lockfile import Answers
+from trainload.builder.dockerfile.placing.aided import FOLDER
 from trainload.builder.dockerfile.placing.place import Placed, place
 from trainload.builder.makers import Code, input_files
 from trainload.builder.workshop import MadeLayer, Workshop
@@ -18,10 +19,15 @@ from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.steps import PlacedStep
 from trainload.dockerfile.understand.line import understand_all
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
-from trainload.errors import LockError, Place, RunError
+from trainload.errors import LockError, Place, PlanError, RunError, Text
+from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
+from trainload.lock.model import File
+from trainload.plan.lines import JobMount, LineJob, RunRecipe
 from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig
+from trainload.platform import Platform
 from trainload.project.model import CodeListing
+from trainload.system import scratch
 
 
 def understandings(lines: Sequence[RunLine], staged: Staged, stage: Stage) -> tuple[Understanding, ...]:
@@ -63,9 +69,15 @@ class Putting:
             if isinstance(found, Opaque):
                 return found
             missing = [planned for planned in found.layers if self.shop.known(planned) is None]
-            self.shop.prefetch([file for planned in missing for file in input_files(planned.recipe)])
+            needed = [*found.files] if missing else []
+            self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
             for planned in found.layers:
-                here = (*here, self._make(planned, here))
+                try:
+                    here = (*here, self._make(planned, found.files, here))
+                except RunError:
+                    if understood.stops:
+                        raise
+                    return Opaque(Text("a command that fails, after which the line goes on"))
             if not found.rest:
                 return here
             steps, literal = found.rest, ()
@@ -92,22 +104,48 @@ class Putting:
     def _place(
         self, steps: Sequence[PlacedStep], literal: Sequence[str], made: Sequence[MadeLayer], bench: Bench
     ) -> Placed | Opaque:
-        layers = tuple(one.layer for one in made)
-        ground = Ground(self.shop.store, layers, self.env, self.shop.limits, self.bench.listings)
+        ground = self._ground([one.layer for one in made])
         return place(steps, literal, self.line, ground, bench, self.where)
 
-    def _make(self, planned: PlannedLayer, made: tuple[MadeLayer, ...]) -> MadeLayer:
+    def _make(self, planned: PlannedLayer, files: Sequence[File], made: tuple[MadeLayer, ...]) -> MadeLayer:
         whole = Plan("line", self.bench.platform, (planned,), RuntimeConfig("", "", (), (), {}, {}))
         makers = self.shop.makers(whole, Code(CodeListing(()), _no_code))
         below = [one.layer for one in made]
 
         def write(sink: ByteSink) -> Written:
-            return partial(makers.write, planned.recipe, below)(sink)
+            if isinstance(planned.recipe, RunRecipe):
+                return self._run(planned.recipe, files, below, sink)
+            return makers.write(planned.recipe, below, sink)
 
         layer = self.shop.add(planned, made, write)
         if layer is None:
             raise RunError("the layers below a line cannot be had")
         return layer
+
+    def _run(self, recipe: RunRecipe, files: Sequence[File], below: Sequence[Layer], sink: ByteSink) -> Written:
+        """A command of the line, over what was placed, with ``files`` to read."""
+        rooms = self.bench.rooms
+        if rooms is None or self.bench.platform != Platform.host():
+            raise no_sandbox(self.where, self.bench.platform)
+        with scratch.folder("packages") as folder:
+            folder.chmod(0o755)
+            for file in files:
+                with self.shop.sources.open(file) as source, (folder / file.name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            mounts = (JobMount(str(folder), FOLDER, read_only=True),) if files else ()
+            job = LineJob(recipe, str(self.where), mounts, (), self.bench.seconds)
+            return rooms.run(job, self._ground(below), sink)
+
+    def _ground(self, layers: Sequence[Layer]) -> Ground:
+        return Ground(self.shop.store, tuple(layers), self.env, self.shop.limits, self.bench.listings)
+
+
+def no_sandbox(line: Place, platform: Platform) -> PlanError:
+    """A line that has to run cannot."""
+    return PlanError(
+        Text("{line}: RUN needs a sandbox that can run {platform}", line=line, platform=platform),
+        hints=[Text("build on a machine that is {platform}", platform=platform)],
+    )
 
 
 def _no_code(path: str) -> BinaryIO:

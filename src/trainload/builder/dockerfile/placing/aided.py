@@ -1,0 +1,95 @@
+"""Commands that run in the sandbox between steps that are placed: by themselves, over what was placed, offline.
+
+Packages whose scripts have to run are chosen and locked as any others are; the image's own apt unpacks and
+configures them, so nothing of what it does has to be modelled (docs/adr/0038).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainload.builder.dockerfile.ground import Ground
+from trainload.digest import Digest, canonical_json
+from trainload.dockerfile.expand import PROXIES
+from trainload.dockerfile.steps import RunProgram
+from trainload.dockerfile.understood import RunLine
+from trainload.errors import Text
+from trainload.lock.model import DistributionPackage, File
+from trainload.plan.lines import LineMount, RunRecipe
+from trainload.plan.model import Kind, PlannedLayer
+
+FOLDER = "/run/packages"
+"""Where apt sees what it is given."""
+_WHY = Text("its packages are locked; their scripts run in the sandbox")
+_PROGRAM = Text("run in the sandbox, by itself")
+_TITLE = 200
+_APT = (
+    "apt-get install -y --no-install-recommends --no-remove -o Dir::Etc::preferences=/dev/null"
+    " -o Dir::Etc::preferencesparts=/dev/null"
+)
+"""Everything is chosen: pins and recommendations have been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Layers, and what those that are run are given."""
+
+    layers: tuple[PlannedLayer, ...]
+    files: tuple[File, ...] = ()
+    """Shown in :data:`FOLDER` while a layer is made."""
+
+
+def aided(
+    wished: Sequence[str],
+    packages: Sequence[DistributionPackage],
+    scripts: Sequence[str],
+    line: RunLine,
+    ground: Ground,
+) -> Made:
+    """``packages``, for ``wished``, by the image's apt; ``scripts``: the packages because of which it has to."""
+    files = tuple(package.file for package in packages)
+    names = {name.partition("=")[0] for name in wished}
+    status = ground.facts.status
+    auto = sorted(
+        package.name for package in packages
+        if package.name not in names and f"\nPackage: {package.name}\n" not in f"\n{status}"
+    )  # fmt: skip
+    script = f"{_APT} {FOLDER}/*.deb" + (f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else "")
+    content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
+    recipe = _recipe(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, content),))
+    count = len(packages)
+    title = f"{count} package{'' if count == 1 else 's'} by apt: {' '.join(wished)}"
+    size = sum(file.size or 0 for file in files)
+    return Made((PlannedLayer(Kind.RUN, title[:_TITLE], recipe, size, _why(scripts)),), files)
+
+
+def program(step: RunProgram, line: RunLine, ground: Ground) -> Made:
+    """One command of the line."""
+    recipe = _recipe(step.argv, line, ground, (), dict(step.env))
+    title = " ".join(step.argv)[:_TITLE]
+    return Made((PlannedLayer(Kind.RUN, title, recipe, None, _PROGRAM),))
+
+
+def _why(scripts: Sequence[str]) -> Text:
+    return Text("its packages are locked; the scripts of {package} run in the sandbox", package=scripts[0]) \
+        if len(scripts) == 1 else _WHY  # fmt: skip
+
+
+def _recipe(
+    argv: tuple[str, ...],
+    line: RunLine,
+    ground: Ground,
+    mounts: tuple[LineMount, ...],
+    more: dict[str, str] | None = None,
+) -> RunRecipe:
+    env = {"DEBIAN_FRONTEND": "noninteractive", **line.env, **(more or {})}
+    return RunRecipe(
+        below=tuple(str(layer.diff_id) for layer in ground.layers),
+        folders=(),
+        argv=argv,
+        env=tuple(sorted((name, value) for name, value in env.items() if name not in PROXIES)),
+        user=line.user,
+        workdir=line.workdir,
+        mounts=mounts,
+    )
