@@ -22,7 +22,7 @@ from tests.conda_python import compiled, minor, python_spec, version
 from tests.peers import Podman, docker_daemon
 
 from trainload.testing.conda import PLACEHOLDER, Content, Spec, write_channel
-from trainload.testing.index import wheel
+from trainload.testing.index import sdist, wheel
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 CODENAME = next(
@@ -197,10 +197,22 @@ def test_what_cannot_be_solved_is_told_in_a_line(tmp_path: Path, home: Path, mir
     assert not (folder / "pylock.trainload.toml").exists()
 
 
-def test_an_environment_without_python_is_refused(tmp_path: Path, home: Path, mirror: Path) -> None:
-    folder = project(tmp_path / "demo", "dependencies: [libhello]\n")
+def test_an_environment_may_have_tools_only(tmp_path: Path, home: Path, mirror: Path) -> None:
+    folder = project(tmp_path / "demo", "dependencies: [hello-c]\n")
     done = trainload(folder, home, mirror, "build", "-q")
-    assert done.returncode == 1 and "the conda environment has no Python" in done.stderr
+    assert done.returncode == 1 and "what was found to run is a Python program" in done.stderr
+    (folder / "train.py").unlink()
+    done = trainload(folder, home, mirror, "run", "--engine", "embedded", "--entrypoint", "hello-c")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["/opt/conda/share/hello.txt"] * 2
+    done = trainload(folder, home, mirror, "build", "--frozen", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    lock = tomllib.loads((folder / "pylock.trainload.toml").read_text())
+    assert "requires-python" not in lock and "python" not in lock["tool"]["trainload"]
+    done = trainload(folder, home, mirror, "freeze")
+    assert done.returncode == 0 and "hello-c-0.1-h0_0.conda#" in done.stdout
+    refused = trainload(folder, home, mirror, "notebook", "--no-browser")
+    assert refused.returncode == 1 and "need a Python, and the conda environment has none" in refused.stderr
 
 
 def with_pip(at: Path, requires: str) -> Path:
@@ -224,6 +236,45 @@ def test_pip_goes_beside_conda_and_takes_what_is_there(tmp_path: Path, home: Pat
     lock = tomllib.loads((folder / "pylock.trainload.toml").read_text())
     assert [package["name"] for package in lock["packages"]] == ["probe-beside"]
     assert lock["tool"]["trainload"]["conda"]["installed"] == ["hello==2.0"]
+
+
+BACKEND = """
+import base64, hashlib, os, sys, zipfile
+def hashed(text):
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+def build_wheel(folder, settings=None, metadata=None):
+    seen = os.path.exists('/opt/conda/share/hello.txt')
+    lines = {"probe_made.py": f"prefix = {sys.base_prefix!r}; seen = {seen}\\n",
+             "probe_made-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: probe-made\\nVersion: 1.0\\n",
+             "probe_made-1.0.dist-info/WHEEL":
+                 "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}
+    record = "".join(f"{name},{hashed(text)},{len(text)}\\n" for name, text in lines.items())
+    record += "probe_made-1.0.dist-info/RECORD,,\\n"
+    with zipfile.ZipFile(os.path.join(folder, "probe_made-1.0-py3-none-any.whl"), "w") as out:
+        for name, text in {**lines, "probe_made-1.0.dist-info/RECORD": record}.items():
+            out.writestr(name, text)
+    return "probe_made-1.0-py3-none-any.whl"
+"""
+
+
+def test_what_pip_has_only_the_source_of_is_built_by_condas_python(
+    tmp_path: Path, home: Path, mirror: Path
+) -> None:
+    pip = f"channels: [conda-forge]\ndependencies: [{{pip: [probe-made]}}, python={minor()}, hello]\n"
+    script = "import probe_made\nprint(probe_made.prefix, probe_made.seen, probe_made.__file__)\n"
+    folder = project(tmp_path / "demo", pip, {"train.py": script})
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    table = '[project]\nname = "probe-made"\nversion = "1.0"\n'
+    name, data = sdist("probe-made", "1.0", {"pyproject.toml": system + table, "backend.py": BACKEND})
+    (folder / "links").mkdir()
+    (folder / "links" / name).write_bytes(data)
+    config = (folder / "trainload.toml").read_text()
+    (folder / "trainload.toml").write_text(config + 'find-links = ["links"]\nexclude = ["links"]\n')
+    done = trainload(folder, home, mirror, "run", "--engine", "embedded", UV_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert "building probe-made 1.0 from source" in done.stderr
+    place = f"/opt/conda/lib/python{minor()}/site-packages/probe_made.py"
+    assert done.stdout.splitlines()[-1] == f"/opt/conda True {place}"
 
 
 def test_pip_never_replaces_what_conda_brings(tmp_path: Path, home: Path, mirror: Path) -> None:

@@ -20,7 +20,7 @@ from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, metadata
-from trainload.plan.model import BuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
@@ -174,6 +174,8 @@ class Builder:
             planned.append(
                 PlannedLayer(Kind.INTERPRETER, f"python {build.interpreter.python}", build.interpreter, None, _WHY)
             )
+        if isinstance(build, CondaBuildRecipe):
+            planned += [PlannedLayer(Kind.CONDA, "conda packages", recipe, None, _WHY) for recipe in build.conda]
         planned.append(PlannedLayer(Kind.ENVIRONMENT, "virtual environment", build.environment, None, _WHY))
         if build.tools.wheels:
             planned.append(PlannedLayer(Kind.SMALL, f"build tools of {label}", build.tools, None, _WHY))

@@ -44,7 +44,9 @@ def explicit(lock: Lock, platform: Platform) -> str:
 
 def requirements(lock: Lock, platform: Platform) -> str:
     """What ``pip install --require-hashes -r`` takes. Raises as :func:`explicit` for the platform."""
-    lines = [f"# for CPython {lock.python} on {platform}"]
+    lines = [
+        f"# for CPython {lock.python} on {platform}" if lock.python else "# no Python, and so no packages of it"
+    ]
     chosen = select(lock, platform, sdists=True).python
     lines += [f"{each.name}=={each.version} --hash=sha256:{each.file.sha256}" for each in chosen]
     return "\n".join(lines) + "\n"

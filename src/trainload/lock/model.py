@@ -330,9 +330,9 @@ class CondaEnvironment:
     packages: Mapping[str, tuple[CondaPackage, ...]]
     """OCI architecture → packages sorted by name."""
     python: str
-    """Full version of the environment's Python."""
+    """Full version of the environment's Python; empty where it has none."""
     site_packages: str
-    """Below the prefix: ``lib/python3.12/site-packages``."""
+    """Below the prefix: ``lib/python3.12/site-packages``; empty without a Python."""
     installed: tuple[tuple[str, str], ...] = ()
     """(name, version) of the Python distributions they bring, sorted; looked up only where pip adds to them."""
 

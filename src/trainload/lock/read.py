@@ -55,7 +55,7 @@ def loads(data: bytes, file: str) -> Lock:
     own.only(_OWN_KEYS)
     lock = Lock(
         inputs=own.text("inputs", HEX, want="64 hexadecimal digits"),
-        python=own.text("python", PYTHON, want="a minor version such as 3.11"),
+        python=_python(own),
         packages=tuple(sorted(packages, key=lambda package: (package.name, package.version))),
         base=read_base(own.table("base")),
         platforms=_platforms(own),
@@ -69,6 +69,13 @@ def loads(data: bytes, file: str) -> Lock:
     )
     top.problems.check()
     return lock
+
+
+def _python(own: Table) -> str:
+    """Nothing where a conda environment has none."""
+    if "python" not in own.values and "conda" in own.values:
+        return ""
+    return own.text("python", PYTHON, want="a minor version such as 3.11")
 
 
 def _check_versions(top: Table) -> None:

@@ -29,10 +29,17 @@ def read_conda(table: Table) -> CondaEnvironment:
         requested=table.texts("requested"),
         channels=tuple(channels.items()),
         packages={name: _packages(packages, name, channels) for name in sorted(packages.values)},
-        python=table.text("python", FULL_PYTHON, want="a version such as 3.12.8"),
-        site_packages=table.text("site-packages", _SITE_PACKAGES, want="lib/python3.12/site-packages"),
+        python=table.optional_text("python", FULL_PYTHON, want="a version such as 3.12.8") or "",
+        site_packages=_site_packages(table),
         installed=tuple(_pairs(table)),
     )
+
+
+def _site_packages(table: Table) -> str:
+    """There is a folder where there is a Python."""
+    if "python" not in table.values and "site-packages" not in table.values:
+        return ""
+    return table.text("site-packages", _SITE_PACKAGES, want="lib/python3.12/site-packages")
 
 
 def _pairs(table: Table) -> list[tuple[str, str]]:

@@ -101,6 +101,8 @@ def choose(
     packages: Sequence[PythonPackage], target: Target, problems: Problems, *, sdists: bool
 ) -> tuple[PythonFile, ...]:
     """One file per package whose marker holds on the target; what cannot be chosen goes into ``problems``."""
+    if not packages:
+        return ()  # and maybe no Python
     platform = target.platform
     environment = target.environment()
     known = target.ranks()

@@ -41,7 +41,8 @@ def dumps(lock: Lock) -> bytes:
     lines.append('lock-version = "1.0"')
     machines = [target.machine for target in sorted(lock.platforms)]
     lines.extend(listed("environments", (text(_TARGET.format(machine=machine)) for machine in machines)))
-    lines.append(f"requires-python = {text(f'=={lock.python}.*')}")
+    if lock.python:
+        lines.append(f"requires-python = {text(f'=={lock.python}.*')}")
     lines.append('created-by = "trainload"')
     if not lock.packages:
         lines.append("packages = []")
@@ -49,7 +50,7 @@ def dumps(lock: Lock) -> bytes:
         lines.extend(_package(package))
     lines.extend(["", "[tool.trainload]", f"version = {VERSION}"])
     for key, value in (("inputs", lock.inputs), ("python", lock.python), ("accelerator", lock.accelerator)):
-        lines.append(f"{key} = {text(value)}")
+        lines += [f"{key} = {text(value)}"] if value else []
     lines.append(f"platforms = [{', '.join(text(str(target)) for target in sorted(lock.platforms))}]")
     if lock.unhashed:
         lines.append("# nobody told the hashes of these; they are of what came when they were locked")

@@ -12,8 +12,9 @@ _TABLE = "tool.trainload.conda"
 
 def written(environment: CondaEnvironment) -> Iterator[str]:
     """The lines of the table."""
-    yield from ("", f"[{_TABLE}]", f"python = {text(environment.python)}")
-    yield f"site-packages = {text(environment.site_packages)}"
+    yield from ("", f"[{_TABLE}]")
+    if environment.python:
+        yield from (f"python = {text(environment.python)}", f"site-packages = {text(environment.site_packages)}")
     if environment.requested:
         yield from listed("requested", map(text, environment.requested))
     rows = ({"name": name, "url": url} for name, url in environment.channels)

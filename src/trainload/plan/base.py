@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainload.errors import PlanError, Text
 from trainload.lock.model import Base, BaseImage, BasePython, DistributionBase, ImageBase, Lock
-from trainload.plan.model import BaseRecipe, EnvironmentRecipe, InterpreterRecipe
+from trainload.plan.model import CONDA, BaseRecipe, EnvironmentRecipe, InterpreterRecipe
 from trainload.platform import Platform
 
 INTERPRETER = "/opt/python"
@@ -43,6 +43,8 @@ def interpreter_of(lock: Lock, platform: Platform) -> InterpreterRecipe | None:
 
 def environment_of(lock: Lock, platform: Platform) -> EnvironmentRecipe:
     """The recipe of the virtual environment over the Python that the image has."""
+    if lock.conda is not None:
+        return EnvironmentRecipe(lock.conda.python, f"{CONDA}/bin/python{lock.python}")
     if lock.interpreter is not None:
         return EnvironmentRecipe(lock.interpreter.version, f"{INTERPRETER}/bin/python{lock.python}")
     found = python_of(lock, platform)

@@ -158,7 +158,7 @@ def _names(packages: Sequence[PythonFile]) -> str:
 
 
 def _bytecode_layer(project: Project, lock: Lock) -> tuple[PlannedLayer, ...]:
-    if not project.settings.bytecode.value:
+    if not project.settings.bytecode.value or not lock.python:
         return ()
     recipe = BytecodeRecipe((), lock.python)
     return (PlannedLayer(Kind.BYTECODE, "bytecode", recipe, None, project.settings.bytecode.reason),)

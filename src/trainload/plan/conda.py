@@ -37,12 +37,25 @@ def conda_layers(project: Project, lock: Lock, platform: Platform, most: int) ->
     environment = lock.conda
     if environment is None:
         return ()
+    return *package_layers(environment, platform, most), _environment(
+        project, environment, _of(environment, platform)
+    )
+
+
+def package_layers(
+    environment: CondaEnvironment, platform: Platform, most: int = LAYERS
+) -> tuple[PlannedLayer, ...]:
+    """The layers of the packages alone. Raises :class:`PlanError` for a platform the lock does not hold."""
+    grouping = group(_of(environment, platform), max(1, min(LAYERS, most)))
+    groups = [*([package] for package in grouping.own), *grouping.together]
+    return tuple(_layer(each, environment) for each in groups)
+
+
+def _of(environment: CondaEnvironment, platform: Platform) -> tuple[CondaPackage, ...]:
     packages = environment.packages.get(platform.architecture)
     if packages is None:
         raise PlanError(Text("the lock holds no conda packages for {platform}", platform=platform))
-    grouping = group(packages, max(1, min(LAYERS, most)))
-    groups = [*([package] for package in grouping.own), *grouping.together]
-    return *(_layer(each, environment) for each in groups), _environment(project, environment, packages)
+    return packages
 
 
 def wheels(lock: Lock, files: tuple[File, ...]) -> WheelsRecipe:

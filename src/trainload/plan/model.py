@@ -211,6 +211,13 @@ class BuildRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class CondaBuildRecipe(BuildRecipe):
+    """One that is built beside conda packages, by their Python, in a virtual environment of its own."""
+
+    conda: tuple[CondaRecipe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UnbuiltRecipe:
     """A :class:`WheelsRecipe` some of whose wheels are still to be built: their bytes are not known yet."""
 

@@ -13,7 +13,7 @@ from trainload.plan.base import INTERPRETER
 from trainload.plan.model import CONDA, VENV, RuntimeConfig
 from trainload.plan.weights import weight_environment
 from trainload.platform import Platform
-from trainload.project.model import Project
+from trainload.project.model import Origin, Project
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WRAPPERS = ("tini", "tini-static", "dumb-init", "docker-init", "nvidia_entrypoint.sh", "docker-entrypoint.sh")
@@ -29,7 +29,7 @@ def runtime(project: Project, lock: Lock, platform: Platform, base: RuntimeConfi
         below,
         user=str(settings.user.value),
         workdir=settings.workdir.value,
-        command=settings.command.value,
+        command=_command(project, lock),
         entrypoint=chosen if chosen is not None else below.entrypoint or _init(lock, platform),
         env=environment(
             lock, {**weight_environment(project), **settings.env.value}, below.env, _conda(project, lock)
@@ -37,6 +37,12 @@ def runtime(project: Project, lock: Lock, platform: Platform, base: RuntimeConfi
         onbuild=(),  # for Dockerfiles that are built on it
         # no label of ours, not the name: it may be the folder's, and another checkout is the same image
     )
+
+
+def _command(project: Project, lock: Lock) -> tuple[str, ...]:
+    """Without a Python its prompt is none, and a shell is."""
+    command = project.settings.command
+    return ("sh",) if not lock.python and command.origin is Origin.DEFAULT else command.value
 
 
 def _conda(project: Project, lock: Lock) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from trainload.digest import Digest
 from trainload.errors import LockError, PlanError, Problems, Text
@@ -13,10 +13,14 @@ from trainload.lock.model import Build, File, Lock, PythonFile
 from trainload.lock.select import choose, target_of
 from trainload.lock.source import BuildSystem
 from trainload.plan.base import base_of, environment_of, interpreter_of
+from trainload.plan.conda import package_layers
 from trainload.plan.model import (
     BuildRecipe,
+    CondaBuildRecipe,
+    CondaRecipe,
     Plan,
     PlannedLayer,
+    PrefixWheelsRecipe,
     SourceRecipe,
     UnbuiltRecipe,
     WheelsRecipe,
@@ -36,16 +40,20 @@ def build_recipe(lock: Lock, platform: Platform, package: PythonFile) -> BuildRe
             Text("the lock does not say what builds {name} {version}", name=package.name, version=package.version),
             hints=[Text("run: trainload lock")],
         )
-    interpreter = interpreter_of(lock, platform)
-    return BuildRecipe(
+    made = BuildRecipe(
         name=package.name,
         release=package.version,
         source=SourceRecipe(package.file),
         base=base_of(lock.build_base or lock.base, platform),
-        interpreter=interpreter,
+        interpreter=interpreter_of(lock, platform),
         environment=environment_of(lock, platform),
         tools=WheelsRecipe(_tools(lock, platform, found[0]), lock.python),
     )
+    if lock.conda is None:
+        return made
+    recipes = (layer.recipe for layer in package_layers(lock.conda, platform))
+    beside = tuple(recipe for recipe in recipes if isinstance(recipe, CondaRecipe))
+    return CondaBuildRecipe(**{each.name: getattr(made, each.name) for each in fields(made)}, conda=beside)
 
 
 def _tools(lock: Lock, platform: Platform, build: Build) -> tuple[File, ...]:
@@ -76,7 +84,9 @@ def _settled(layer: PlannedLayer, built: Mapping[Digest, File]) -> PlannedLayer:
     wheels = (*recipe.wheels, *(built[key] for key in keys))
     # by name, as a layer has them whose wheels were there from the first
     ordered = tuple(sorted(wheels, key=lambda file: _project(file.name)))
-    return replace(layer, recipe=WheelsRecipe(ordered, recipe.python))
+    beside = any(isinstance(build, CondaBuildRecipe) for build in recipe.builds)
+    kind = PrefixWheelsRecipe if beside else WheelsRecipe
+    return replace(layer, recipe=kind(ordered, recipe.python))
 
 
 def _project(wheel: str) -> str:

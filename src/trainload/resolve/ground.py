@@ -84,7 +84,7 @@ def resolve_build_base(
         return None
     system = tuple(dict.fromkeys((*base.system, *more)))
     old = previous.build_base if previous is not None else None
-    return _resolved_base(replace(base, system=system, essential=False), old, services)
+    return _resolved_base(replace(base, system=system, essential=False), old, services, python=bool(base.python))
 
 
 def _resolved_base(

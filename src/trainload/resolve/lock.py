@@ -23,7 +23,7 @@ from trainload.lock.model import (
 from trainload.lock.select import Target
 from trainload.platform import Platform
 from trainload.project.model import BuildFrom, CondaFile, CondaLockFile, Origin, Project, Settings
-from trainload.resolve.conda.request import Kept, lock_conda, take_conda
+from trainload.resolve.conda.request import Kept, check_without_python, lock_conda, take_conda
 from trainload.resolve.conda.request import installed as conda_installed
 from trainload.resolve.conda.request import provided as conda_provides
 from trainload.resolve.fetch import credentials, link_folders
@@ -65,6 +65,8 @@ def make_lock(
     kept = previous if not upgrade.everything else None
     base, provided, lacking = resolve_base(project, platforms, kept, services)
     part = _conda_part(settings, root, base, platforms, services, Kept(kept, upgrade))
+    if part.environment is not None and not part.environment.python:
+        check_without_python(settings)
     provided = part.provided if part.environment is not None else provided
     interpreter = kept_interpreter(lacking, platforms, kept)
     if interpreter is None and lacking is not None:
@@ -164,6 +166,11 @@ def tools_on_top(
         given = conda_provides(lock.conda, lock.platforms, services.conda)
         lock = replace(lock, conda=replace(lock.conda, installed=conda_installed(given)))
     python = lock.interpreter.version if lock.interpreter is not None else full_version(lock.base, lock.conda)
+    if not python:
+        raise LockError(
+            Text("{tools} need a Python, and the conda environment has none", tools=", ".join(requirements)),
+            hints=[Text("add it to the dependencies: python=3.12")],
+        )
     request = PythonRequest(
         root=root,
         dependencies=settings.dependencies.value,
@@ -225,7 +232,7 @@ def _with_python(
 
 def _examiner(settings: Settings, request: PythonRequest, ground: Lock, services: Services) -> Examiner | None:
     """Who finds out about sdists; None: they are refused."""
-    composed = isinstance(ground.base, DistributionBase) and ground.conda is None
+    composed = isinstance(ground.base, DistributionBase)
     if services.backends is None or settings.build.value.sources is BuildFrom.NEVER or not composed:
         return None
 

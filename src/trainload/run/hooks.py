@@ -20,7 +20,7 @@ from trainload.digest import Digest
 from trainload.errors import BackendError, Text
 from trainload.image.model import Layer
 from trainload.layers.sdist import BUILDER, PLACE
-from trainload.plan.model import VENV
+from trainload.plan.model import CONDA, VENV
 from trainload.plan.sources import Job
 from trainload.run.embedded import Changing, EmbeddedEngine
 from trainload.run.model import Limits, Mount, Outcome, RunSpec
@@ -37,7 +37,7 @@ _PROCESSES = 1024
 _LARGEST_FILE = 8 << 30
 """Bytes; an endless file ends there."""
 _ENV = {
-    "PATH": f"{VENV}/bin:/usr/local/bin:/usr/bin:/bin",
+    "PATH": f"{VENV}/bin:{CONDA}/bin:/usr/local/bin:/usr/bin:/bin",
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",

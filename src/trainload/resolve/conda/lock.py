@@ -55,15 +55,22 @@ def resolve_conda(request: CondaRequest) -> CondaEnvironment:
         specs.append(f"python={request.python}")
     answers = {platform: _solved(request, channels, specs, platform) for platform in request.glibc}
     python = _python(answers)
+    version = python.version if python is not None else ""
+    folder = python.site_packages if python is not None else ""
     return CondaEnvironment(
         requested=tuple(specs),
         channels=tuple((channel.name, channel.address) for channel in channels),
         packages={
             platform.architecture: _packages(records, channels, request) for platform, records in answers.items()
         },
-        python=python.version,
-        site_packages=python.site_packages or f"lib/python{minor(python.version)}/site-packages",
+        python=version,
+        site_packages=folder or site_packages(version),
     )
+
+
+def site_packages(version: str) -> str:
+    """Where the Python ``version`` of an environment has its packages; nothing where there is none."""
+    return f"lib/python{minor(version)}/site-packages" if version else ""
 
 
 def minor(version: str) -> str:
@@ -140,17 +147,16 @@ def _preferred(request: CondaRequest, platform: Platform) -> tuple[Record, ...]:
     )
 
 
-def _python(answers: Mapping[Platform, Sequence[Record]]) -> Record:
-    found: dict[Platform, Record] = {}
-    for platform, records in answers.items():
-        python = next((record for record in records if record.name == "python"), None)
-        if python is None:
-            raise LockError(
-                "the conda environment has no Python", hints=[Text("add it to the dependencies: python=3.12")]
-            )
-        found[platform] = python
-    versions = {minor(python.version) for python in found.values()}
-    if len(versions) != 1:
+def _python(answers: Mapping[Platform, Sequence[Record]]) -> Record | None:
+    """The environment's own, the same on all platforms; None: it has command-line tools only."""
+    pythons = {
+        platform: next((record for record in records if record.name == "python"), None)
+        for platform, records in answers.items()
+    }
+    found = {platform: python for platform, python in pythons.items() if python is not None}
+    if not found:
+        return None
+    if len(found) != len(pythons) or len({minor(python.version) for python in found.values()}) != 1:
         raise LockError(
             "the conda environment has not the same Python on all platforms",
             got=", ".join(f"{platform}: {python.version}" for platform, python in found.items()),

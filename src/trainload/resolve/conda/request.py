@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainload.errors import LockError, Place, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.lock.found import Installed
 from trainload.lock.model import Base, CondaEnvironment, CondaPackage, File, Lock, glibc_of
@@ -58,6 +59,23 @@ def installed(given: Provided) -> tuple[tuple[str, str], ...]:
 def is_conda(settings: Settings) -> bool:
     """Whether a conda environment is asked for."""
     return isinstance(settings.dependencies.value, CondaFile | CondaLockFile)
+
+
+def check_without_python(settings: Settings) -> None:
+    """A conda environment may be command-line tools only; what is Python needs one."""
+    value = settings.dependencies.value
+    hints = [Text("add it to the dependencies: python=3.12")]
+    if isinstance(value, CondaFile) and value.pip:
+        raise LockError(
+            "the conda environment has a pip section and no Python", place=Place(value.path), hints=hints
+        )
+    command = settings.command
+    if command.origin is Origin.DETECTED and command.value[:1] == ("python",):
+        raise LockError(
+            "the conda environment has no Python, and what was found to run is a Python program",
+            got=" ".join(command.value),
+            hints=[*hints, Text("or say what runs: command = […]")],
+        )
 
 
 def lock_conda(

@@ -18,7 +18,7 @@ from trainload.lock.read import refusal
 from trainload.platform import Platform
 from trainload.project.document import decode
 from trainload.project.model import CondaLockFile, CondaLockKind
-from trainload.resolve.conda.lock import SUBDIRS, minor
+from trainload.resolve.conda.lock import SUBDIRS, minor, site_packages
 from trainload.resolve.unhashed import Trust, on_trust
 
 _GLIBC = re.compile(r"__glibc\s*>=\s*(\d+)\.(\d+)(?![\d.]*\.)")
@@ -192,6 +192,8 @@ def _python(
     found = {platform: next((p for p in part if p.name == "python"), None) for platform, part in packages.items()}
     pythons = [python for python in found.values() if python is not None]
     told = ", ".join(f"{platform}: {python.version if python else 'none'}" for platform, python in found.items())
+    if not pythons and not any(package.noarch == "python" for part in packages.values() for package in part):
+        return "", ""
     if len(pythons) != len(found) or len({minor(python.version) for python in pythons}) != 1:
         raise LockError(
             "the conda environment has not the same Python on all platforms", place=Place(value.path),
@@ -199,7 +201,7 @@ def _python(
         )  # fmt: skip
     version = pythons[0].version
     about = taking.about([pythons[0].file])[pythons[0].file.sha256]
-    return version, about.site_packages or f"lib/python{minor(version)}/site-packages"
+    return version, about.site_packages or site_packages(version)
 
 
 def _check_glibc(
