@@ -150,8 +150,7 @@ def test_a_python_set_beside_the_environment_counts_too(mirror: Path) -> None:
     assert chosen(mirror, "python", python="3.11")["python"].startswith("3.11.9")
     with pytest.raises(LockError, match="contradict"):
         chosen(mirror, "python=3.12", python="3.11")
-    with pytest.raises(LockError, match="the conda environment has no Python; .*|has no Python"):
-        chosen(mirror, "lib")
+    assert "python" not in chosen(mirror, "lib")
     with pytest.raises(LockError, match="not the same Python on all platforms"):
         chosen(mirror, "python", glibc=GLIBC)
 
