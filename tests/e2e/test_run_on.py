@@ -135,7 +135,17 @@ def test_stop_kill_and_wait_reach_it(here: Here) -> None:
     assert read(here.outputs / "one") == "1\n"
     run = here.detached("trap 'exit 4' USR1; echo up; while :; do sleep 0.1; done", "--name", "second")
     until(lambda: "up" in here("logs", "second").stdout)
+    assert here.json("runs")[0]["state"] == "running"
+    here.sshd.write_client(known="")  # as if it were not there any more
+    away = here("runs")
+    here.sshd.write_client()
+    assert away.returncode == 0
+    assert "running, when last asked" in away.stdout
+    assert "gpu1: the key of" in away.stderr
+    assert here.json("runs", "--no-ask")[0]["state"] == "unknown"
     assert here("kill", "-s", "USR1", "second").returncode == 0
+    until(lambda: here.json("runs")[0]["exit_code"] == 4)
+    assert here.json("runs", "--no-ask")[0]["state"] == "ended", "it is written down"
     assert here("wait", "--on", "gpu1", run).stdout == "4\n"
     assert here("rm", run).returncode == 0
 

@@ -49,19 +49,19 @@ def host_of(world: World, word: str) -> Host:
     )  # fmt: skip
 
 
-def engine_on(world: World, host: Host, name: str = "") -> OnHost:
-    """The host as an engine; ``name``: what runs there, if it is known."""
+def engine_on(world: World, host: Host, name: str = "", patience: float | None = None) -> OnHost:
+    """The host as an engine; ``name``: what runs there, if it is known; ``patience``: seconds for a login."""
     from trainload.run.engines.table import Site
     from trainload.run.hosts.engine import OnHost
 
-    return OnHost(Site(world.store, world.environ, world.reporter), host, name)
+    return OnHost(Site(world.store, world.environ, world.reporter), host, name, patience=patience)
 
 
-def engine_of_record(world: World, run: Run) -> OnHost:
-    """The host a recorded run is on."""
+def engine_of_record(world: World, run: Run, patience: float | None = None) -> OnHost:
+    """The host a recorded run is on; ``patience`` as for :func:`engine_on`."""
     from trainload.run.hosts.place import host_from
 
-    return engine_on(world, host_from(_host_document(run)), run.engine)
+    return engine_on(world, host_from(_host_document(run)), run.engine, patience)
 
 
 def _host_document(run: Run) -> Mapping[str, Any]:
@@ -240,6 +240,11 @@ def ended_there(world: World, found: Known) -> None:
         return
     fetch(world, engine, found.run)
     records(world).end(found.id, state.ended or _now(), state.exit_code, state.reason or LOST)
+
+
+def has_outputs(run: Run) -> bool:
+    """Whether something of a run on a server is brought back."""
+    return bool(_outputs(run))
 
 
 def _outputs(run: Run) -> tuple[Output, ...]:

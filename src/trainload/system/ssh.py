@@ -58,12 +58,15 @@ class Session:
 
     def __init__(
         self, address: Address, *words: str, forward: int | None = None, environ: Mapping[str, str] | None = None,
-        apart: bool = False,
+        apart: bool = False, connect: float | None = None,
     ) -> None:  # fmt: skip
-        """``apart``: in a session of its own, where no key of our terminal reaches it."""
+        """``apart``: in a session of its own, where no key of our terminal reaches it. ``connect``: seconds."""
         self.address = address
         self._apart = apart
         self._argv = command(address, *words, forward=forward)
+        if connect is not None:
+            usual = f"ConnectTimeout={_OPTIONS['ConnectTimeout']}"
+            self._argv[self._argv.index(usual)] = f"ConnectTimeout={max(1, round(connect))}"
         self._words = words
         self._environ = dict(environ) if environ is not None else None
         self._forward = forward

@@ -53,19 +53,20 @@ class There:
 
     def __init__(
         self, address: Address, forward: int | None = None, environ: Mapping[str, str] | None = None,
-        *, apart: bool = False,
+        *, apart: bool = False, greeting: float | None = None,
     ) -> None:  # fmt: skip
-        """``apart``: a Ctrl-C of our terminal does not reach it."""
+        """``apart``: no Ctrl-C of our terminal reaches it. ``greeting``: seconds for a login; None: a minute."""
         self.address = address
         self.mark = secrets.token_hex(16)
-        self.session = Session(address, "sh", forward=forward, environ=environ, apart=apart)
+        self.session = Session(address, "sh", forward=forward, environ=environ, apart=apart, connect=greeting)
+        self._greeting = greeting or _GREETING
         self._rest = b""
 
     def __enter__(self) -> There:
         self.session.__enter__()
         try:
             self._send("printf '\\n%s%s ready\\n'")
-            self._until("ready", _GREETING)
+            self._until("ready", self._greeting)
         except BaseException as error:
             self.session.__exit__(type(error), error, error.__traceback__)
             raise

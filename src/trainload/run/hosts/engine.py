@@ -68,6 +68,8 @@ class OnHost:
     """``docker``, ``podman`` or ``embedded``; empty until an image was delivered, when it was not said."""
     note: Mapping[str, object] = field(default_factory=dict)
     """What is kept there of the run that is to start, for whoever looks later, maybe from elsewhere."""
+    patience: float | None = None
+    """Seconds for a login; None: as long as one may take."""
     left_behind: bool = False
     """Something of a run's outputs could not be brought."""
     _image: Image | None = None
@@ -339,7 +341,7 @@ class OnHost:
 
     def new_line(self) -> Line:
         """A connection of its own."""
-        return Line(self.host.address, self.host.folder, self.site.environ)
+        return Line(self.host.address, self.host.folder, self.site.environ, self.patience)
 
     def _elsewhere(self, verb: str) -> RunError:
         text = Text("trainload {verb} does not reach runs on hosts", verb=verb)

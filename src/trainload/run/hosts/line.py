@@ -24,10 +24,15 @@ _FEW = 4096
 class Line:
     """A context manager; for one thread."""
 
-    def __init__(self, address: Address, folder: str | None, environ: Mapping[str, str]) -> None:
-        """``folder``: of the store there; None: where a Trainload there would keep it."""
+    def __init__(
+        self, address: Address, folder: str | None, environ: Mapping[str, str], greeting: float | None = None
+    ) -> None:
+        """``folder``: of the store there; None: where a Trainload there would keep it.
+
+        ``greeting``: seconds for a login.
+        """
         self.address = address
-        self._there = There(address, environ=environ, apart=True)
+        self._there = There(address, environ=environ, apart=True, greeting=greeting)
         self._wanted = folder
         self.where = str(address)
         self.patience = _QUESTION
