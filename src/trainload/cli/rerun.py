@@ -21,8 +21,9 @@ from trainload.errors import Text, UsageError
 @click.option("--here", is_flag=True, help="On this machine, although it was on a server.")
 @pass_world
 def command(
-    world: World, *, run: str, env: tuple[str, ...], engine: str | None, detach: bool, **where: str | bool | None
-) -> int:
+    world: World, /, *, run: str, env: tuple[str, ...], engine: str | None, detach: bool,
+    **where: str | bool | None,
+) -> int:  # fmt: skip
     """Repeat a run with the same image and command, on the same machine or another."""
     from trainload.cli.engines import records
     from trainload.project.detect import limits_given
