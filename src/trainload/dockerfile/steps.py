@@ -38,6 +38,16 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
+class Remove:
+    """``rm`` of things that are named one by one."""
+
+    paths: tuple[str, ...]
+    """Absolute."""
+    recursive: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InstallPython:
     """``pip install``, ``python -m pip install``, ``uv pip install``."""
 
@@ -227,7 +237,7 @@ class Nothing:
 
 
 PlacedStep = (
-    UpdateDistribution | AddArchive | InstallDistribution | Clear | InstallPython | InstallConda
+    UpdateDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
     | WriteFile | FetchWeights | RunProgram | Nothing
 )  # fmt: skip

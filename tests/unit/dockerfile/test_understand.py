@@ -24,6 +24,7 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    Remove,
     RunProgram,
     UpdateDistribution,
     WriteFile,
@@ -112,6 +113,15 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     (
         "pip install --no-cache-dir --find-links file:///wheels flask",
         (pip("flask", find_links=("/wheels",)),),
+    ),
+    (
+        "pip install --no-cache-dir -r requirements.txt && rm requirements.txt && rm -rf /wheels /root/.cache",
+        (
+            pip(files=FILE),
+            Remove(("/app/requirements.txt",)),
+            Clear((), ("/root/.cache",)),
+            Remove(("/wheels",), recursive=True, force=True),
+        ),
     ),
     ("python -m pip install flask", (pip("flask", tool=("python", "-m", "pip"), **KEPT),)),
     ("python3.10 -m pip install -q numpy", (pip("numpy", tool=("python3.10", "-m", "pip"), **KEPT),)),
@@ -240,6 +250,9 @@ RUN = [
     "echo $VERSION | tee x",
     "rm -rf /app/*",
     "rm -rf /",
+    "rm -rf /usr",
+    "rm -rf *.whl",
+    "rm -rf /var/lib/dpkg/info",
     "rm /var/lib/apt/lists/*",
     "ln /a /b",
     "ln -s /a /b /c/",

@@ -14,6 +14,7 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    Remove,
     WriteFile,
 )
 from trainload.dockerfile.understand.options import Table, read
@@ -26,6 +27,15 @@ CACHES = (
     "/root/.cache", "/root/.cache/pip", "/root/.cache/uv", "/var/cache/debconf",
 )  # fmt: skip
 """What lines remove so that an image is smaller."""
+_KEPT = frozenset(
+    {
+        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root",
+        "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var",  # noqa: S108
+    }
+)  # fmt: skip
+"""Without which an image is none."""
+_ENGINE = ("/dev/", "/proc/", "/sys/", "/run/", "/var/lib/apt/", "/var/lib/dpkg/")
+"""What an engine puts there, and what is looked at to place later lines."""
 _STAY = ("/tmp", "/var/tmp")  # noqa: S108
 _VERBOSE = {"-v": "plain", "--verbose": "plain"}
 _MKDIR = Table({"-p": "parents", "--parents": "parents", **_VERBOSE}, {"-m": "mode", "--mode": "mode"})
@@ -47,7 +57,7 @@ def read_files(command: Command, workdir: str) -> tuple[PlacedStep, ...]:
     if command.output is not None and name != "echo":
         raise Beyond(Text("output that goes elsewhere"))
     if name == "rm":
-        return _rm(command.words[1:])
+        return _rm(command.words[1:], workdir)
     if name == "echo":
         return _echo(command, workdir)
     words = [_text(word) for word in command.words[1:]]
@@ -111,21 +121,33 @@ def _chown(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
     return (ChangeOwner(owner, found, "recursive" in options.flags),)
 
 
-def _rm(words: Sequence[Word]) -> tuple[PlacedStep, ...]:
-    """Only of caches, and of all in them: what lies there later is known to be nothing."""
+def _rm(words: Sequence[Word], workdir: str) -> tuple[PlacedStep, ...]:
+    """Of caches, and of all in them: what lies there later is known to be nothing. Else of what is named whole."""
     options = read("rm", [word.text for word in words], _RM)
-    if not {"recursive", "force"} <= options.flags:
-        raise Beyond(Text("{command} other than -rf of caches", command="rm"))
     patterns = {word.text for word in words if word.is_pattern}
     contents: list[str] = []
     folders: list[str] = []
+    others: list[str] = []
     for path in options.rest:
         inside = path in patterns and path.endswith("/*")
         folder = path.removesuffix("/*") if inside else path.removesuffix("/")
-        if folder not in CACHES or (not inside and path in patterns) or (not inside and folder in _STAY):
+        if folder not in CACHES or (not inside and (path in patterns or folder in _STAY)):
+            others.append(_removed(path, path in patterns, workdir))
+        elif not {"recursive", "force"} <= options.flags:
             raise Beyond(Text("{command} other than -rf of caches", command="rm"))
-        (contents if inside else folders).append(folder)
-    return (Clear(tuple(contents), tuple(folders)),) if options.rest else (Nothing("rm"),)
+        else:
+            (contents if inside else folders).append(folder)
+    found: list[PlacedStep] = [Clear(tuple(contents), tuple(folders))] if contents or folders else []
+    if others:
+        found.append(Remove(tuple(others), "recursive" in options.flags, "force" in options.flags))
+    return tuple(found) or (Nothing("rm"),)
+
+
+def _removed(path: str, is_pattern: bool, workdir: str) -> str:  # noqa: FBT001
+    found = "/" if is_pattern else _path(workdir, path)
+    if found in _KEPT or found.startswith(_ENGINE):
+        raise Beyond(Text("{command} other than -rf of caches", command="rm"))
+    return found
 
 
 def _echo(command: Command, workdir: str) -> tuple[PlacedStep, ...]:

@@ -190,7 +190,7 @@ def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], acco
     }
     ldcache.install(root, libraries, recipe.architecture)
     chosen = exclude.rules(recipe.profile)
-    if chosen and root.has("usr/bin/dpkg"):
+    if chosen and not exclude.is_own(recipe.profile) and root.has("usr/bin/dpkg"):
         root.write(exclude.CONFIGURATION, exclude.configuration(chosen))
     archives.install(root, recipe.suite, recipe.architecture)
 

@@ -26,9 +26,26 @@ CONFIGURATION = "etc/dpkg/dpkg.cfg.d/trainload"
 Rules = tuple[tuple[str, str], ...]
 
 
+_OWN = "dpkg"
+"""First word of a profile that is an image's own rules."""
+
+
 def rules(profile: str) -> Rules:
     """What a profile leaves out: ``dev`` nothing."""
+    first, *given = profile.split(" ")
+    if first == _OWN:
+        return tuple((verb, pattern) for verb, _, pattern in (one.partition("=") for one in given))
     return () if profile == "dev" else SLIM
+
+
+def as_profile(given: Rules) -> str:
+    """Rules of an image as a profile; patterns have no spaces (dpkg.cfg(5))."""
+    return " ".join([_OWN, *(f"{verb}={pattern}" for verb, pattern in given)])
+
+
+def is_own(profile: str) -> bool:
+    """The rules are those of the image, which has them already."""
+    return profile.split(" ", maxsplit=1)[0] == _OWN
 
 
 def excluded(path: str, kind: MemberKind, chosen: Rules) -> bool:

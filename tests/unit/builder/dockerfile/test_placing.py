@@ -9,20 +9,24 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing import accounts, files
+from trainload.builder.dockerfile.placing.archives import profile
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.place import _draw
-from trainload.builder.dockerfile.placing.replaced import removed_by
+from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
 from trainload.digest import Digest
 from trainload.dockerfile.steps import ChangeOwner, Clear, Link, MakeFolder, PlacedStep, WriteFile
 from trainload.dockerfile.understand.line import understand
 from trainload.dockerfile.understand.words import Beyond
 from trainload.dockerfile.understood import RunLine, Understood
+from trainload.layers.debian.exclude import excluded, rules
+from trainload.layers.tarread import MemberKind
 from trainload.lock.found import Installed
 from trainload.plan.placed import InstallScheme
 from trainload.store.store import Store
@@ -124,6 +128,51 @@ def test_accounts_are_those_that_useradd_makes(tmp_path: Path, script: str) -> N
 def test_what_useradd_would_refuse_is_run(tmp_path: Path, script: str) -> None:
     with pytest.raises(Beyond):
         drawn(script, system(tmp_path))
+
+
+def test_folders_above_a_users_packages_stay_who_they_belong_to(tmp_path: Path) -> None:
+    below = ground(tmp_path, (folder("home"), replace(folder("home/ada"), owner=(1000, 1000))))
+    root = "home/ada/.local"
+    scheme = InstallScheme(f"{root}/lib", f"{root}/bin", f"{root}/include", root, "/usr/bin/python3")
+    kept = below_of(scheme, below, (1000, 1000))
+    assert [(each.path, each.mode, each.uid, each.gid) for each in kept] == [("home", 0o755, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("script", "left"),
+    [
+        ("rm file", ["deep", "link"]),
+        ("rm -r deep", ["file", "link"]),
+        ("rm -rf deep gone link /gone/too", ["file"]),
+    ],
+)
+def test_what_rm_names_is_gone(tmp_path: Path, script: str, left: list[str]) -> None:
+    entries = (folder("srv"), TarEntry("srv/file", b"x"), folder("srv/deep"), TarEntry("srv/deep/y", b"y"))
+    draft = drawn(script, ground(tmp_path, (*entries, symlink("srv/link", "file"))))
+    assert draft.names("srv") == left
+    recipe = draft.recipe()
+    assert recipe is not None
+    assert {entry.kind for entry in recipe.entries} == {"directory", "whiteout"}
+
+
+@pytest.mark.parametrize("script", ["rm gone", "rm deep", "rm -r /gone/too"])
+def test_what_rm_would_refuse_is_run(tmp_path: Path, script: str) -> None:
+    below = ground(tmp_path, (folder("srv"), folder("srv/deep")))
+    with pytest.raises(Beyond):
+        drawn(script, below)
+
+
+def test_what_an_image_tells_dpkg_to_leave_out_is_left_out(tmp_path: Path) -> None:
+    text = b"force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-include /usr/share/doc/*/copyright\n"
+    entries = (
+        TarEntry("etc/dpkg/dpkg.cfg.d/01_nodoc", text),
+        TarEntry("etc/dpkg/dpkg.cfg.d/docker", b"# nothing\n"),
+    )
+    chosen = rules(profile(ground(tmp_path, entries)))
+    assert chosen == (("exclude", "/usr/share/doc/*"), ("include", "/usr/share/doc/*/copyright"))
+    assert excluded("usr/share/doc/curl/README", MemberKind.FILE, chosen)
+    assert not excluded("usr/share/doc/curl/copyright", MemberKind.FILE, chosen)
+    assert not excluded("usr/share/man/man1/curl.1.gz", MemberKind.FILE, chosen)
 
 
 CHMOD = ("755", "0644", "+x", "u+rwX,go-w", "a=r", "go-rwx,u+X", "2755", "g+w,o=r", "-x", "=rw")

@@ -12,7 +12,7 @@ from trainload.builder.dockerfile.placing.sources import Source, keys, sources
 from trainload.digest import Digest
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
-from trainload.layers.debian.exclude import SLIM
+from trainload.layers.debian.exclude import SLIM, as_profile
 from trainload.lock.distribution.pins import Pin, parse
 from trainload.lock.distribution.suites import SUITES, Suite
 from trainload.resolve.thirdparty import OwnArchive, Setup
@@ -149,7 +149,7 @@ def recommends(ground: Ground, asked: bool) -> bool:  # noqa: FBT001 - what the 
 
 
 def profile(ground: Ground) -> str:
-    """Which files dpkg leaves out, as one of our profiles. Raises :class:`Beyond` for rules of another kind."""
+    """Which files dpkg leaves out, as a profile of ours or of the image's own rules."""
     rules: list[tuple[str, str]] = []
     for name in ground.folder("etc/dpkg/dpkg.cfg.d"):
         text = (ground.read(f"etc/dpkg/dpkg.cfg.d/{name}") or b"").decode("utf-8", "replace")
@@ -158,4 +158,4 @@ def profile(ground: Ground) -> str:
         return "dev"
     if set(rules) == set(SLIM):
         return "slim"
-    raise Beyond(Text("{file} of the image changes what is installed", file="/etc/dpkg/dpkg.cfg.d"))
+    return as_profile(tuple(rules))

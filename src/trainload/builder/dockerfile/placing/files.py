@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from trainload.builder.dockerfile.placing.accounts import group_id, user_ids
 from trainload.builder.dockerfile.placing.draft import Draft
-from trainload.dockerfile.steps import ChangeMode, ChangeOwner, Clear, Link, MakeFolder, WriteFile
+from trainload.dockerfile.steps import ChangeMode, ChangeOwner, Clear, Link, MakeFolder, Remove, WriteFile
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
@@ -90,6 +90,21 @@ def clear(step: Clear, draft: Draft) -> None:
             here = draft.parent(folder)
             if draft.find(here) is not None:
                 draft.remove(here)
+
+
+def remove(step: Remove, draft: Draft) -> None:
+    """Raises :class:`Beyond` where ``rm`` would fail."""
+    for path in step.paths:
+        if step.force and draft.find(draft.real(posixpath.dirname(path))) is None:
+            continue
+        here = draft.parent(path)
+        found = draft.find(here)
+        if found is None and not step.force:
+            raise Beyond(Text("{path}, which is not there", path=path))
+        if found is not None and found.kind == "directory" and not step.recursive:
+            raise Beyond(Text("{path}, which is a {kind}", path=path, kind=found.kind))
+        if found is not None:
+            draft.remove(here)
 
 
 def write_file(step: WriteFile, draft: Draft) -> None:

@@ -26,6 +26,7 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    Remove,
     RunProgram,
     UpdateDistribution,
     WriteFile,
@@ -37,7 +38,7 @@ from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
 
 _OF_FILES = (
-    AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, WriteFile, Nothing,
+    AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, Remove, WriteFile, Nothing,
     UpdateDistribution, AddArchive,
 )  # fmt: skip
 _WHY = Text("what the line changes is known")
@@ -127,6 +128,8 @@ def _draw(step: PlacedStep, draft: Draft) -> None:
             files.change_owner(step, draft)
         case Clear():
             files.clear(step, draft)
+        case Remove():
+            files.remove(step, draft)
         case WriteFile():
             files.write_file(step, draft)
         case AddArchive():

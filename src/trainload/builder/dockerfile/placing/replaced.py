@@ -47,17 +47,17 @@ def removed_by(replaced: Sequence[Distribution], scheme: InstallScheme, ground: 
     return tuple(sorted({*files, *_emptied(files, scheme.site, ground)}))
 
 
-def below_of(scheme: InstallScheme, ground: Ground) -> tuple[Below, ...]:
-    """Links to folders that wheels may reach, and folders that do not look like ours, sorted by path."""
+def below_of(scheme: InstallScheme, ground: Ground, owner: tuple[int, int] = (0, 0)) -> tuple[Below, ...]:
+    """Links to folders that wheels may reach, and folders that do not look like ours (``owner``), by path."""
     found: dict[str, Below] = {}
     for root in (scheme.site, scheme.scripts, scheme.headers, scheme.data):
         path = root
         while path:
-            _note(path, ground, found)
+            _note(path, ground, owner, found)
             path = path.rpartition("/")[0]
     start = f"{scheme.data}/"
     for path in _near(start, ground):
-        _note(path, ground, found)
+        _note(path, ground, owner, found)
     return tuple(found[path] for path in sorted(found))
 
 
@@ -66,7 +66,7 @@ def _near(start: str, ground: Ground) -> Iterable[str]:
     return [path for path in ground.nodes if path.startswith(start) and path.count("/") < depth]
 
 
-def _note(path: str, ground: Ground, found: dict[str, Below]) -> None:
+def _note(path: str, ground: Ground, owner: tuple[int, int], found: dict[str, Below]) -> None:
     seen = ground.nodes.get(path)
     if seen is None:
         return
@@ -75,7 +75,7 @@ def _note(path: str, ground: Ground, found: dict[str, Below]) -> None:
         led = ground.nodes.get(real)
         if led is not None and led.kind is MemberKind.DIRECTORY:
             found[path] = Below(path, target=real)
-    elif seen.kind is MemberKind.DIRECTORY and (seen.mode, seen.owner.uid, seen.owner.gid) != (0o755, 0, 0):
+    elif seen.kind is MemberKind.DIRECTORY and (seen.mode, seen.owner.uid, seen.owner.gid) != (0o755, *owner):
         found[path] = Below(path, seen.mode, seen.owner.uid, seen.owner.gid)
 
 

@@ -131,7 +131,7 @@ def _layers(
 ) -> tuple[PlannedLayer, ...]:
     """Large packages alone, since their layers are then the same everywhere; all in one where something goes."""
     minor, scheme = target.python.minor, target.scheme
-    below = below_of(scheme, ground)
+    below = below_of(scheme, ground, (target.uid, target.gid))
     base = SiteRecipe((), minor, scheme, target.uid, target.gid, (), below)
     grouping = group(placed, LAYERS)
     groups = [*([package] for package in grouping.own), *grouping.together]
