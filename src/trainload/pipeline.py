@@ -16,6 +16,7 @@ from trainload.builder.mounts import make_mount
 from trainload.builder.outcome import Built, Locked, Planned, look_into, with_pickles
 from trainload.builder.places import Ground, local_digests, local_files, places, shelf
 from trainload.builder.sources import Ask, Builder, Desk, with_built
+from trainload.builder.supplies import LateFetcher
 from trainload.builder.workshop import BaseLayers, Workshop
 from trainload.errors import LockError, Place, Text, UsageError
 from trainload.events import Reporter, Said
@@ -35,11 +36,9 @@ from trainload.project.listing import list_code
 from trainload.project.model import BuildFrom, DockerfileInput, Project, lock_file
 from trainload.project.weights import Pickles
 from trainload.reference import Reference
-from trainload.resolve.fetch import Fetcher
 from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.git import above
-from trainload.system.http import Http
 from trainload.system.tree import DiskTree
 
 if TYPE_CHECKING:
@@ -51,8 +50,10 @@ if TYPE_CHECKING:
     from trainload.project.matrix import Cell
     from trainload.registry.client import Client
     from trainload.resolve.conda.request import Conda
+    from trainload.resolve.fetch import Fetcher
     from trainload.resolve.services import Services
     from trainload.resolve.upgrade import Upgrade
+    from trainload.system.http import Http
 
 
 __all__ = ["Built", "Locked", "Planned", "Site", "Wishes", "build", "lock", "plan", "rebuild", "share"]
@@ -384,13 +385,15 @@ def _base_layers(site: Site, project: Project, wishes: Wishes) -> BaseLayers | N
 def workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     settings = project.settings
     limits = settings.limits.value.limits(unrecorded=wishes.unrecorded, portable=wishes.portable)
-    fetcher = Fetcher(
-        site.store.files,
-        site.http,
-        places(settings, site.root, site.environ, local_files(settings, site.tree, site.root, site.store.home)),
-        offline=wishes.offline,
-        reporter=site.reporter,
-        limits=limits,
-    )
+    local = local_files(settings, site.tree, site.root, site.store.home)
+    where = places(settings, site.root, site.environ, local)
+
+    def make() -> Fetcher:
+
+        return Fetcher(
+            site.store.files, site.http, where, offline=wishes.offline, reporter=site.reporter, limits=limits
+        )
+
+    fetcher = LateFetcher(make)
     base = _base_layers(site, project, wishes)
     return Workshop(site.store, fetcher, fetcher.prefetch, site.reporter, site.cpus, site.sandbox, base, limits)

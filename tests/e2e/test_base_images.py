@@ -34,8 +34,9 @@ from trainload.platform import Platform
 from trainload.resolve.archives import find_archives
 from trainload.resolve.cache import FolderCache
 from trainload.resolve.distribution import open_index
-from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.fetch import Fetcher
 from trainload.resolve.indexes import Services
+from trainload.resolve.places import Places
 from trainload.store.store import Store
 from trainload.system.http import Http
 from trainload.testing.index import wheel

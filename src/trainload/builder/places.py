@@ -12,7 +12,7 @@ from trainload.events import Reporter
 from trainload.lock.model import ArchivePath, ChannelPath, HubPath
 from trainload.project.model import Settings
 from trainload.project.weights import HubSource, LocalSource
-from trainload.resolve.fetch import Places, credentials, link_folders
+from trainload.resolve.places import Places, credentials, link_folders
 from trainload.tree import Tree
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from trainload.builder.makers import Code
 from trainload.builder.workshop import Workshop
@@ -19,7 +19,6 @@ from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
-from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, metadata
 from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
@@ -27,6 +26,9 @@ from trainload.project.model import CodeListing
 from trainload.store.built import BuiltWheel
 from trainload.store.store import Store
 from trainload.tree import EntryKind, Tree
+
+if TYPE_CHECKING:
+    from trainload.lock.source import BuildSystem, Metadata, Statements
 
 T = TypeVar("T")
 _PREPARING = 600.0
@@ -109,6 +111,8 @@ class Builder:
 
     def metadata(self, build: BuildRecipe) -> Metadata:
         """What the package requires, as its backend says."""
+        from trainload.lock.source import metadata
+
         return metadata(self._remembered(build, "metadata", lambda answers: _metadata(build, answers)))
 
     def statements(self, sdist: File) -> Statements:
@@ -119,6 +123,8 @@ class Builder:
             return read_statements(stream, sdist.name, self.shop.limits)
 
     def _system(self, build: BuildRecipe) -> BuildSystem:
+        from trainload.lock.source import build_system
+
         return build_system(self.statements(build.source.sdist))
 
     def _remembered(self, build: BuildRecipe, hook: str, take: Callable[[Tree], bytes]) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -255,6 +254,8 @@ class Workshop:
         """The layers, those ``known`` fetched, the others made; what cannot be fetched is made too."""
         if not writers:
             return {}
+        from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
         stopped = threading.Event()
 
         def make(planned: PlannedLayer) -> MadeLayer:

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from trainload.errors import LayerError, Place, Text
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.tar import entry_name
-from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.plan.model import CodeRecipe
 from trainload.project.model import CodeFile, CodeListing
 
@@ -51,6 +50,8 @@ def write_code(recipe: CodeRecipe, listing: CodeListing, open_file: OpenFile, si
     Raises :class:`LayerError` as :func:`code_content` does, and when the files are not those of the recipe any
     more: what the sink got is then worth nothing.
     """
+    from trainload.layers.writer import LayerWriter, Owner, Stream  # a build that finds its layers writes none
+
     workdir = recipe.workdir.strip("/")
     owner = Owner(recipe.owner, recipe.owner)
     total = hashlib.sha256()

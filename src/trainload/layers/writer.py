@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from trainload.errors import LayerError, Place, Text
 from trainload.layers import deflate
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.tar import Header, Type, encode, entry_name, padding
 from trainload.layers.verify import Deflated, TarDigest
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 CHUNK = 1 << 20
 """Plain bytes per gzip member of what we compress: part of every digest."""
@@ -224,6 +227,8 @@ class LayerWriter:
         if len(plain) < CHUNK and not self._compressing:
             self._append(deflate.compress(plain))
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         workers = min(os.cpu_count() or 1, 8)
         self._pool = self._pool or ThreadPoolExecutor(workers, thread_name_prefix="trainload-deflate")
         self._compressing.append(self._pool.submit(deflate.compress, plain))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class FolderCache:
             return None
 
     def put(self, key: str, data: bytes) -> None:
-        temporary = self._folder / f".{secrets.token_hex(8)}"
+        temporary = self._folder / f".{os.urandom(8).hex()}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainload.errors import FetchError, Text
 from trainload.lock.model import File
-from trainload.system.http import StatusError, shown
+from trainload.system.wire import shown
 
 
 class WrongBytesError(FetchError):
@@ -36,6 +36,8 @@ def worst(file: File, failures: Sequence[FetchError]) -> FetchError:
     for error in failures:
         if isinstance(error, WrongBytesError):
             return error
+    from trainload.system.http import StatusError
+
     last = failures[-1]
     if isinstance(last, StatusError) and last.status in (404, 410):
         return FetchError(

@@ -5,13 +5,12 @@ Nothing is trusted but the lock's sha256: a broken or hostile mirror costs a mom
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -23,6 +22,7 @@ from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, ChannelPath, File, Found, HubPath, InProject, Made, Url
 from trainload.resolve import interpreter
 from trainload.resolve.failures import WrongBytesError, worst
+from trainload.resolve.places import Places
 from trainload.store.files import FileCache
 from trainload.store.ingest import Ingest
 from trainload.store.trouble import DamagedError
@@ -34,30 +34,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 4  # small against what a mirror allows per client; more does not fill a link any further
 _QUICK = Retry(tries=2, first=0.2)
 """For an address that has others after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where locked files may be had on this machine and from it."""
-
-    folders: tuple[Path, ...] = ()
-    """The find-links folders, absolute."""
-    mirrors: tuple[str, ...] = ()
-    """Mirrors of the package index, ``https://mirror.example/pypi/simple``; asked before the file's own address."""
-    interpreters: tuple[str, ...] = ()
-    """URL patterns of mirrors of python-build-standalone; asked before the file's own address."""
-    archive_urls: Callable[[ArchivePath], Sequence[str]] = lambda location: ()
-    """Addresses of a distribution's file, the best first."""
-    hub_urls: Callable[[HubPath], Sequence[str]] = lambda location: ()
-    """Addresses of a hub's file, the best first."""
-    local: Callable[[str], tuple[BinaryIO, str] | None] = lambda path: None
-    """A file of the project by its path, and its sha256."""
-    channel_urls: Callable[[ChannelPath], Sequence[str]] = lambda location: ()
-    """Addresses of a conda package, the best first; ``file:`` ones too."""
-    credentials: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
-    """Origin → the ``Authorization`` header it gets (THREATS D8)."""
-    headers: Callable[[str], Mapping[str, str]] = lambda url: {}
-    """What a request to an address carries besides."""
 
 
 class Fetcher:
@@ -370,11 +346,6 @@ class _Progress:
         self._done = 0
 
 
-def link_folders(root: Path, find_links: Sequence[str]) -> tuple[Path, ...]:
-    """The find-links that are folders, absolute; addresses are left out."""
-    return tuple((root / link).resolve() for link in find_links if "://" not in link)
-
-
 def mirrored(url: str, mirror: str) -> str | None:
     """Where a mirror of the package index keeps the file at ``url``; None when it cannot be told.
 
@@ -385,16 +356,3 @@ def mirrored(url: str, mirror: str) -> str | None:
     if not path.startswith("/packages/") or urlsplit(url).query:
         return None
     return mirror.rstrip("/").removesuffix("/simple") + path
-
-
-def credentials(indexes: Sequence[str]) -> dict[tuple[str, str, int], str]:
-    """The ``Authorization`` header for each origin among ``indexes`` that is written with a user and password."""
-    return dict(_credentials(indexes))
-
-
-def _credentials(indexes: Sequence[str]) -> Iterator[tuple[tuple[str, str, int], str]]:
-    for index in indexes:
-        parts = urlsplit(index)
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            yield origin(index), f"Basic {base64.b64encode(pair.encode()).decode()}"

@@ -26,7 +26,6 @@ from trainload.project.model import BuildFrom, CondaFile, CondaLockFile, Origin,
 from trainload.resolve.conda.request import Kept, check_without_python, lock_conda, take_conda
 from trainload.resolve.conda.request import installed as conda_installed
 from trainload.resolve.conda.request import provided as conda_provides
-from trainload.resolve.fetch import credentials, link_folders
 from trainload.resolve.ground import (
     full_version,
     kept_interpreter,
@@ -34,6 +33,7 @@ from trainload.resolve.ground import (
     resolve_base,
     resolve_build_base,
 )
+from trainload.resolve.places import credentials, link_folders
 from trainload.resolve.provided import Provided, beside
 from trainload.resolve.python import resolve_beside, resolve_python, resolve_tools
 from trainload.resolve.request import PythonRequest

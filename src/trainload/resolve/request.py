@@ -18,7 +18,7 @@ from trainload.lock.found import Installed
 from trainload.lock.model import Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
-from trainload.resolve.fetch import link_folders
+from trainload.resolve.places import link_folders
 from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
 

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-import secrets
 import shutil
 import threading
 from pathlib import Path
@@ -41,7 +40,7 @@ class Session:
         make_folders(layout)
         check_locks_work(layout)
         clear_abandoned(layout)
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         with against_gc(layout), told(layout.home):
             fd = open_lock(layout.leases / name)
             fcntl.flock(fd, fcntl.LOCK_EX)

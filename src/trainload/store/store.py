@@ -249,6 +249,9 @@ class Store:
                 if not self.has(need.digest, need.size):
                     raise missing(need.digest, self.path(need.digest))
                 session.hold(need.digest)
+            old = self.names()
+            if _same(old, change(old)):
+                return  # what these names name is durable since they do
             with told(self.home):
                 for folder in self.blobs.folders.values():  # once for all: a name is durable after what it names
                     sync_folder(folder)
@@ -332,8 +335,10 @@ class Store:
         """The one way ``index.json`` changes: lock, read again, change, write whole, sync (I2, I4, I7)."""
         session = self._session()
         with index_lock(self.layout):
-            new = change(self.names())
-            self._replace(session, self.layout.index, new.to_bytes())
+            old = self.names()
+            new = change(old)
+            if not _same(old, new):
+                self._replace(session, self.layout.index, new.to_bytes())
         return new
 
     def _listed(self, entry: Entry, names: Names) -> Listed:
@@ -391,6 +396,11 @@ class Store:
                 temporary.unlink(missing_ok=True)
                 raise
             sync_folder(path.parent)
+
+
+def _same(old: Names, new: Names) -> bool:
+    """Nothing changes, and the file is as we write it."""
+    return old.untouched and old.to_bytes() == new.to_bytes()
 
 
 __all__ = ["MissingError", "Store"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,8 @@ def run(
 
     Raises :class:`ProcessError` when the program is missing or the time is over.
     """
+    import subprocess  # a build without a checkout around it starts nobody
+
     try:
         done = subprocess.run(
             list(argv),

@@ -7,7 +7,6 @@ One request and its answer is all that is known here; redirects, retries and res
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -74,6 +73,8 @@ class Cut(Exception):
 
 def cut_by(error: Exception) -> Cut:
     """What a failed connection means, and whether trying again can help."""
+    import ssl
+
     import urllib3.exceptions as failures
 
     cause = error.original_error if isinstance(error, failures.ProxyError) else error
@@ -183,6 +184,8 @@ def make_pool(proxy: str, ca_file: str | None, trust: Trust) -> urllib3.PoolMana
 def _tls(ca_file: str | None, trust: Trust) -> dict[str, Any]:
     if trust == USUAL:
         return {"ca_certs": ca_file}
+    import ssl
+
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()

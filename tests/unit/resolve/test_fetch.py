@@ -13,7 +13,8 @@ import pytest
 from trainload.errors import FetchError, ManyErrors
 from trainload.events import Began, Ended, Event, How, Moved
 from trainload.lock.model import ArchivePath, File, Found, Url
-from trainload.resolve.fetch import Fetcher, Places, credentials, mirrored
+from trainload.resolve.fetch import Fetcher, mirrored
+from trainload.resolve.places import Places, credentials
 from trainload.store.files import FileCache
 from trainload.store.store import Store
 from trainload.system.http import Http, Retry, origin

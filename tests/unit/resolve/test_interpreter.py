@@ -13,8 +13,9 @@ import pytest
 from trainload.errors import FetchError, LockError
 from trainload.lock.model import Url
 from trainload.resolve import interpreter
-from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.fetch import Fetcher
 from trainload.resolve.interpreter import Build, fill, known_builds, mirrored, resolve_interpreter
+from trainload.resolve.places import Places
 from trainload.resolve.uv import Uv
 from trainload.store.store import Store
 from trainload.system.http import Http, Retry

@@ -13,7 +13,8 @@ from trainload.errors import FetchError
 from trainload.events import SILENT
 from trainload.lock.model import File, HubPath
 from trainload.resolve.failures import WrongBytesError
-from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.fetch import Fetcher
+from trainload.resolve.places import Places
 from trainload.store.store import Store
 from trainload.system.http import Http, Retry
 from trainload.testing.server import FaultServer, Reply

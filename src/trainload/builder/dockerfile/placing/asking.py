@@ -21,7 +21,7 @@ from trainload.lock.select import choose
 from trainload.platform import Platform
 from trainload.project.model import RequirementFiles
 from trainload.project.requirements import logical_lines
-from trainload.resolve.fetch import credentials
+from trainload.resolve.places import credentials
 from trainload.resolve.provided import Provided
 from trainload.resolve.question import Question
 from trainload.resolve.request import PythonRequest
