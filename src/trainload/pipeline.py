@@ -389,6 +389,7 @@ def workshop(site: Site, project: Project, wishes: Wishes) -> Workshop:
     where = places(settings, site.root, site.environ, local)
 
     def make() -> Fetcher:
+        from trainload.resolve.fetch import Fetcher
 
         return Fetcher(
             site.store.files, site.http, where, offline=wishes.offline, reporter=site.reporter, limits=limits
