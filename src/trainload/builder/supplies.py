@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,8 +25,8 @@ class LateFetcher:
     def open(self, file: File, /) -> BinaryIO:
         return self._fetcher.open(file)
 
-    def pour(self, file: File, write: Callable[[bytes], object], /) -> None:
-        self._fetcher.pour(file, write)
+    def pour(self, file: File, write: Callable[[bytes], object], earlier: Iterable[bytes] = (), /) -> None:
+        self._fetcher.pour(file, write, earlier)
 
     def prefetch(self, files: Sequence[File]) -> None:
         if files:

@@ -16,7 +16,8 @@ from trainload.layers.weights import write_weights
 from trainload.lock.model import File, Url
 from trainload.plan.model import PlacedFile, WeightsRecipe
 from trainload.resolve.failures import WrongBytesError
-from trainload.resolve.fetch import Fetcher, Places
+from trainload.resolve.fetch import Fetcher
+from trainload.resolve.places import Places
 from trainload.store.store import Store
 from trainload.system.http import Http, Retry
 from trainload.testing.server import FaultServer, Reply
