@@ -93,11 +93,19 @@ def place(name: str, scheme: Scheme, *, is_directory: bool = False) -> Placed | 
     parts = name.split("/")
     if not _NOT_NAMES.isdisjoint(parts) or "\\" in name or "\0" in name:
         return Refused(Text("its name leads out of the archive's own folder"))
+    install = scheme.install
+    if parts[0] != scheme.data and install.is_venv and not _is_special(parts[0], name):
+        return Placed(f"{install.site}/{name}")  # nearly all: nothing of what is checked below can be said of it
     if parts[0] != scheme.data:
-        return _checked(f"{scheme.site_packages}/{name}", Role.PLAIN, scheme, is_directory=is_directory)
+        return _checked(f"{install.site}/{name}", Role.PLAIN, scheme, is_directory=is_directory)
     if len(parts) == 1 and is_directory:
         return Placed("", Role.STRUCTURE)
     return _place_data(parts[1:], scheme, is_directory=is_directory)
+
+
+def _is_special(top: str, name: str) -> bool:
+    """Whether a name below ``site-packages`` is one that :func:`_checked` may refuse: metadata, or a deletion."""
+    return top.lower().endswith(".dist-info") or ".wh." in name
 
 
 def _place_data(parts: list[str], scheme: Scheme, *, is_directory: bool) -> Placed | Refused:

@@ -16,6 +16,7 @@ from trainload.layers.zipend import refuse
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 """Files that cannot state their own hash (PEP 427), besides RECORD."""
 
+_STANDARD = str.maketrans("-_", "+/")
 _LENGTHS = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 
@@ -74,9 +75,9 @@ def read_hash(row: Row, archive: str) -> Hash:
     if algorithm not in _LENGTHS:
         refuse(archive, row.path, Text("RECORD has only {algorithm} for it", algorithm=algorithm), want="sha256")
     try:
-        bare = text.rstrip("=")
-        digest = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        bare = text.rstrip("=").translate(_STANDARD)
+        digest = binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except ValueError:  # binascii.Error is one
         digest = b""
     if len(digest) != _LENGTHS[algorithm]:
         refuse(archive, row.path, Text("its hash in RECORD is not one: {hash}", hash=row.hash[:100]))

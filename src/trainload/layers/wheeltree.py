@@ -127,6 +127,8 @@ def _item(archive: Archive, member: Member, where: Placed, row: Row | None) -> t
         item = _made_item(where.path, data, mode)
         return item, Row(path, encode_hash(item.sha256), item.size)
     item = Item(where.path, mode, member.size, sha256, member)
+    if row is not None and row.path == path:
+        return item, row
     return item, Row(path, row.hash, row.size) if row else Row(path, "", None)
 
 

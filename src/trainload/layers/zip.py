@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from trainload.errors import Text
 from trainload.layers.zipend import (
+    FULL32,
     ZIP64_EXTRA,
     Directory,
     extra_fields,
@@ -187,9 +188,11 @@ def _entry(archive: str, fields: tuple[int, ...], tail: bytes, limits: Limits) -
     system, flags, method, crc = fields[2], fields[4], fields[5], fields[8]
     raw, extra = tail[: fields[11]], tail[fields[11] : fields[11] + fields[12]]
     name = member_name(archive, raw, flags, limits)
-    extras = extra_fields(archive, name, extra) if extra else {}
-    _check_unicode_path(archive, name, raw, extras)
-    size, packed, header = zip64_values(archive, name, extras, (fields[10], fields[9], fields[17]))
+    size, packed, header = fields[10], fields[9], fields[17]
+    if extra or FULL32 in (size, packed, header):
+        extras = extra_fields(archive, name, extra)
+        _check_unicode_path(archive, name, raw, extras)
+        size, packed, header = zip64_values(archive, name, extras, (size, packed, header))
     if flags & (_ENCRYPTED | _PATCH):
         refuse(archive, name, Text("it is encrypted, or a patch"))
     if method not in (STORED, DEFLATED):
@@ -304,10 +307,11 @@ def _local(file: BinaryIO, name: str, entry: _Entry, following: int) -> Member:
         refuse(name, member.name, Text("its local header gives it another name"))
     if method != member.method or (flags ^ entry.flags) & _SAME_FLAGS:
         refuse(name, member.name, Text("its local header gives another compression or other flags"))
-    extras = extra_fields(name, member.name, rest[name_length:]) if extra_length else {}
-    _check_unicode_path(name, member.name, entry.raw, extras)
-    if ZIP64_EXTRA in extras:
-        size, packed = zip64_values(name, member.name, extras, (size, packed))
+    if extra_length:
+        extras = extra_fields(name, member.name, rest[name_length:])
+        _check_unicode_path(name, member.name, entry.raw, extras)
+        if ZIP64_EXTRA in extras:
+            size, packed = zip64_values(name, member.name, extras, (size, packed))
     stated, real = (crc, packed, size), (member.crc32, member.packed, member.size)
     offset = entry.header + _LOCAL.size + name_length + extra_length
     gap = following - offset - member.packed

@@ -11,7 +11,7 @@ from trainload.errors import LayerError, Place, Text
 _END = struct.Struct("<4sHHHHIIH")
 _LOCATOR = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQHHIIQQQQ")
-_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
+_FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
 ZIP64_EXTRA = 1
 
 
@@ -68,7 +68,7 @@ def _zip64(file: BinaryIO, name: str, position: int, small: Directory) -> Direct
     found = small
     file.seek(max(position - _LOCATOR.size, 0))
     locator = file.read(_LOCATOR.size)
-    full = small.count == _FULL16 or _FULL32 in (small.size, small.start)
+    full = small.count == _FULL16 or FULL32 in (small.size, small.start)
     if position >= _LOCATOR.size and locator.startswith(b"PK\x06\x07"):
         _, disk, record, disks = _LOCATOR.unpack(locator)
         after = position - _LOCATOR.size - _END64.size
@@ -81,8 +81,8 @@ def _zip64(file: BinaryIO, name: str, position: int, small: Directory) -> Direct
         found = Directory(start, size, count)
         if (
             small.count not in (_FULL16, count)
-            or small.size not in (_FULL32, size)
-            or small.start not in (_FULL32, start)
+            or small.size not in (FULL32, size)
+            or small.start not in (FULL32, start)
         ):
             refuse(name, None, Text("its two end records say different things"))
     elif full:
@@ -109,7 +109,7 @@ def extra_fields(archive: str, member: str, extra: bytes) -> dict[int, bytes]:
 
 def zip64_values(archive: str, member: str, extra: dict[int, bytes], fields: tuple[int, ...]) -> tuple[int, ...]:
     """``fields`` with the full ones (32 ones) taken from the ZIP64 record (§ 4.5.3)."""
-    full = [index for index, value in enumerate(fields) if value == _FULL32]
+    full = [index for index, value in enumerate(fields) if value == FULL32]
     record = extra.get(ZIP64_EXTRA)
     if record is None:
         if full:
@@ -123,7 +123,7 @@ def zip64_values(archive: str, member: str, extra: dict[int, bytes], fields: tup
     values = list(fields)
     for place, index in enumerate(given):
         value = int.from_bytes(record[8 * place : 8 * place + 8], "little")
-        if fields[index] not in (value, _FULL32):
+        if fields[index] not in (value, FULL32):
             refuse(archive, member, Text("its ZIP64 record says other sizes than its header"))
         values[index] = value
     return tuple(values)
