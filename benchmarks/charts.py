@@ -46,7 +46,7 @@ def _both(shown: Sequence[Part], folder: Path) -> None:
     for column, part in enumerate(shown):
         for axis, name in zip(axes[:, column], names, strict=True):
             _bars(axis, part, name, _MOST)
-        axes[0, column].set_title(f"{_TITLES[part.name]}\n{names[0]}", fontsize=9, loc="left")
+        axes[0, column].set_title(f"{_TITLES[part.name]}\n\n{names[0]}", fontsize=9, loc="left")
         axes[-1, column].set_xlabel("seconds; the line: what it costs at least", fontsize=8)
     figure.text(0.01, 0.002, tables.machine(shown), fontsize=6, color="#868e96")
     _write(figure, folder / "side")

@@ -137,11 +137,7 @@ def _edited_while_running(work: Work) -> None:
 
 
 def _run(work: Work) -> float | None:
-    began = time.perf_counter()
-    work.build()
-    built = time.perf_counter() - began
-    first = work.builder.run(work.folder, work.target)
-    return None if first is None else built + first
+    return work.builder.run(work.folder, work.target)
 
 
 def _runs(builder: Builder) -> bool:

@@ -84,10 +84,17 @@ def trainload(state: State) -> tuple[Blob, ...]:
     return _around(state, [_blob([one]) for one in cut.own] + [_blob(files) for files in cut.together])
 
 
+def each_alone(state: State) -> tuple[Blob, ...]:
+    """The floor: no wheel travels twice, whatever an image may hold of layers."""
+    return _around(state, [_blob([one]) for one in state.packages])
+
+
+LEAST = "at least: each wheel once"
 CUTS: Mapping[str, Cut] = {
     "one pip layer": pip_layer,
     f"{POPULAR} layers by popularity": by_popularity,
     "trainload": trainload,
+    LEAST: each_alone,
 }
 
 
@@ -207,5 +214,5 @@ def report(found: Mapping[str, Mapping[str, Any]]) -> str:
         if one is not ours:
             pushed, pulled = one["pushed"] / ours["pushed"], one["pulled"] / ours["pulled"]
             both = (one["pushed"] + one["pulled"]) / (ours["pushed"] + ours["pulled"])
-            lines.append(f"\n{name}: {pushed:.0f} × our bytes pushed, {pulled:.1f} × pulled, {both:.1f} × of all")
+            lines.append(f"\n{name}: {pushed:.2f} × our bytes pushed, {pulled:.2f} × pulled, {both:.2f} × of all")
     return "\n".join(lines)

@@ -94,7 +94,8 @@ def test_fault1_killed_at_any_moment_a_retry_makes_the_same_image(site: Site) ->
 def test_fault12_interrupted_it_cleans_up_and_says_so_by_its_exit_code(site: Site, number: signal.Signals) -> None:
     home = site.home(f"interrupted by {number.name}")
     child = site.start(home)
-    time.sleep(1.0)
+    while not (home / "index.json").exists() and child.poll() is None:  # the store is made: it has begun
+        time.sleep(0.05)
     child.send_signal(number)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 128 + number
