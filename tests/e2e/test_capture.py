@@ -12,18 +12,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.peers import PATH, call, docker_daemon, podman_of_our_own
 
+from trainload.testing.people import NOBODY, as_ordinary_user, cannot_be_ordinary
+
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 APT = (
     "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/auth.conf.d",
     "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings",
 )  # fmt: skip
+LOCK = "pylock.trainload.toml"
 CONFIG = 'name = "work"\nsystem = ["apt", "diffutils"]  # for the shell\n'
 BY_HAND = """
 set -e
@@ -96,6 +101,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
     folder = tmp_path_factory.mktemp("capture")
     made = Work(folder / "project", folder / "home")
     made("build")
+    shutil.copy(made.folder / LOCK, folder)  # tests lock anew
     return made
 
 
@@ -197,6 +203,64 @@ def test_pip_apt_and_edited_files_become_a_difference_and_the_rebuilt_image_has_
     if has_apt():
         assert "file-" in work("-q", "run", "--entrypoint", "file", "--", "--version", good=False).stdout
     assert work.json("capture", shell, "--dry-run")["diff"] == ""
+
+
+def taken() -> dict[str, str]:
+    """What of our environment says where packages come from."""
+    names = ("UV_", "PIP_", "SSL_", "REQUESTS_", "TRAINLOAD_MIRRORS", "http", "HTTP", "no_proxy", "NO_PROXY")
+    return {name: value for name, value in os.environ.items() if name.startswith(names)}
+
+
+@pytest.fixture
+def theirs(work: Work) -> Iterator[Theirs]:
+    """The same project and store of an ordinary user."""
+    if os.geteuid() != 0:
+        pytest.skip("the other tests are an ordinary user's then")
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to them
+        place = Path(name)
+        if why := cannot_be_ordinary(place):
+            pytest.skip(why)
+        shutil.copytree(work.home, place / "home", ignore=shutil.ignore_patterns("rootfs", "runs*"), symlinks=True)
+        Work(place / "project", place / "home")
+        shutil.copy(work.folder.parent / LOCK, place / "project")
+        subprocess.run(["chown", "-R", str(NOBODY), place], check=True)
+        yield Theirs(place)
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """An ordinary user's folder, and ``trainload`` called by them in their project."""
+
+    place: Path
+
+    def __call__(self, *words: str, stdin: str = "") -> str:
+        """What it says on standard output."""
+        main = (
+            "import os, sys; from trainload.cli.main import main; os.dup2(os.open(sys.argv.pop(1), 0), 0); main()"
+        )
+        (self.place / "stdin").write_text(stdin)
+        env = {"TRAINLOAD_HOME": str(self.place / "home"), "LANG": "C.UTF-8", **taken()}
+        call = (str(self.place / "stdin"), "-C", str(self.place / "project"), *words)
+        done = as_ordinary_user(main, *call, home=self.place, env=env)
+        if "does not let us make namespaces" in done.complaint:
+            pytest.skip("this machine does not allow user namespaces")
+        assert done.exit_code == 0, done.complaint
+        return done.stdout.decode()
+
+
+def test_an_ordinary_user_captures_the_same(theirs: Theirs) -> None:
+    """Root in their own namespace, with one id: apt and dpkg get along with that, too."""
+    (theirs.place / "empty").touch()
+    script = BY_HAND + (WITH_APT if has_apt() else "")
+    theirs("shell", "--root", "--no-code", *mounts(theirs.place / "empty"), "--entrypoint", "sh", stdin=script)
+    check_found(json.loads(theirs("-q", "--json", "capture", "--dry-run")))
+    theirs("capture", "--yes")  # the image that is rebuilt of it is that of the test above
+    project = theirs.place / "project"
+    assert (project / "requirements.txt").read_text().startswith("pip  # the installer\npython-dateutil==")
+    assert ('"file"' in (project / "trainload.toml").read_text()) is has_apt()
+    assert (project / "train.py").read_text() == 'print("by hand")\n'
+    assert json.loads(theirs("-q", "--json", "capture", "--dry-run"))["diff"] == ""
+    assert [path for path in project.rglob("*") if path.lstat().st_uid != NOBODY] == []
 
 
 @pytest.fixture(params=["docker", "podman"])
