@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def _files(world: World, files: Sequence[str], driver: str | None) -> Iterator[t
             from trainload.lint.around import Folder
             from trainload.system.tree import DiskTree
 
-            folders[path] = Folder.read(DiskTree(path), _common(world, driver))
+            folders[path] = Folder.read(DiskTree(path), replace(_common(world, driver), locked=_locked(path)))
         return folders[path]
 
     if not files:
@@ -156,6 +157,20 @@ def _common(world: World, driver: str | None) -> Surroundings:
         world.warn(error.text)
         mirrors = ()
     return Surroundings(index=mirrors[0] if mirrors else None, driver=cuda)
+
+
+def _locked(folder: Path) -> dict[str, int]:
+    """Name → bytes of what the folder's lock has for its first platform; empty without one that can be read."""
+    from trainload.lock.select import select
+    from trainload.lock.toml import FILE_NAME, loads
+
+    path = folder / FILE_NAME
+    try:
+        lock = loads(path.read_bytes(), FILE_NAME) if path.is_file() else None
+        chosen = select(lock, lock.platforms[0], sdists=True).python if lock is not None and lock.platforms else ()
+    except (OSError, TrainloadError):
+        return {}
+    return {one.name: one.file.size for one in chosen if one.file.size is not None}
 
 
 def _one(world: World, file: tuple[str, str, Surroundings], *, fix: bool, risky: bool) -> Mended:

@@ -50,7 +50,7 @@ def _tensor_parallel(words: Iterable[str]) -> bool:
     listed = list(words)
     for index, word in enumerate(listed):
         name, equals, value = word.partition("=")
-        if name in ("--tensor-parallel-size", "-tp", "--tp", "--tp-size"):
+        if name in ("--tensor-parallel-size", "-tp", "--tp", "--tp-size", "--num-shard"):
             value = value if equals else listed[index + 1] if index + 1 < len(listed) else ""
             return value.isdigit() and int(value) > 1
     return False

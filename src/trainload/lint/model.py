@@ -95,6 +95,8 @@ class Surroundings:
     """The project's Python: ``3.11``."""
     index: str | None = None
     """A package index that the configuration prefers to PyPI."""
+    locked: Mapping[str, int] = field(default_factory=dict)
+    """Python packages of the project's lock: name → bytes that are downloaded; empty: there is none."""
     driver: tuple[int, int] | None = None
     """The newest CUDA this machine's driver runs."""
     services: tuple[object, ...] = ()

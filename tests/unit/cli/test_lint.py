@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,58 @@ def test_a_checker_that_is_missing_or_unclear_is_told(folder: Path, monkeypatch:
     code, _, err = call(folder, "lint", "--with", "hadolint", PATH=path)
     assert code == 2
     assert "hadolint did not answer as expected" in err
+
+
+COMPOSE = """\
+services:
+  llm:
+    image: vllm/vllm-openai:v0.6.0
+    deploy:
+      resources:
+        reservations:
+          devices:
+            - driver: nvidia
+              count: 1
+"""
+REFUSED = "services.llm.deploy.resources.reservations.devices.0 capabilities is required"
+
+
+def test_what_compose_says_stands_on_its_line_and_a_docker_without_it_is_passed_over(tmp_path: Path) -> None:
+    """A stand-in for the plugin; :func:`test_the_real_compose_agrees_with_the_corpus` asks the real one."""
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    path = tool(tmp_path, "docker", "unknown shorthand flag: 'f' in -f")
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\necho 'docker: compose is not a docker command' >&2; exit 1\n")
+    said = f"echo 'validating {tmp_path}/compose.yaml: {REFUSED}' >&2; exit 15"
+    (tmp_path / "bin/docker-compose").write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/called\n[ "$1" = version ] || {{ {said}; }}\n'
+    )
+    (tmp_path / "bin/docker-compose").chmod(0o755)
+    code, out, _ = call(tmp_path, "lint", "--with", "compose", PATH=path)
+    assert code == 1
+    assert f"compose.yaml:8: {REFUSED} [compose]" in out
+    called = (tmp_path / "called").read_text().split()
+    assert called == ["-f", f"{tmp_path}/compose.yaml", "config", "--quiet", "--no-interpolate"]
+
+
+def test_a_docker_that_knows_no_compose_is_no_finding(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    path = tool(tmp_path, "docker", "")
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\necho 'unknown shorthand flag' >&2; exit 125\n")
+    code, _, err = call(tmp_path, "lint", "--with", "compose", PATH=path)
+    assert code == 2
+    assert "docker compose did not answer as expected" in err
+    assert "leave out --with compose" in err
+
+
+def test_the_real_compose_agrees_with_the_corpus(tmp_path: Path) -> None:
+    """It has nothing to say of clean files, whatever variables this machine has; and of mended ones."""
+    known = ["docker", "compose", "version"]
+    if not shutil.which("docker") or subprocess.run(known, capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    corpus = Path(__file__).parents[1] / "lint/corpus"
+    for file in sorted(corpus.glob("*/compose-*.yaml")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+        if file.parent.name == "faulty":
+            call(tmp_path, "lint", "--fix-all", file.name)
+        _, out, err = call(tmp_path, "lint", "--with", "compose", file.name)
+        assert "[compose]" not in out, (file.name, out, err)

@@ -6,6 +6,7 @@ The files are what tutorials show. A fault is named by its rule and by a piece o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ _BESIDE: Mapping[str, Mapping[str, str | bytes]] = {
     },
     "compose-workers.yaml": {"train.py": _TRAIN},
     "launch.Dockerfile": {"train.py": _TRAIN},
+    "gradio.Dockerfile": {
+        "requirements.txt": "gradio\n", "app.py": "import gradio\ngradio.Interface(f, 'text', 'text').launch()\n",
+    },
     "slim.Dockerfile": {"train.py": _TRAIN, "data/a.csv": "1", ".env": "A=1", ".dockerignore": "data\n.env\n"},
 }  # fmt: skip
 """What lies beside a file, where a rule looks there."""
@@ -146,6 +150,49 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("queue-suspend", "name: sweep"), ("job-backoff", "backoffLimit: 6"), ("shared-memory", "name: sweep"),
         ("literal-variable", "$JOB_COMPLETION_INDEX"),
     ),
+    "compose-jupyter.yaml": (
+        ("floating-image", "jupyter/tensorflow-notebook"), ("gpu-reservation", "resources:"),
+        ("shared-memory", "trainer:"), ("gpu-runtime", "runtime: nvidia"), ("secret", "AWS_SECRET_ACCESS_KEY"),
+    ),
+    "compose-ollama.yaml": (
+        ("obsolete-version", "version:"), ("floating-image", "ollama/ollama"),
+        ("gpu-reservation", "capabilities: gpu"), ("floating-image", "open-webui:main"),
+        ("secret", "OPENAI_API_KEY"),
+    ),
+    "flask.Dockerfile": (
+        ("code-first", "ADD . /app"), ("pip-cache", "pip install --upgrade pip"), ("secret", "OPENAI_API_KEY"),
+        ("no-healthcheck", "flask"), ("root", "flask"),
+    ),
+    "gradio.Dockerfile": (
+        ("cuda-twice", "12.1.0-devel"), ("apt-update-alone", "RUN apt update"), ("pip-cache", "torchvision"),
+        ("torch-cuda", "whl/cu118"), ("code-first", "COPY . /workspace"), ("pip-cache", "-r requirements.txt"),
+        ("root", "EXPOSE 7860"), ("no-healthcheck", "python3 app.py"),
+    ),
+    "hf.Dockerfile": (
+        ("floating-image", "transformers-pytorch-gpu:latest"), ("secret", "ARG HUGGINGFACE_TOKEN"),
+        ("secret", "RUN huggingface-cli login"), ("pip-cache", "pip install ."), ("root", "ENTRYPOINT"),
+    ),
+    "job-ddp.yaml": (
+        ("job-backoff", "parallelism: 2"), ("job-not-indexed", "parallelism: 2"),
+        ("job-restart-policy", "containers:"), ("shared-memory", "name: worker"),
+        ("floating-image", "ddp:latest"), ("job-subdomain", "--master_addr=ddp-0"),
+    ),
+    "mamba.Dockerfile": (
+        ("floating-image", "mambaorg/micromamba"), ("code-first", "COPY . /app"),
+        ("conda-cache", "micromamba install"), ("apt-lists", "build-essential"), ("root", "CMD"),
+    ),
+    "pod-gpu.yaml": (
+        ("shared-memory", "name: cuda"), ("floating-image", "pytorch/pytorch"), ("gpu-limits", "nvidia.com/gpu"),
+        ("secret", "HF_TOKEN"),
+    ),
+    "tgi.yaml": (
+        ("shared-memory", "name: tgi"), ("floating-image", "text-generation-inference:latest"),
+        ("secret", "HUGGING_FACE_HUB_TOKEN"), ("gpu-limits", "nvidia.com/gpu: 2"),
+    ),
+    "yolo.Dockerfile": (
+        ("floating-image", "ultralytics/ultralytics"), ("apt-lists", "libgl1"), ("pip-cache", "opencv-python"),
+        ("weights-in-code", "yolov8n.pt"), ("root", "CMD"),
+    ),
     "trainjob.yaml": (("trainjob-launch", "--nnodes=2"), ("trainjob-overrides", "podTemplateOverrides")),
 }  # fmt: skip
 
@@ -160,8 +207,8 @@ def surroundings(path: Path) -> Surroundings:
 
 
 def test_the_corpus_is_as_large_as_was_promised() -> None:
-    assert len(files("faulty")) >= 30
-    assert len(files("clean")) >= 30
+    assert len(files("faulty")) >= 40
+    assert len(files("clean")) >= 40
     assert {path.name for path in files("faulty")} == set(FAULTS)
 
 
@@ -227,6 +274,25 @@ def test_crlf_makes_no_difference_and_stays(path: Path) -> None:
     result = mended(path.name, crlf, around, risky=True)
     assert result.text.count("\n") == result.text.count("\r\n")
     assert result.text.replace("\r\n", "\n") == mended(path.name, text, around, risky=True).text
+
+
+def test_sizes_are_the_locks_where_there_is_one() -> None:
+    path = CORPUS / "faulty" / "pip-latest.Dockerfile"
+    known = {"torch": 800_000_000, "numpy": 18_000_000, "nvidia-cudnn-cu12": 700_000_000}
+
+    def measures(locked: Mapping[str, int]) -> list[str]:
+        around = replace(surroundings(path), locked=locked)
+        found = check(path.name, path.read_text(), around)
+        return [str(one.flaw.measure) for one in found if one.rule in ("code-first", "pip-cache")]
+
+    assert measures(known) == [
+        "each edit of a source file installs everything again: 1.5 GB, by the lock",
+        "1.5 GB more in the image, by the lock, for nothing",
+    ]
+    about = ["each edit of a source file installs everything again: about 2.9 GB",
+             "about 2.9 GB more in the image, for nothing"]  # fmt: skip
+    assert measures({}) == about
+    assert measures({"torch": 1}) == about, "a lock of something else"
 
 
 def test_the_context_is_what_dockerignore_leaves() -> None:

@@ -9,7 +9,7 @@ from trainload.dockerfile.model import Copy, From, Instruction
 from trainload.errors import Text
 from trainload.lint.dockerfile.document import Dockerfile, Script, Stage
 from trainload.lint.dockerfile.pip import Install, installs, name_of
-from trainload.lint.dockerfile.weights import CUDA_IN_WHEELS, names, shown, wanted
+from trainload.lint.dockerfile.weights import cuda_in_wheels, names, shown, wanted
 from trainload.lint.images import floats, pinned, split
 from trainload.lint.model import Edit, Flaw, Surroundings
 
@@ -101,7 +101,7 @@ def cuda_twice(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
             Text("CUDA is in the base, and once more in torch's wheels (line {line}), which use their own",
                  line=script.item.line),
             Text("about {base} of the base are never used, beside {wheels} in the wheels; {slim} is enough",
-                 base=shown(weight - 250), wheels=shown(CUDA_IN_WHEELS), slim=slim),
+                 base=shown(weight - 250), wheels=shown(cuda_in_wheels(around)), slim=slim),
             mend if base["flavour"] in line else (),
         )  # fmt: skip
         return

@@ -21,6 +21,8 @@ _PUBLIC = re.compile(r"(?:^|[^a-z])(?:ca|cert|certs|chain|bundle|public|pub)(?:[
 _OPTION = re.compile(r"--(?:token|password|passwd|api[-_]key|secret)")
 _LOGIN = {"wandb login": "", "docker login": "-p"}
 """Commands that log in, and the option before the secret; empty: it is an argument."""
+_KEPT = ("wandb login", "docker login", "huggingface-cli login", "hf auth login")
+"""They write what they were given below the home folder."""
 _USED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _WEIGHTS = re.compile(
     r".*\.(?:pt|pth|ckpt|safetensors|gguf|ggml|onnx|h5|hdf5|tflite|caffemodel|pdparams|msgpack|keras|engine|joblib"
@@ -112,6 +114,12 @@ def _in_run(document: Dockerfile, item: Instruction, history: Text) -> Iterator[
         option = _LOGIN.get(" ".join(words[:2]))
         if option is not None and any(literal(value) for value in _values(words[2:], option)):
             yield _flaw(item, Text("a secret stands in the command: {kind}", kind=" ".join(words[:2])), history, ())
+            return
+        login = next((one for one in _KEPT if " ".join(words).startswith(one)), None)
+        if login is not None and not re.search(r"\blogout\b|\brm\s", text):
+            why = Text("{command} keeps the token in a file of this layer", command=login)
+            risk = Text("give it to the command that needs it as a secret mount, or to the run in its environment")
+            yield _flaw(item, why, risk, ())
             return
         shown_names = [n for word in words[1:] for n in _USED.findall(word) if named(n)]
         if command.name in ("echo", "printf") and shown_names:

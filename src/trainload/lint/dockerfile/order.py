@@ -10,7 +10,7 @@ from trainload.dockerfile.model import Arg, Copy, Env, Expose, Label, Run, Shell
 from trainload.errors import Text
 from trainload.lint.dockerfile.document import Dockerfile, Script, Stage, copied, unquoted
 from trainload.lint.dockerfile.pip import apt, conda, install, installs
-from trainload.lint.dockerfile.weights import megabytes, shown
+from trainload.lint.dockerfile.weights import shown, weight
 from trainload.lint.model import Edit, Flaw, Surroundings
 from trainload.lint.shell import Command
 
@@ -64,17 +64,24 @@ def _installs(document: Dockerfile, stage: Stage, position: int, copy: int) -> b
 def _flaw(document: Dockerfile, stage: Stage, where: tuple[int, list[int]], around: Surroundings) -> Flaw:
     index, later = where
     item, first = stage.items[index], stage.items[later[0]]
-    weight = sum(
-        megabytes(one, around.texts) for position in later
-        for one in installs(document.script(stage.items[position]).commands)
-    )  # fmt: skip
     return Flaw(
         item.line, max(item.last, item.line),
         Text("the code is copied before its dependencies are installed (line {line})", line=first.line),
-        Text("each edit of a source file installs everything again: about {size}", size=shown(weight))
-        if weight else Text("each edit of a source file installs everything again, and moves it to every machine"),
+        _cost(document, stage, later, around),
         _moved(document, stage, where, around),
     )  # fmt: skip
+
+
+def _cost(document: Dockerfile, stage: Stage, later: list[int], around: Surroundings) -> Text:
+    found = weight(
+        (one for position in later for one in installs(document.script(stage.items[position]).commands)), around
+    )
+    if not found.megabytes:
+        return Text("each edit of a source file installs everything again, and moves it to every machine")
+    size = shown(found.megabytes)
+    if found.exact:
+        return Text("each edit of a source file installs everything again: {size}, by the lock", size=size)
+    return Text("each edit of a source file installs everything again: about {size}", size=size)
 
 
 def _moved(

@@ -8,7 +8,7 @@ from trainload.dockerfile.model import Run
 from trainload.errors import Text
 from trainload.lint.dockerfile.document import Dockerfile, Script, Stage
 from trainload.lint.dockerfile.pip import Install, apt, conda, installs
-from trainload.lint.dockerfile.weights import megabytes, shown
+from trainload.lint.dockerfile.weights import Weight, shown, weight
 from trainload.lint.model import Edit, Flaw, Surroundings
 from trainload.lint.secrets import formed
 
@@ -45,15 +45,23 @@ def pip_cache(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
         kept = [one for one in installs(script.commands) if _keeps(one, environ)]
         if not kept:
             continue
-        weight = sum(megabytes(one, around.texts) for one in kept)
+        found = weight(kept, around)
         places = [(one.verb.end, " --no-cache-dir" if one.tool == "pip" else " --no-cache") for one in kept]
         yield _flaw(
             script,
             Text("{tool} keeps what it downloaded in the layer", tool=kept[0].tool),
-            Text("about {size} more in the image, for nothing", size=shown(weight))
-            if weight else Text("each wheel is in the image twice: installed, and as it was downloaded"),
+            _twice(found),
             document.inserted(script, places) if script.placed else (),
         )  # fmt: skip
+
+
+def _twice(found: Weight) -> Text:
+    if not found.megabytes:
+        return Text("each wheel is in the image twice: installed, and as it was downloaded")
+    size = shown(found.megabytes)
+    if found.exact:
+        return Text("{size} more in the image, by the lock, for nothing", size=size)
+    return Text("about {size} more in the image, for nothing", size=size)
 
 
 def _keeps(one: Install, environ: dict[str, str]) -> bool:

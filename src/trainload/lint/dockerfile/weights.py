@@ -1,10 +1,15 @@
-"""How much well-known packages weigh, in MB as downloaded: for numbers in messages, never for decisions."""
+"""How much packages weigh, in MB as downloaded: for numbers in messages, never for decisions.
+
+The project's lock knows it to the byte; without one there is a table of well-known packages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from trainload.lint.dockerfile.pip import Install, name_of
+from trainload.lint.model import Surroundings
 
 # Wheels for x86_64 of late 2024, with what they bring for CUDA.
 _MB = {
@@ -15,7 +20,7 @@ _MB = {
     "torchvision": 7, "torchaudio": 4, "lightgbm": 4, "paddlepaddle": 180, "mxnet": 45, "cupy-cuda12x": 105,
 }  # fmt: skip
 _TORCH_CPU = 190
-CUDA_IN_WHEELS = 2700
+_CUDA_IN_WHEELS = 2700
 """MB of the nvidia-* wheels, triton and torch's own CUDA code beyond what the CPU build has."""
 
 
@@ -33,8 +38,32 @@ def wanted(install: Install, texts: Mapping[str, str]) -> list[str]:
     return found
 
 
-def megabytes(install: Install, texts: Mapping[str, str]) -> int:
-    """About what is downloaded; 0: nothing that is known."""
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Of a download."""
+
+    megabytes: int
+    """0: nothing is known."""
+    exact: bool = False
+    """The lock says so; otherwise it is about that."""
+
+
+def weight(installs: Iterable[Install], around: Surroundings) -> Weight:
+    """What is downloaded by all of them."""
+    every = list(installs)
+    asked = {name_of(one) for install in every for one in wanted(install, around.texts)}
+    if around.locked and asked <= around.locked.keys() and any(install.files for install in every):
+        return Weight(round(sum(around.locked.values()) / 1e6), exact=True)  # with all that they need
+    return Weight(sum(_megabytes(install, around.texts) for install in every))
+
+
+def cuda_in_wheels(around: Surroundings) -> int:
+    """MB of CUDA in the wheels that torch needs."""
+    found = [size for name, size in around.locked.items() if name.startswith("nvidia-") or name == "triton"]
+    return round(sum(found) / 1e6) if found else _CUDA_IN_WHEELS
+
+
+def _megabytes(install: Install, texts: Mapping[str, str]) -> int:
     cpu = any(index.rstrip("/").endswith("/cpu") for index in install.indexes)
     return sum(_weight(one, cpu=cpu) for one in dict.fromkeys(map(_marked, wanted(install, texts))))
 
