@@ -38,6 +38,12 @@ def library(name: str, *, form: str = ".conda") -> Spec:
         f"bin/{name}-config": Content(
             b"#!" + P + b"/bin/sh\necho -I" + P + b"/include\n", 0o775, placeholder=PLACEHOLDER
         ),
+        f"bin/{name}-crlf": Content(b"#!" + P + b"/bin/sh\r\n:\r\n", 0o755, placeholder=PLACEHOLDER),
+        f"share/{name}/crlf.txt": Content(b"a=" + P + b"/x\r\n\r\nb=" + P, placeholder=PLACEHOLDER),
+        f"share/{name}/latin.txt": Content(b"\xff\xfe" + P + P + b"\x80\0" + P, placeholder=PLACEHOLDER),
+        f"lib/{name}.bin": Content(
+            P + b"\0" + P + P + b"/a\0\0\0b" + P + b":\0" + b"x" + P, placeholder=PLACEHOLDER, binary=True
+        ),
         f"share/{name}/data.bin": Content(bytes(range(256)) * 4000),
         f"share/{name}/data2.bin": Content(hard=f"share/{name}/data.bin"),
         f"share/{name}/näme with blank": Content(b""),

@@ -6,6 +6,7 @@ with an entry point, this machine's Python. The base comes from the distribution
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from tests.conda_python import compiled, minor, python_spec, version
 from tests.peers import Podman, docker_daemon
 
+from trainload.layers.conda.claims import read_index
 from trainload.testing.conda import PLACEHOLDER, Content, Spec, write_channel
 from trainload.testing.index import sdist, wheel
 
@@ -320,6 +322,9 @@ def test_what_is_locked_is_written_for_other_tools_and_taken_back(tmp_path: Path
     ]  # fmt: skip
     text = (folder / "frozen" / "conda-linux-64.lock").read_text()
     assert text.startswith("# platform: linux-64\n@EXPLICIT\nhttps://") and str(mirror) not in text
+    prefix = installed_by_rattler(text, mirror, tmp_path)
+    said = subprocess.run([prefix / "bin" / "hello-c"], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [f"{prefix}/share/hello.txt"] * 2
     rows = json.loads((folder / "frozen" / "packages.json").read_text())
     hello = next(row for row in rows if row["name"] == "hello")
     assert hello["purl"] == "pkg:conda/hello@2.0?build=pyh0_0&channel=conda-forge&subdir=noarch&type=tar.bz2"
@@ -334,6 +339,30 @@ def test_what_is_locked_is_written_for_other_tools_and_taken_back(tmp_path: Path
     assert json.loads(done.stdout.splitlines()[-1])["where"] == "/opt/conda/share/hello.txt"
     layers = [layer_set(each, home, mirror) for each in (folder, again)]
     assert layers[0] == layers[1] and digest
+
+
+def installed_by_rattler(explicit: str, mirror: Path, area: Path) -> Path:
+    """An environment that rattler makes of the addresses and hashes in a list, and of nothing else."""
+    import rattler
+
+    async def work() -> None:
+        records = []
+        for number, line in enumerate(line for line in explicit.splitlines() if line.startswith("https://")):
+            url, _, sha256 = line.partition("#")
+            file = mirror / "conda-forge" / url.partition("/conda-forge/")[2]
+            with file.open("rb") as stream:
+                (area / f"{number}.json").write_text(json.dumps(read_index(stream, file.name)))
+            record = rattler.PackageRecord.from_index_json(area / f"{number}.json", file.stat().st_size, sha256)
+            records.append(
+                rattler.RepoDataRecord(record, file.name, file.as_uri(), (mirror / "conda-forge").as_uri())
+            )
+        await rattler.install(
+            records, area / "prefix", cache_dir=area / "pkgs", platform=rattler.Subdir("linux-64"),
+            execute_link_scripts=False, show_progress=False,
+        )  # fmt: skip
+
+    asyncio.run(work())
+    return area / "prefix"
 
 
 def layer_set(folder: Path, home: Path, mirror: Path) -> list[tuple[str, str]]:

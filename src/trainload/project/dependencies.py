@@ -86,7 +86,8 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     if own is not None:
         return own, both
     if named.value:
-        return Chosen(_requirements(asked, named.value), named.origin, named.reason), both
+        told = (*both, *_left_by_a_variant(asked, named, present))
+        return Chosen(_requirements(asked, named.value), named.origin, named.reason), told
     conda = not extras + groups
     found = _locks(asked, present) or (lock_here(tree, present) if conda else None)
     found = found or _files(asked, present, look=named.value is None and conda, conda=conda)
@@ -96,6 +97,26 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
         old = outdated(tree, found.value.path, _all_dependencies(metadata))
         later = (*later, old) if old is not None else later
     return found, later
+
+
+def _left_by_a_variant(asked: _Asked, named: Chosen[tuple[str, ...] | None], present: set[str]) -> tuple[Text, ...]:
+    """What would have been found, had no variant named files of its own: to some it looks as if it were added."""
+    sources = asked.sources
+    if not sources.line or named.origin is not Origin.FILE or REQUIREMENTS.path in sources.own:
+        return ()
+    if "requirements.txt" in present and "requirements.txt" not in (named.value or ()):
+        text = (
+            "{file} does not count here: the variant {name} sets requirements, and what is found counts only where"
+            ' nobody sets any; requirements = ["{file}"] in the project\'s own table has it in all variants'
+        )
+        return (Text(text, file="requirements.txt", name=sources.line[0]),)
+    if asked.metadata.dependencies:
+        text = (
+            'the dependencies of {file} do not count here: the variant {name} sets requirements; extras = ["…"]'
+            " instead adds some of {file} to them"
+        )
+        return (Text(text, file=PYPROJECT, name=sources.line[0]),)
+    return ()
 
 
 def _conda_configured(asked: _Asked, requirements: Chosen[tuple[str, ...] | None]) -> Chosen[Dependencies] | None:

@@ -96,8 +96,20 @@ def read_project(
     warnings = (*sources.warnings, *python_warnings, *dependency_warnings, *_base_warnings(base.value))
     if chosen_command.origin in (Origin.DETECTED, Origin.DEFAULT):
         warnings += command_warnings
+    warnings += _without_code(sources, settings)
     locks = (*map(lock_file, sources.line), LOCK)
     return Project(settings, warnings, metadata.requires_python, next(iter(sources.line), None), locks)
+
+
+def _without_code(sources: Sources, settings: Settings) -> tuple[Text, ...]:
+    """A variant that inherits from a base without code has none either, which few have in mind."""
+    if not sources.line or settings.include.value != () or settings.command.origin is not Origin.DETECTED:
+        return ()
+    name = next((one for one in sources.line if keys.INCLUDE.path in sources.variants[one].values), None)
+    if name is None or name == sources.line[0]:
+        return ()
+    text = 'no code goes in: include = [] comes from the variant {name}; include = ["**"] takes all of it'
+    return (Text(text, name=name),)
 
 
 def _name(tree: Tree, metadata: Metadata) -> Chosen[str]:

@@ -170,3 +170,37 @@ def test_a_configuration_that_is_written_anew_keeps_its_variants_and_weights(tmp
     after = read_project(DiskTree(tmp_path)).settings
     assert before.system.value == after.system.value == ("git", "curl")
     assert before.weights.value == after.weights.value and after.run.value.shm == 1 << 30
+
+
+TRAPS = b"""
+[variants.base]
+include = []
+[variants.cv]
+inherits = "base"
+requirements = ["cv.txt"]
+"""
+
+
+def _warned(own: bytes = b"", **files: bytes) -> str:
+    nodes = {
+        "train.py": b"print()",
+        "cv.txt": b"b\n",
+        **{name.replace("_", "."): data for name, data in files.items()},
+    }
+    tree = MemoryTree({**nodes, "trainload.toml": own + TRAPS})
+    return "\n".join(map(str, read_project(tree, flags={"variant": "cv"}).warnings))
+
+
+def test_a_variant_that_leaves_out_what_would_be_found_is_told() -> None:
+    assert "requirements.txt does not count here: the variant cv" in _warned(requirements_txt=b"a\n")
+    metadata = b'[project]\nname = "x"\nversion = "1"\ndependencies = ["a"]\n'
+    assert "the dependencies of pyproject.toml do not count here" in _warned(pyproject_toml=metadata)
+    named = _warned(b'requirements = ["requirements.txt"]\n', requirements_txt=b"a\n")
+    assert "does not count" not in named and "does not count" not in _warned()
+
+
+def test_a_variant_without_code_by_inheritance_is_told() -> None:
+    assert "no code goes in: include = [] comes from the variant base" in _warned()
+    tree = MemoryTree({"train.py": b"print()", "cv.txt": b"b\n", "trainload.toml": TRAPS})
+    base = read_project(tree, flags={"variant": "base"})
+    assert not any("no code goes in" in str(warning) for warning in base.warnings), "a base has none on purpose"
