@@ -23,10 +23,11 @@ from benchmarks.side.shipping import PROGRAMS, ship
 from benchmarks.side.transfers import imports, pulls, sizes
 
 _PIP, _UV = Recipe(Installer.PIP), Recipe(Installer.UV)
-_UV_MOUNTED = Recipe(Installer.UV, mounts=True)
-_ALL = (_PIP, _UV, Recipe(Installer.PIP, mounts=True), _UV_MOUNTED)
-FOR_ALL = 3000.0
-"""Seconds from which on the large project goes through all peers instead of each builder's main way."""
+_PIP_MOUNTED, _UV_MOUNTED = Recipe(Installer.PIP, mounts=True), Recipe(Installer.UV, mounts=True)
+_ALL = (_PIP, _UV, _PIP_MOUNTED, _UV_MOUNTED)
+FOR_ALL = {"small": 800.0, "large": 3000.0}
+"""Seconds from which on a project goes through all ways of all builders."""
+_OVER = "the time was over"
 _OTHERS = 0.25
 """Of the time: for what comes after the scenarios of building."""
 
@@ -51,14 +52,16 @@ def side_by_side(part: Part, site: Site) -> None:
     with ExitStack() as stack:
         made = stack.enter_context(materials(shared / "m", site.cache, part.name))
         engines = _Engines(made, site.cache, stack)
-        everyone = part.name == "small" or site.seconds >= FOR_ALL
-        builders = list(_builders(engines, shared / "t", quick=site.quick, everyone=everyone))
+        builders = list(_builders(engines, shared / "t", _wanted(part.name, site)))
         ready = works(made, made.sort, builders, shared / "p")
         for builder in builders:
             part.versions[builder.name] = builder.version
         part.versions |= _other_versions()
         _tell(f"{part.name}: {until.left:.0f} s are left when all is prepared")
         for scenario, seconds in _shares(until, quick=site.quick):
+            if until.left < 0:
+                _left_out(part, scenario.name)
+                continue
             part.rows.extend(rows(scenario, ready, 2 if site.quick else ROUNDS, Deadline(seconds), _tell))
         _attempt(part, "least", lambda: part.floors.update(floor.of_building(made, made.sort)))
         if not site.quick:
@@ -83,16 +86,15 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
     if [work.builder.name for work in shown[:2]] != list(names[:2]):
         return
     ours, theirs = shown[:2]
-    _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
-    _attempt(part, "pulls", lambda: part.rows.extend(
-        pulls(shown, engine, folder / "pulled", 3, Deadline(until.left * 0.5))))  # fmt: skip
     compiled = _compiled(ours, folder)
     _attempt(part, "imports", lambda: part.rows.extend(
-        imports([*shown, compiled], engine, 5, Deadline(until.left * 0.3))))  # fmt: skip
-    absent = missing(*PROGRAMS)
-    if absent:
-        _tell(f"shipping: {absent}")
+        imports([*shown, compiled], engine, 5, Deadline(until.left * 0.2))))  # fmt: skip
+    _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
+    if until.left < 0:
+        _left_out(part, "pulls and shipping")
         return
+    _attempt(part, "pulls", lambda: part.rows.extend(
+        pulls(shown, engine, folder / "pulled", 3, Deadline(until.left * 0.5))))  # fmt: skip
 
     def shipped() -> None:
         for work in (ours, theirs):
@@ -100,7 +102,11 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
         (folder / "ship").mkdir()
         part.rows.extend(ship(ours, theirs, folder / "ship", 5, Deadline(until.left)))
 
-    _attempt(part, "shipping", shipped)
+    absent = missing(*PROGRAMS)
+    if absent or until.left < 0:
+        _left_out(part, "shipping", absent or _OVER)
+    else:
+        _attempt(part, "shipping", shipped)
     (folder / "f").mkdir()
     moving = (ours.made, ours.named("added"), ours.named("bumped"), folder / "f")
     _attempt(part, "least of moving", lambda: part.floors.update(floor.of_moving(*moving)))
@@ -122,6 +128,11 @@ def _compiled(ours: Work, folder: Path) -> Work:
         work.deliver()
     work.failed = found.what
     return work
+
+
+def _left_out(part: Part, what: str, why: str = "") -> None:
+    _tell(f"{part.name}: {what}: {why or _OVER}")
+    part.data.setdefault("not measured", {})[what] = why or _OVER
 
 
 def _attempt(part: Part, what: str, work: Callable[[], object]) -> None:
@@ -162,25 +173,42 @@ class _Engines:
             _tell(f"BuildKit: {absent}")
 
 
-def _builders(engines: _Engines, place: Path, *, quick: bool, everyone: bool) -> Iterator[Builder]:
-    """Ours, and each peer in the ways that are asked for; the main way of each comes first."""
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """How dependencies get in, by builder; what comes first is what the others are compared with."""
+
+    classic: tuple[Recipe, ...]
+    buildkit: tuple[Recipe, ...]
+    buildah: tuple[Recipe, ...]
+
+
+def _wanted(project: str, site: Site) -> _Ways:
+    """All of them where there is time; else what fits."""
+    if site.quick:
+        return _Ways((_PIP,), (_UV_MOUNTED,), ())
+    if site.seconds >= FOR_ALL[project]:
+        return _Ways((_PIP, _UV), _ALL, _ALL)
+    if project == "small":
+        return _Ways((_PIP, _UV), (_PIP_MOUNTED, _UV_MOUNTED), (_PIP, _UV))
+    return _Ways((_PIP,), (_UV_MOUNTED,), ())
+
+
+def _builders(engines: _Engines, place: Path, ways: _Ways) -> Iterator[Builder]:
     made = engines.made
     place.mkdir()
     yield Trainload(made, place / "store")
     yield PlainUv(made, place / "uv")
     if engines.classic:
-        for recipe in (_PIP, _UV) if everyone and not quick else (_PIP,):
+        for recipe in ways.classic:
             yield Docker(made, recipe, "Docker classic", engines.classic, buildkit=False)
     if engines.newer:
-        for recipe in _ALL if everyone and not quick else (_UV_MOUNTED,):
+        for recipe in ways.buildkit:
             yield Docker(made, recipe, "BuildKit", engines.newer, buildkit=True)
-    if quick:
-        return
     absent = missing("buildah")
-    if absent:
+    if absent and ways.buildah:
         _tell(f"buildah: {absent}")
         return
-    for number, recipe in enumerate(_ALL if everyone else (_UV,)):
+    for number, recipe in enumerate(ways.buildah):
         yield Buildah(made, recipe, place / f"b{number}")
 
 
