@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import delivery
 from benchmarks.budget import Deadline
-from benchmarks.measure import Figure, process, timed, touch_memory
+from benchmarks.measure import Figure, process, spread, timed
 from benchmarks.peers import PATH, docker, missing
 from benchmarks.project import TRAINLOAD, Bench
 
 _ROUNDS = 9
-_DELIVERIES = 3
 _END = "raise SystemExit\n"
 """After the first line: the training itself would only keep the machine busy."""
 _DOCKERFILE = 'FROM deps\nUSER root\nWORKDIR /workspace\nCOPY . .\nENTRYPOINT []\nCMD ["python", "train.py"]\n'
@@ -60,7 +59,7 @@ def figures(bench: Bench, until: Deadline) -> Iterator[Figure]:
         yield Figure(f"{name}: edit to running, embedded", ours, "s", 0.6, note=reason)
         return
     yield from _edits(bench)
-    yield from _deliveries(bench, until)
+    yield from delivery.figures(bench, until)
 
 
 def _edits(bench: Bench) -> Iterator[Figure]:
@@ -82,9 +81,9 @@ def _edits(bench: Bench) -> Iterator[Figure]:
             for side, measure in sides.items():
                 told[side].append(measure())
     middle = {side: statistics.median(seconds) for side, seconds in told.items()}
-    yield Figure(f"{name}: edit to running, embedded", middle["embedded"], "s", 0.6, note=_spread(told["embedded"]))
-    yield Figure(f"{name}: edit to running, in Docker", middle["docker"], "s", 1.5, note=_spread(told["docker"]))
-    yield Figure(f"{name}: docker build + docker run", middle["theirs"], "s", note=_spread(told["theirs"]))
+    yield Figure(f"{name}: edit to running, embedded", middle["embedded"], "s", 0.6, note=spread(told["embedded"]))
+    yield Figure(f"{name}: edit to running, in Docker", middle["docker"], "s", 1.5, note=spread(told["docker"]))
+    yield Figure(f"{name}: docker build + docker run", middle["theirs"], "s", note=spread(told["theirs"]))
     for side, ours in (("embedded", "embedded"), ("docker", "in Docker")):
         ratio = middle["theirs"] / middle[side]
         yield Figure(f"{name}: times faster than that, {ours}", ratio, "×", 1, at_least=True)
@@ -94,34 +93,3 @@ def _edited(bench: Bench, engine: str, environ: Mapping[str, str]) -> float:
     bench.edit(_END)
     argv = [TRAINLOAD, "-q", "run", "--engine", engine, "--", *bench.arguments]
     return process(argv, cwd=bench.folder, environ=environ).first_output
-
-
-def _spread(seconds: list[float]) -> str:
-    return f"{min(seconds):.2f}–{max(seconds):.2f}"
-
-
-def _deliveries(bench: Bench, until: Deadline) -> Iterator[Figure]:
-    """Into an engine that is new, until a first program has run there."""
-    name, scratch = bench.folder.name, Path(bench.environ["TRAINLOAD_HOME"]).parent
-    archive = scratch / "image.tar"
-    ours: list[float] = []
-    theirs: list[float] = []
-    for attempt in until.rounds(_DELIVERIES):
-        with docker(scratch / f"docker-ours-{attempt}") as host:
-            environ = {**bench.environ, "DOCKER_HOST": host}
-            touch_memory()
-            argv = [TRAINLOAD, "-q", "run", "--engine", "docker", name, "true"]
-            ours.append(process(argv, cwd=bench.folder, environ=environ).seconds)
-            if not archive.exists():
-                Peer(bench, host).call("save", "-o", str(archive), f"localhost/trainload/{name}")
-        with docker(scratch / f"docker-theirs-{attempt}") as host:
-            peer = Peer(bench, host)
-            touch_memory()
-            began = time.perf_counter()
-            peer.call("load", "-q", "-i", str(archive))
-            peer.call("run", "--rm", f"localhost/trainload/{name}", "true")
-            theirs.append(time.perf_counter() - began)
-    yield Figure(f"{name}: first delivery to Docker and run", statistics.median(ours), "s", note=_spread(ours))
-    yield Figure(f"{name}: docker load and docker run", statistics.median(theirs), "s", note=_spread(theirs))
-    ratio = statistics.median(theirs) / statistics.median(ours)
-    yield Figure(f"{name}: times as fast as docker load", ratio, "×", 1, at_least=True)

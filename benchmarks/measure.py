@@ -115,6 +115,10 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def spread(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.2f}–{max(seconds):.2f}"
+
+
 def touch_memory(size: int = 3 << 30) -> None:
     """Has ``size`` bytes of memory handed out by whoever runs this virtual machine, and gives them back.
 

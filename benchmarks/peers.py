@@ -101,3 +101,11 @@ def wait(ready: Callable[[], object]) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+def unmount_below(folder: Path) -> None:
+    """What an engine left mounted: the folder could not be removed otherwise."""
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        place = line.split()[1]
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", place], check=False, capture_output=True)

@@ -357,6 +357,11 @@ class Docker:
             unmount_below(folder)
         shutil.rmtree(self._short, ignore_errors=True)
 
+    def kill(self) -> None:
+        """As the kernel does when memory is short."""
+        self._process.kill()
+        self._process.wait()
+
     def _answers(self) -> bool:
         asked = ["docker", "-H", self.host, "version"]
         return subprocess.run(asked, capture_output=True, env=ENV, check=False).returncode == 0

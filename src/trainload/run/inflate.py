@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -80,11 +80,12 @@ def _broken() -> tuple[type[Exception], ...]:
 class TarStream:
     """``read(n)`` over the tar stream of a blob, with its digest at the end. A context manager.
 
-    Raises :class:`LayerError` when the compressed stream is broken.
+    Raises :class:`LayerError` when the compressed stream is broken. ``hashed=False``: somebody else verifies it,
+    and there is no digest.
     """
 
-    def __init__(self, blob: Path, name: str, *, limits: Limits = DEFAULT) -> None:
-        self._blob, self._name, self._limits = blob, name, limits
+    def __init__(self, blob: Path, name: str, *, limits: Limits = DEFAULT, hashed: bool = True) -> None:
+        self._blob, self._name, self._limits, self._hashed = blob, name, limits, hashed
         self._chunks: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
         self._hashing: queue.Queue[bytes] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
@@ -92,7 +93,7 @@ class TarStream:
         self._chunk = b""
         self._at = 0
         self._over = False
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._inflate, self._digest)]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in self._work()]
         self.size = 0
         """Bytes handed out so far."""
 
@@ -132,17 +133,23 @@ class TarStream:
         self._threads[1].join()
         return Digest("sha256", self._hash.hexdigest())
 
+    def _work(self) -> tuple[Callable[[], None], ...]:
+        return (self._inflate, self._digest) if self._hashed else (self._inflate,)
+
     def _inflate(self) -> None:
         try:
             with self._blob.open("rb") as file:
                 for chunk in inflated(file, limits=self._limits):
-                    if not (self._put(self._chunks, chunk) and self._put(self._hashing, chunk)):
+                    if not self._put(self._chunks, chunk):
+                        return
+                    if self._hashed and not self._put(self._hashing, chunk):
                         return
                 self._put(self._chunks, b"")
         except _broken() as error:
             self._put(self._chunks, error)
         finally:
-            self._put(self._hashing, b"")
+            if self._hashed:
+                self._put(self._hashing, b"")
 
     def _digest(self) -> None:
         while not self._stop.is_set():

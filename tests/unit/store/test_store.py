@@ -148,6 +148,15 @@ def test_a_recipe_finds_its_layer_until_the_layer_is_gone_or_changed(store: Stor
     assert store.recipes.find(KEY) == layer
 
 
+def test_recipes_know_how_long_a_layer_is_unpacked(store: Store) -> None:
+    layer, other = put_layer(store, *layer_bytes({"a": b"1"})), put_layer(store, *layer_bytes({"b": b"2"}))
+    store.recipes.record(KEY, layer)
+    store.recipes.path(Digest.sha256(b"torn")).write_bytes(layer.descriptor.digest.hex.encode())
+    wanted = [layer.descriptor.digest, other.descriptor.digest]
+    assert store.recipes.unpacked(wanted) == {layer.descriptor.digest: layer.unpacked}
+    assert store.recipes.unpacked([]) == {}
+
+
 @pytest.mark.parametrize("torn", [b"", b"\0" * 300, b"{", b"{}", b'{"version":2}'])
 def test_fault2_a_torn_recipe_is_no_recipe(store: Store, torn: bytes) -> None:
     layer = put_layer(store, *layer_bytes({"a": b"1"}))
