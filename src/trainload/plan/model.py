@@ -7,8 +7,9 @@ projects, machines or people with the same inputs have the same layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import Text
@@ -297,21 +298,24 @@ Recipe = (
 )  # fmt: skip
 
 
+@lru_cache(1024)  # asked for by everybody who looks for a layer; recipes are values
 def recipe_key(recipe: Recipe | BuildRecipe) -> Digest:
     """Digest of *all* inputs of a layer or a build. Locations are left out: they do not change the bytes."""
-    return Digest.sha256(canonical_json({"kind": type(recipe).__name__, **_without_locations(asdict(recipe))}))
+    inputs = _without_locations(recipe)
+    assert isinstance(inputs, dict)
+    return Digest.sha256(canonical_json({"kind": type(recipe).__name__, **inputs}))
 
 
-def _without_locations(value: object) -> dict[str, object]:
-    def clean(item: object) -> object:
-        if isinstance(item, dict):
-            return {key: clean(inner) for key, inner in item.items() if key != "location"}
-        if isinstance(item, list | tuple):
-            return [clean(inner) for inner in item]
-        return item
-
-    assert isinstance(value, dict)
-    return {str(key): clean(inner) for key, inner in value.items() if key != "location"}
+def _without_locations(item: object) -> object:
+    """As ``dataclasses.asdict`` has it, which copies every leaf."""
+    names = getattr(type(item), "__dataclass_fields__", None)
+    if names is not None:
+        return {name: _without_locations(getattr(item, name)) for name in names if name != "location"}
+    if isinstance(item, dict):
+        return {str(key): _without_locations(inner) for key, inner in item.items() if key != "location"}
+    if isinstance(item, list | tuple):
+        return [_without_locations(inner) for inner in item]
+    return item
 
 
 @dataclass(frozen=True, slots=True)
