@@ -26,6 +26,8 @@ from trainload.testing.rootfs import PROGRAMS, tiny_store
 TRAINLOAD = (sys.executable, "-m", "trainload")
 PYTHON = "/usr/bin/python3"
 COUNT = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo step $i; echo $i > /outputs/step; sleep 0.15; done"
+SIZE = b'while [ "$(stty size)" = "0 0" ]; do sleep 0.1; done; stty size; '
+"""Says the size of its terminal; Docker's client tells it a moment after the start."""
 SOON = 30.0
 """Seconds until something must have happened."""
 
@@ -138,6 +140,6 @@ def further_programs(here: Here, run: str) -> None:
     assert (here.folder / "data").read_bytes() == data
     done = here("exec", run, "nosuch")
     assert (done.returncode, "the image has no program nosuch" in done.stderr) == (127, True), done.stderr
-    says = b"stty size; exit 6\n"
-    code, seen = on_a_terminal(here, "exec", "-it", run, "sh", says=says, until_said=b" ")
+    says = SIZE + b"exit 6\n"
+    code, seen = on_a_terminal(here, "exec", "-it", run, "sh", says=says, until_said=b"$ ")
     assert (code, b"30 101" in seen) == (6, True), seen

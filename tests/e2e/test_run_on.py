@@ -228,6 +228,7 @@ def test_S08_values_of_variables_are_neither_in_argument_lists_nor_on_the_disk_t
         (["--network", "mine", "tiny", "ls"], 1, "gpu1 has no networks of its own"),
         (["--code", "tiny", "ls"], 2, "--code and --on exclude each other"),
         (["--engine", "docker", "tiny", "ls"], 1, "has no docker"),
+        (["-it", "tiny", "ls"], 1, "has no terminal and no input"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_stays(here: Here, words: list[str], code: int, message: str) -> None:

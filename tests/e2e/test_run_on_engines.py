@@ -14,9 +14,11 @@ import pytest
 from tests.e2e.calling import (
     COUNT,
     PYTHON,
+    SIZE,
     Here,
     further_programs,
     kill_connections,
+    on_a_terminal,
     read,
     rest,
     store_with_weights,
@@ -86,6 +88,10 @@ def _an_engine_there(here: Here, engine: str) -> None:
     assert here("stop", "named").returncode == 0
     assert here.json("runs")[0]["exit_code"] == 7
     assert read(here.outputs / "bye") == "1\n"
+    words = ("run", "-it", "--on", "gpu1", "--network", "none", "-v", "./outputs:/outputs", "tiny", "sh")
+    code, seen = on_a_terminal(here, *words, says=SIZE + b"echo 2 > /outputs/bye; exit 6\n", until_said=b"$ ")
+    assert (code, b"30 101" in seen, read(here.outputs / "bye")) == (6, True, "2\n"), seen
+    assert here.json("runs")[0]["exit_code"] == 6
     missing = here("run", "--on", "gpu1", "--network", "none", "tiny", "nosuch")
     assert (missing.returncode, "the image has no program nosuch" in missing.stderr) == (127, True), missing.stderr
     assert here("rm", "named").returncode == 0

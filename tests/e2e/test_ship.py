@@ -542,8 +542,14 @@ def test_podman_there_takes_what_it_lacks(
     with podman_of_our_own(tmp_path) as (argv, environ):
         program = script(tmp_path / "bin", "podman", *argv, environ=environ)
         with Sshd(tmp_path / "s", [program, PYTHON], settings=settings) as sshd:
+            for limit in () if settings else (20_000, 3_000_000, 3_500_000):
+                with Cutter(sshd.port, limit) as line, pytest.raises(HostError) as caught:
+                    ship(store, sshd, image, port=line.port)
+                assert caught.value.retryable, str(caught.value)
+                assert call(*argv, "image", "ls", "--quiet", env=environ) == "", "never a half image"
             first = ship(store, sshd, image)
             assert first.way is Choice.PODMAN
+            assert settings or first.sent < 7_000_000, "what came before a cut is kept"
             dry = ship(store, sshd, edited, dry_run=True)
             second = ship(store, sshd, edited)
             assert dry.sent < SMALL

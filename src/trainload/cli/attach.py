@@ -23,10 +23,12 @@ def command(world: World, *, run: str, on: str | None) -> int:
     from trainload.cli.engines import known, records
     from trainload.cli.joining import join
     from trainload.cli.logs import follow
-    from trainload.cli.onhost import engine_of_record, stay
+    from trainload.cli.onhost import engine_of_record, join_there, stay
 
     found = known(world, run, on)
     if found.run.host is not None:
+        if found.state.open and found.state.lives:
+            return join_there(world, found, records(world))
         engine = engine_of_record(world, found.run)
         with engine.held():
             return stay(world, engine, found.run, records(world))

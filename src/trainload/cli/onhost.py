@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -88,11 +89,14 @@ def _perform(world: World, target: Target, request: Request, way: Way, engine: O
     host = engine.host
     there, outputs = placed(replace(request, gpus=request.gpus or host.gpus), world.cwd)
     spec = spec_of(there, target.image.digest, target.image.config.runtime, secrets.token_hex(6))
-    spec = replace(spec, tty=way.tty and way.detach, interactive=False)
+    talks = (way.tty or way.interactive) and not way.detach
+    tty = way.tty and (way.detach or (os.isatty(0) and os.isatty(1)))
+    spec = replace(spec, tty=tty, open=way.interactive, interactive=False)
     with world.store.writing():
         world.store.hold(target.image.digest)
         engine.deliver(target.image, target.name)
         _say_what_it_lacks(world, engine, spec)
+        engine.joins = talks
         written = records(world)
         settled = replace(host, choice=type(host.choice)("store" if engine.name == "embedded" else engine.name))
         run = _record(world, target, request, spec, engine.name, settled.document(outputs))
@@ -114,12 +118,45 @@ def _perform(world: World, target: Target, request: Request, way: Way, engine: O
     if way.detach:
         world.result({"id": spec.id, "name": spec.called, "engine": engine.name, "host": host.name}, spec.id)
         return 0
+    if talks:
+        return _talk(world, engine, run, spec, written)
     world.say(Text("the run {id} is on {host} now; Ctrl-C stops it, a lost connection does not", id=spec.id,
                    host=host.name))  # fmt: skip
     with _stopping(world, engine, run.id):
         code = stay(world, engine, run, written)
         _leave_nothing(world, engine, run)
         return code
+
+
+def _talk(world: World, engine: OnHost, run: Run, spec: RunSpec, written: RunRecords) -> int:
+    """Our terminal is its; its exit code, or 0 when the user left it."""
+    try:
+        state = engine.talk(run.id, tty=spec.tty, reads=spec.open)
+    except TrainloadError as error:
+        if not error.retryable:
+            written.end(run.id, world.now, error.exit_code, error.text)
+            _leave_nothing(world, engine, run)
+        raise
+    if state is None:
+        return left_alone(world, run)
+    code = _settle(world, engine, run, state, written)
+    _leave_nothing(world, engine, run)
+    return code
+
+
+def left_alone(world: World, run: Run) -> int:
+    """The user left what goes on."""
+    name = run.called or run.id
+    world.say(Text("the run goes on; trainload attach {name} joins it again", name=name))
+    return 0
+
+
+def join_there(world: World, found: Known, written: RunRecords) -> int:
+    """Our terminal joined with a run on a server that can be talked to; its exit code, 0 when the user left it."""
+    state = found.engine.attach(found.id)
+    if state is None:
+        return left_alone(world, found.run)
+    return _settle(world, engine_of_record(world, found.run), found.run, state, written)
 
 
 def _leave_nothing(world: World, engine: OnHost, run: Run) -> None:
@@ -154,6 +191,12 @@ def _say_what_it_lacks(world: World, engine: OnHost, spec: RunSpec) -> None:
     from trainload.errors import RunError
     from trainload.run.engines.interface import needs, shortcomings
 
+    if (spec.tty or spec.open) and engine.name == "embedded":
+        raise RunError(
+            Text("a run on {host} has no terminal and no input: there is neither Docker nor Podman",
+                 host=engine.host.name),
+            hints=[Text("run -d, then trainload exec -it RUN sh: a further program has both")],
+        )  # fmt: skip
     needed = needs(spec, detached=True)
     for lack in shortcomings(needed, engine.lacks(needed)):
         if lack.refused:

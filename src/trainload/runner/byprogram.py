@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +39,10 @@ class Program:
         return self._call(["info", "--format", "{{.Host.Security.Rootless}}"]).strip() == b"true"
 
     def start(self, charge: dict[str, Any]) -> None:
-        """Make the container and start it. Raises :class:`Trouble`; nothing is left then."""
+        """Make the container and start it, unless somebody is to join it first.
+
+        Raises :class:`Trouble`; nothing is left then.
+        """
         words, env, container = charge["words"], charge["env"], charge["container"]
         found = (one for one in charge["images"] if self._run(["image", "inspect", one]).returncode == 0)
         image = next(found, None)
@@ -52,6 +56,8 @@ class Program:
             self._call([stands.get(word, word) for word in words], keep=(with_env,))
         finally:
             os.close(with_env)
+        if charge["waits"]:
+            return
         try:
             self._call(["start", container])
         except Trouble:
@@ -70,7 +76,10 @@ class Program:
         return {
             **{name: found.get(name) for name in _KEPT},
             "State": found["State"],
-            "Config": {"Labels": config.get("Labels") or {}, "Tty": config.get("Tty", False)},
+            "Config": {
+                "Labels": config.get("Labels") or {},
+                **{name: config.get(name, False) for name in ("Tty", "OpenStdin")},
+            },
             "HostConfig": {"Memory": host.get("Memory") or 0},
         }
 
@@ -109,7 +118,9 @@ class Program:
             stands = {ENV_FILE: f"/proc/self/fd/{with_env}", CONTAINER: container}
             words = [stands.get(word, word) for word in request["words"]]
             terminal, reads = request["terminal"], bool(request["interactive"])
-            return Joined([self._name, *words], terminal, reads=reads, keep=(with_env,))
+            joined = Joined([self._name, *words], terminal, reads=reads, keep=(with_env,))
+            joined.gone = signal.SIGKILL  # it would pass a milder one on to what runs
+            return joined
         finally:
             os.close(with_env)
 

@@ -44,6 +44,9 @@ class Terminal:
 class Joined:
     """One program, begun."""
 
+    gone: int = signal.SIGHUP
+    """What it gets when the near side goes away."""
+
     def __init__(
         self, argv: Sequence[str], terminal: Sequence[int] | None, *, reads: bool,
         env: Mapping[str, str] | None = None, before: Callable[[], object] | None = None, keep: Sequence[int] = (),
@@ -177,7 +180,7 @@ class Joined:
 
     def _hang_up(self) -> None:
         if self._child.returncode is None:
-            self._child.send_signal(signal.SIGHUP)
+            self._child.send_signal(self.gone)
 
 
 def _read(number: int) -> bytes | None:

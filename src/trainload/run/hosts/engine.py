@@ -54,6 +54,8 @@ _START = 3600.0
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 _COMPLAINTS = {"docker": b"OCI runtime exec failed", "podman": b"Error: "}
 """How an engine's own words begin when a program cannot be executed."""
+_REFUSALS = {"docker": b"Error response from daemon: ", "podman": b"Error: "}
+"""And when a container cannot be started."""
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0)
 """Seconds before each try to reach a host again."""
 
@@ -70,6 +72,8 @@ class OnHost:
     """What is kept there of the run that is to start, for whoever looks later, maybe from elsewhere."""
     patience: float | None = None
     """Seconds for a login; None: as long as one may take."""
+    joins: bool = False
+    """What is started begins when :meth:`talk` joins it."""
     left_behind: bool = False
     """Something of a run's outputs could not be brought."""
     _image: Image | None = None
@@ -101,7 +105,6 @@ class OnHost:
                 Text("nothing on {host} starts a run again without Docker or Podman", host=self.host.name),
                 refused=True),
             Ability.HEALTH: Lack(Text("health is not checked on {host}", host=self.host.name)),
-            Ability.DETACHED_TERMINAL: Lack(Text("a run on {host} has no terminal", host=self.host.name)),
         }  # fmt: skip
 
     def deliver(self, image: Image, name: str) -> None:
@@ -143,7 +146,8 @@ class OnHost:
     def _charge(self, line: Line, spec: RunSpec, facts: Facts, folder: str) -> dict[str, object]:
         assert self._image is not None
         if self.name != EMBEDDED:
-            return charge.by_program(self.name, spec, self._image, facts, folder)
+            told = charge.by_program(self.name, spec, self._image, facts, folder)
+            return {**told, "waits": self.joins}
         tool = bubblewrap()
         files: list[list[str]] = []
         if tool is not None and tool.machine == facts.machine:
@@ -248,7 +252,24 @@ class OnHost:
         time.sleep(pause)
 
     def attach(self, run: str) -> State | None:
-        raise self._elsewhere("attach")
+        """Without an engine nobody can talk to a run, so only theirs get here."""
+        found = self.told(run)
+        tty = bool(found and found[0]["inspect"] and found[0]["inspect"]["Config"]["Tty"])
+        return self._talk(run, words.attach(self.name), tty=tty, reads=True)
+
+    def talk(self, run: str, *, tty: bool, reads: bool) -> State | None:
+        """Begin what waits for it, with our streams; as :meth:`attach` otherwise."""
+        return self._talk(run, words.begin(self.name, reads=reads), tty=tty, reads=reads)
+
+    def _talk(self, run: str, said: Sequence[str], *, tty: bool, reads: bool) -> State | None:
+        with self.new_line() as line:  # one that the user leaves has answers that nobody took
+            joint = Joint(line, run, tty, reads, leaves=tty, held_back=_REFUSALS.get(self.name, b""))
+            joint.go({"words": list(said), "env": ""})
+        if joint.left:
+            return None
+        if joint.kept:
+            raise inspected.start_error(joint.kept.decode("utf-8", "replace").strip(), line.command)
+        return self.wait(run)
 
     def execute(self, run: str, execution: Execution) -> int:
         """On a connection of its own, which ends with it. Raises :class:`HostError`, :class:`RunError`."""
@@ -342,11 +363,6 @@ class OnHost:
     def new_line(self) -> Line:
         """A connection of its own."""
         return Line(self.host.address, self.host.folder, self.site.environ, self.patience)
-
-    def _elsewhere(self, verb: str) -> RunError:
-        text = Text("trainload {verb} does not reach runs on hosts", verb=verb)
-        hints = [Text("`ssh {host}` does, with {engine} there", host=self.host.address.login, engine=self.name)]
-        return RunError(text, hints=hints if self.name != EMBEDDED else ())
 
 
 def state_of(told: Mapping[str, Any]) -> State:

@@ -25,6 +25,7 @@ def create(spec: RunSpec, image: str, env_file: str, *, shm: int) -> tuple[str, 
         *((f"--user={user}",) if user else ()),
         *((f"--network={network}",) if network else ()),
         *(("--tty",) if spec.tty else ()),
+        *(("--interactive",) if spec.open else ()),
         *(("--init",) if spec.init else ()),
         *(("--read-only",) if spec.read_only else ()),
         *((f"--restart={spec.restart}",) if spec.restart.again is not Again.NO else ()),
@@ -42,9 +43,8 @@ def create(spec: RunSpec, image: str, env_file: str, *, shm: int) -> tuple[str, 
 
 def execute(engine: str, execution: Execution, *, tty: bool) -> tuple[str, ...]:
     """The words after ``docker`` or ``podman`` for a further program; values of variables are in a file."""
-    keys = "--detach-keys=" if engine == "podman" else "--detach-keys=ctrl-@,ctrl-@,ctrl-@"
     return (
-        *("exec", keys),
+        *("exec", _no_keys(engine)),
         *(("--env-file", ENV_FILE) if execution.env else ()),
         *(("--interactive",) if execution.interactive else ()),
         *(("--tty",) if tty else ()),
@@ -53,6 +53,22 @@ def execute(engine: str, execution: Execution, *, tty: bool) -> tuple[str, ...]:
         CONTAINER,
         *execution.command,
     )
+
+
+def begin(engine: str, *, reads: bool) -> tuple[str, ...]:
+    """The words that start what was created, with its streams; signals are not theirs to pass on."""
+    quiet = ("--sig-proxy=false",) if engine == "podman" else ()
+    return ("start", "--attach", *(("--interactive",) if reads else ()), _no_keys(engine), *quiet, CONTAINER)
+
+
+def attach(engine: str) -> tuple[str, ...]:
+    """The words that join what runs."""
+    return ("attach", _no_keys(engine), "--sig-proxy=false", CONTAINER)
+
+
+def _no_keys(engine: str) -> str:
+    """Those that leave are ours to see; Docker has no word for none."""
+    return "--detach-keys=" if engine == "podman" else "--detach-keys=ctrl-@,ctrl-@,ctrl-@"
 
 
 def _limits(limits: Limits, shm: int) -> tuple[str, ...]:
