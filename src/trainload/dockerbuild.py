@@ -17,6 +17,7 @@ from trainload.builder.dockerfile.build import (
 )
 from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.stage import Built as Stage
+from trainload.builder.dockerfile.stage import How
 from trainload.builder.dockerfile.takes import Context
 from trainload.builder.dockerfile.weights import Loaded, environment, load, lock_of, twice
 from trainload.builder.dockerfile.weights import planned as planned_weights
@@ -124,7 +125,7 @@ def look(site: Site, wishes: Wishes, project: Project) -> Looked:
         file = ready(site, wishes, project)
         stages = look_at(file.bench, file.staged)
         locked = _locked(site, wishes, file)
-        keep_answers(site, file)
+        keep_answers(site, file, whole=False)  # lines are not asked for here, and their answers stay
         warnings = general_warnings(file.staged)
         weights = None
         if locked.lock.weights:
@@ -140,9 +141,14 @@ def lock(site: Site, wishes: Wishes, project: Project) -> tuple[str, bool]:
     """Ask for everything from outside that the file names; the lock's name, and whether it changed."""
     with site.store.writing():
         file = ready(site, wishes, project)
-        look_at(file.bench, file.staged)
+        stages = look_at(file.bench, file.staged)
         _locked(site, wishes, file)
-        return file.bench.answers.file, keep_answers(site, file)
+        changed = keep_answers(site, file, whole=False)
+        later = [str(row.line) for stage in stages for row in stage.rows if row.how is How.PLACED and row.later]
+        if later:
+            text = Text("what these lines take is locked by the first build: {lines}", lines=", ".join(later))
+            site.reporter.report(Said(text))
+        return file.bench.answers.file, changed
 
 
 def keep_answers(site: Site, file: Ready, *, whole: bool = True) -> bool:

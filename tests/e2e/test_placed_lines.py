@@ -337,6 +337,8 @@ def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:
         at = bench.project("lock", text, {})
         first = json.loads(bench.trainload(at, "build", "--json").stdout)["digest"]
         index.add(wheel("kept", "2.0"))
+        bench.trainload(at, "plan")
+        bench.trainload(at, "lock")
         assert json.loads(bench.trainload(at, "build", "--json").stdout)["digest"] == first
     (at / "code.py").write_text("")
     assert json.loads(bench.trainload(at, "build", "--json", "--frozen").stdout)["digest"] == first

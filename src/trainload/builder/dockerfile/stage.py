@@ -19,6 +19,7 @@ from trainload.dockerfile.expand import PROXIES
 from trainload.dockerfile.model import Arg, Onbuild, Shell, Workdir
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
+from trainload.dockerfile.steps import InstallDistribution, InstallPython
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding
 from trainload.errors import ConfigError, Place, RunError, Text
 from trainload.image.model import Layer
@@ -28,6 +29,7 @@ from trainload.plan.model import BaseDocument, Kind, PlannedLayer, Recipe, Runti
 from trainload.platform import Platform
 
 _TITLE = 200
+_FROM_OUTSIDE = (InstallPython, InstallDistribution)
 _COPIED = Text("files are placed")
 _FOLDER = Text("its folder is placed")
 _UNDERSTOOD = Text("understood: what it leaves is placed")
@@ -64,6 +66,8 @@ class Row:
     why: Text
     present: bool | None = None
     """Its layer is known; None: it makes none."""
+    later: bool = False
+    """What it takes from outside is not asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,8 @@ class _Lines:
             self.whole = known is not None
             self.made = list(known) if known is not None else self.made
             why = _UNDERSTOOD if self.whole else _EXPECTED
-            self.rows.append(Row(step.line, step.text, How.PLACED, why, self.whole))
+            later = not self.whole and any(isinstance(one, _FROM_OUTSIDE) for one in understood.steps)
+            self.rows.append(Row(step.line, step.text, How.PLACED, why, self.whole, later))
             return None
         found = putting.put(self.made, understood)
         if isinstance(found, Opaque):
