@@ -26,6 +26,7 @@ from trainload.lock.distribution.suites import SUITES, Pocket
 from trainload.resolve.archives import find_archives
 from trainload.testing.archive import Archive, Key, Publication, stanza
 from trainload.testing.debs import Item, MadeDeb
+from trainload.testing.hub import MemoryHub
 from trainload.testing.index import PackageIndex, wheel
 from trainload.testing.server import FaultServer
 
@@ -364,3 +365,45 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
     )
     locked = (at / "Dockerfile.lock").read_text()
     assert "/own/pool/own-script_1.0-1_amd64.deb" in locked
+
+
+WEIGHTS = {
+    "config.json": b'{"model_type": "tiny"}', "model.safetensors": bytes(range(256)) * 20, "sub/vocab.txt": b"a\n",
+    "tf_model.h5": b"h" * 3000, "README.md": b"# tiny\n",
+}  # fmt: skip
+
+
+def test_weights_lie_where_the_real_client_puts_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MemoryHub() as hub:
+        hub.push("org/tiny", WEIGHTS)
+        first = hub.push("org/tiny", {**WEIGHTS, "sub/vocab.txt": b"b\n"}, revision="v1")
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        at = bench.project(
+            "weights",
+            f"ARG BASE=slim\nFROM $BASE\nENV HF_ENDPOINT={hub.url}\n"
+            "RUN pip install --no-cache-dir huggingface_hub\n"
+            "RUN hf download org/tiny --quiet\n"
+            "RUN python -c \"from huggingface_hub import snapshot_download; snapshot_download('org/tiny')\"\n"
+            "RUN hf download org/tiny --revision v1 --include '*.json' --exclude 'sub/*' --local-dir /opt/tiny\n"
+            "RUN HF_HOME=/theirs hf download org/tiny\n"
+            "RUN HF_HOME=/notes hf download org/tiny --revision v1 --include '*.json' --exclude 'sub/*' "
+            "--local-dir /theirs/tiny\n",
+            {},
+        )
+        found = json.loads(bench.trainload(at, "build", "--json", "--network", "default").stdout)
+        _, files = contents(bench.home, found["digest"])
+        hows = [how for how, _ in bench.rows(at).values()]
+        assert hows.count("run") == 2, bench.rows(at)
+    ours, theirs = (below(files, top) for top in ("root/.cache/huggingface/hub", "theirs/hub"))
+    assert len(ours) > 15
+    assert set(ours) ^ set(theirs) == set()
+    assert ours == theirs
+    assert below(files, "opt/tiny") == below(files, "theirs/tiny")
+    assert first in (at / "Dockerfile.lock").read_text()
+
+
+def below(files: Files, top: str) -> Files:
+    """What is in a folder, without what the client notes for itself."""
+    own = re.compile(r"\.locks(/.*)?|\.cache(/.*)?|CACHEDIR\.TAG|version\.txt|xet(/.*)?")
+    inside = {path.removeprefix(f"{top}/"): entry for path, entry in files.items() if path.startswith(f"{top}/")}
+    return {path: entry for path, entry in inside.items() if not own.fullmatch(path)}

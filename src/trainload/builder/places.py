@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trainload.events import Reporter
 from trainload.lock.model import ArchivePath, ChannelPath, HubPath
 from trainload.project.model import Settings
-from trainload.project.weights import HubSource, LocalSource
+from trainload.project.weights import LocalSource
 from trainload.resolve.places import Places, credentials, link_folders
 from trainload.tree import Tree
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def places(settings: Settings, root: Path, environ: Mapping[str, str], local: LocalFiles | None) -> Places:
     """``local``: the project's own files, where some of them are weights."""
+    hub = _HubUrls(settings.mirrors.value.hub, environ)
     usual = Places(
         folders=link_folders(root, settings.find_links.value),
         mirrors=settings.mirrors.value.pypi,
@@ -33,15 +34,14 @@ def places(settings: Settings, root: Path, environ: Mapping[str, str], local: Lo
         credentials=credentials(settings.indexes.value),
         archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
         channel_urls=_ChannelUrls(root, settings.mirrors.value.conda),
+        hub_urls=hub,
+        headers=hub.headers,
     )
-    if not settings.weights.value:
+    if local is None:
         return usual
     from dataclasses import replace
 
-    if any(isinstance(one.source, HubSource) for one in settings.weights.value):
-        hub = _HubUrls(settings.mirrors.value.hub, environ)
-        usual = replace(usual, hub_urls=hub, headers=hub.headers)
-    return replace(usual, local=local.open) if local is not None else usual
+    return replace(usual, local=local.open)
 
 
 def local_files(settings: Settings, tree: Tree, root: Path, home: Path) -> LocalFiles | None:
@@ -135,4 +135,4 @@ class _HubUrls:
         return self._endpoints.files(location)
 
     def headers(self, url: str) -> Mapping[str, str]:
-        return self._endpoints.headers(url)
+        return self._endpoints.headers(url) if "_endpoints" in self.__dict__ else {}  # no hub was asked for yet

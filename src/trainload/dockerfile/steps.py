@@ -210,11 +210,13 @@ class FetchWeights:
     """Classes whose ``from_pretrained`` is called: ``AutoModel``; empty: the whole repository."""
     revision: str | None = None
     files: tuple[str, ...] = ()
-    """Empty: all of them, or those the loaders take."""
+    """Names or patterns; empty: all of them, or those the loaders take."""
     folder: str | None = None
     """``--local-dir``; None: the hub's cache."""
     kind: str = "model"
     """``model`` or ``dataset``."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files that are not taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def _placed(project: Project, lock: Lock, wanted: Wanted, weights: Weights) -> P
     workdir = project.settings.workdir.value
     match wanted.source:
         case HubSource(repository=title) as source if wanted.target is None:
-            return _in_cache(source, weights, title, alone=_is_alone(lock, source))
+            return _in_cache(_repository(source), _names(source, alone=_is_alone(lock, source)), weights, title)
         case UrlSource() if wanted.target is None:
             return Placement(weights.files[0].path, _below(CHECKPOINTS, weights.files))
         case LocalSource(path) if wanted.target is None:
@@ -145,20 +145,30 @@ def _is_alone(lock: Lock, source: HubSource) -> bool:
     return sum(one.source.startswith(prefix) for one in lock.weights) == 1
 
 
-def _in_cache(source: HubSource, weights: Weights, title: str, *, alone: bool) -> Placement:
-    """As the hub's own client keeps a repository: blobs, named by what the hub calls them, and links to them.
+def cache_layers(hub: str, source: HubSource, weights: Weights) -> tuple[PlannedLayer, ...]:
+    """The repository in the cache of the hub's client at ``hub``, as the client leaves it."""
+    top = f"{hub}/{source.kind}--{source.repository.replace('/', '--')}"
+    return _layers([_in_cache(top, _names(source, alone=False), weights, source.repository)])
 
-    ``alone``: programs that ask for no revision get this one, whatever it is called.
-    """
-    top = _repository(source)
+
+def folder_layers(folder: str, title: str, weights: Weights) -> tuple[PlannedLayer, ...]:
+    """The files below a folder of the image."""
+    return _layers([Placement(title, _below(folder, weights.files))])
+
+
+def _names(source: HubSource, *, alone: bool) -> list[str]:
+    """References; ``alone``: programs that ask for no revision get this one, whatever it is called."""
+    names = [source.revision] if not COMMIT.fullmatch(source.revision) else []
+    return [*names, DEFAULT_REVISION] if alone and DEFAULT_REVISION not in names else names
+
+
+def _in_cache(top: str, names: Sequence[str], weights: Weights, title: str) -> Placement:
+    """As the hub's own client keeps a repository: blobs, named by what the hub calls them, and links to them."""
     blobs = {one.blob or one.file.sha256: one.file for one in weights.files}
     links = []
     for one in weights.files:
         path = f"{top}/snapshots/{weights.commit}/{one.path}"
         links.append((path, f"{'../' * (one.path.count('/') + 2)}blobs/{one.blob or one.file.sha256}"))
-    names = [source.revision] if not COMMIT.fullmatch(source.revision) else []
-    if alone and DEFAULT_REVISION not in names:
-        names.append(DEFAULT_REVISION)
     return Placement(
         title=title,
         files=tuple(PlacedFile(f"{top}/blobs/{name}", file) for name, file in sorted(blobs.items())),

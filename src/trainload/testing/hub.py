@@ -115,7 +115,9 @@ class MemoryHub:
         if commit not in repository.commits:
             return _error(404, "RevisionNotFound", f"Invalid rev id: {name}")
         if verb == "revision":
-            return _json({"id": repository.name, "sha": commit, "private": False, "gated": repository.gated})
+            siblings = [{"rfilename": path} for path in sorted(repository.commits[commit])]
+            told = {"id": repository.name, "sha": commit, "private": False, "gated": repository.gated}
+            return _json({**told, "siblings": siblings})
         files = sorted(repository.commits[commit].items())
         start = int(dict(part.split("=") for part in query.split("&")).get("cursor", "0"))
         following = f"{self.url}/api/{repository.kind}/{repository.name}/tree/{commit}?recursive=true&cursor="

@@ -420,6 +420,13 @@ def test_commands_that_may_do_more_make_all_of_the_line_one_that_is_run(command:
     assert isinstance(understand(line(f"apt-get update && apt-get install -y git && {command}")), Opaque)
 
 
+def test_adduser_beside_packages_runs_by_itself_and_alone_is_known() -> None:
+    command = "adduser --disabled-password --gecos '' app"
+    found = understand(line(f"apt-get update && apt-get install -y sudo && {command} && useradd bob"))
+    assert isinstance(found, Understood)
+    assert found.steps[2:] == (RunProgram(("/bin/sh", "-c", command)), AddUser("bob"))
+
+
 @pytest.mark.parametrize(
     ("script", "stops"),
     [

@@ -72,6 +72,11 @@ class Context:
 
         self._looked: dict[str, dict[str, Entry]] = {}
 
+    @property
+    def tree(self) -> Tree:
+        """The project's folder, whole."""
+        return self._tree
+
     @cached_property
     def _ignored(self) -> Ignored:
         return read_ignored(self._tree, self._dockerfile)

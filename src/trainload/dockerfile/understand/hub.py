@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from trainload.dockerfile.steps import FetchWeights, PlacedStep
 from trainload.dockerfile.understand.options import Table, read
@@ -15,10 +16,11 @@ from trainload.errors import Text
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?python(?:3(?:\.[0-9]{1,2})?)?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _DOWNLOAD = Table(
-    flags={"--quiet": "plain", "--no-quiet": "plain"},
+    flags={"--quiet": "plain", "--no-quiet": "plain", "--resume-download": "plain"},
     valued={
         "--revision": "revision", "--local-dir": "folder", "--repo-type": "kind",
-        "--local-dir-use-symlinks": "plain", "--max-workers": "plain",
+        "--local-dir-use-symlinks": "plain", "--max-workers": "plain", "--include": "include",
+        "--exclude": "exclude",
     },
 )  # fmt: skip
 _MODULES = ("transformers", "diffusers", "sentence_transformers", "huggingface_hub")
@@ -38,9 +40,12 @@ def read_download(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
     kind, folder = options.one("kind") or "model", options.one("folder")
     if not _REPOSITORY.fullmatch(repository) or kind not in ("model", "dataset"):
         raise Beyond(Text("{command}", command=" ".join(words[:3])))
+    include, exclude = options.all("include"), options.all("exclude")
+    if (files and (include or exclude)) or any(set(name) & set("*?[") for name in files):
+        raise Beyond(Text("{command}", command=" ".join(words[:3])))
     where = posixpath.normpath(posixpath.join(workdir, folder)) if folder is not None else None
-    step = FetchWeights(repository, (words[0],), (), options.one("revision"), tuple(files), where, kind)
-    return (step,)
+    revision = options.one("revision")
+    return (FetchWeights(repository, (words[0],), (), revision, (*files, *include), where, kind, exclude),)
 
 
 def _is_python(words: Sequence[str]) -> bool:
@@ -67,7 +72,15 @@ def _program(python: str, source: str) -> tuple[PlacedStep, ...]:
                 raise Beyond(Text("a Python program"))
     if not found:
         raise Beyond(Text("a Python program"))
-    return tuple(found)
+    return tuple(_joined(found))
+
+
+def _joined(steps: Sequence[FetchWeights]) -> Iterator[FetchWeights]:
+    """The loaders of one repository together."""
+    for first in {(step.repository, step.revision): step for step in reversed(steps)}.values():
+        same = [step for step in steps if (step.repository, step.revision) == (first.repository, first.revision)]
+        loaders = tuple(dict.fromkeys(loader for step in same for loader in step.loaders))
+        yield replace(first, loaders=loaders if all(step.loaders for step in same) else ())
 
 
 def _call(call: ast.Call, loaders: set[str], python: str) -> FetchWeights:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from trainload.dockerfile.steps import (
+    AddGroup,
+    AddUser,
     Clear,
     CreateCondaEnvironment,
     FetchWeights,
@@ -88,6 +91,56 @@ def _said(line: RunLine) -> str:
 
 
 def _understood(line: RunLine) -> Understood:
+    _check_surroundings(line)
+    parsed = _parsed(line)
+    literal: list[str] = []
+    exported: dict[str, str] = {}
+    found: list[_Read] = []
+    for command in parsed:
+        if command.name == "export":
+            exported |= _exported(command)
+        else:
+            found.append(_read(command, line, exported, literal))
+    for name in exported:
+        if re.search(rf"\$\{{?{name}\b", line.script or ""):
+            raise Beyond(Text("the variable {name}, set for later commands", name=name))
+    fetches = any(isinstance(step, _FETCHING) for read in found for step in read.steps)
+    steps = [step for read in found for step in read.taken(fetches=fetches)]
+    _check_user(line, steps)
+    _check_lists(steps)
+    return Understood(tuple(steps), tuple(literal), _stops(parsed, line.shell))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A command that was read."""
+
+    steps: tuple[PlacedStep, ...]
+    program: RunProgram | None
+    """The same, run by itself."""
+    beyond: Beyond | None = None
+
+    def taken(self, *, fetches: bool) -> tuple[PlacedStep, ...]:
+        """``fetches``: the line is worth being placed around what has to run."""
+        if self.beyond is not None and not fetches:
+            raise self.beyond
+        debian = any(isinstance(step, AddUser | AddGroup) and step.debian for step in self.steps)
+        if self.program is not None and fetches and (self.beyond is not None or debian):
+            return (self.program,)  # adduser's rules differ from release to release
+        return self.steps
+
+
+def _read(command: Command, line: RunLine, exported: dict[str, str], literal: list[str]) -> _Read:
+    program = read_program(command, line)
+    try:
+        return _Read(_steps(command, line, exported, literal), program)
+    except Beyond as beyond:
+        if program is None:
+            raise
+        return _Read((), program, beyond)
+
+
+def _check_surroundings(line: RunLine) -> None:
     if line.heredocs:
         raise Beyond(Text("a here-document"))
     for mount in line.mounts:
@@ -97,31 +150,6 @@ def _understood(line: RunLine) -> Understood:
         raise Beyond(Text("a network of its own"))
     for name in sorted(_CHANGES_THE_SHELL & set(line.env)):
         raise Beyond(Text("the variable {name}, which changes what programs do", name=name))
-    parsed = _parsed(line)
-    steps: list[PlacedStep] = []
-    literal: list[str] = []
-    exported: dict[str, str] = {}
-    alone: list[Beyond] = []
-    for command in parsed:
-        if command.name == "export":
-            exported |= _exported(command)
-            continue
-        try:
-            steps += _steps(command, line, exported, literal)
-        except Beyond as beyond:
-            program = read_program(command, line)
-            if program is None:
-                raise
-            alone.append(beyond)
-            steps.append(program)
-    if alone and not any(isinstance(step, _FETCHING) for step in steps):
-        raise alone[0]
-    for name in exported:
-        if re.search(rf"\$\{{?{name}\b", line.script or ""):
-            raise Beyond(Text("the variable {name}, set for later commands", name=name))
-    _check_user(line, steps)
-    _check_lists(steps)
-    return Understood(tuple(steps), tuple(literal), _stops(parsed, line.shell))
 
 
 def _stops(parsed: Sequence[Command], shell: Sequence[str]) -> bool:

@@ -20,6 +20,7 @@ from trainload.dockerfile.steps import (
     ChangeOwner,
     ChangeUser,
     Clear,
+    FetchWeights,
     InstallDistribution,
     InstallPython,
     Link,
@@ -83,6 +84,10 @@ def place(
 
             packages = place_packages(first, line, ground, bench)
             return Placed(packages.layers, rest, packages.files)
+        if isinstance(first, FetchWeights):
+            from trainload.builder.dockerfile.placing.fetched import place_weights
+
+            return Placed(place_weights(first, ground, bench, _caller(line, ground)), rest)
         if isinstance(first, RunProgram):
             from trainload.builder.dockerfile.placing.aided import program
 
