@@ -404,6 +404,6 @@ def test_weights_lie_where_the_real_client_puts_them(bench: Bench, monkeypatch: 
 
 def below(files: Files, top: str) -> Files:
     """What is in a folder, without what the client notes for itself."""
-    own = re.compile(r"\.locks(/.*)?|\.cache(/.*)?|CACHEDIR\.TAG|version\.txt|xet(/.*)?")
+    own = re.compile(r"\.locks(/.*)?|[^/]+/trees(/.*)?|\.cache(/.*)?|CACHEDIR\.TAG|version\.txt|xet(/.*)?")
     inside = {path.removeprefix(f"{top}/"): entry for path, entry in files.items() if path.startswith(f"{top}/")}
     return {path: entry for path, entry in inside.items() if not own.fullmatch(path)}
