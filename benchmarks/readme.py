@@ -37,7 +37,7 @@ LANGUAGES: Mapping[str, Words] = {
             "one line of code edited, running": "one line edited, until the program runs",
         },
         "A PyTorch project",
-        "times faster",
+        "times as fast",
         "Medians; {machine}. Versions: {versions}. All scenarios, peers and limits: "
         "[benchmarks](benchmarks/README.md), `./dev bench`.",
         "side by side: both projects, all scenarios of building",
@@ -50,7 +50,7 @@ LANGUAGES: Mapping[str, Words] = {
             "one line of code edited, running": "修改一行代码，直到程序运行",
         },
         "PyTorch 项目",
-        "快多少倍",
+        "快几倍",
         "中位数；{machine}。版本：{versions}。所有场景、对手和下限："
         "[基准测试](benchmarks/README.md)，`./dev bench`。",
         "并排比较：两个项目，所有构建场景",
@@ -70,9 +70,7 @@ def block(parts: Parts, words: Words) -> str:
         if OURS in found:
             cells = [f"{found[OURS]:.2f} s"]
             for peer in (PEER, _OTHER):
-                cells += (
-                    [f"{found[peer]:.1f} s", f"{found[peer] / found[OURS]:.0f} ×"] if peer in found else ["", ""]
-                )
+                cells += [f"{found[peer]:.1f} s", _times(found[peer] / found[OURS])] if peer in found else ["", ""]
             lines.append(f"| {words.scenarios[scenario]} | {' | '.join(cells)} |")
     known = versions([part])
     named = {"Docker": PEER, "BuildKit": _OTHER, "Trainload": OURS}
@@ -80,6 +78,10 @@ def block(parts: Parts, words: Words) -> str:
     lines += ["", words.measured.format(machine=tables.machine([part]), versions=told)]
     lines += ["", f"![{words.chart}](benchmarks/results/side.png)"]
     return "\n".join(lines)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"
 
 
 def publish(parts: Parts, top: Path = TOP) -> list[Path]:
@@ -93,7 +95,7 @@ def publish(parts: Parts, top: Path = TOP) -> list[Path]:
         if not (begin and end):
             continue
         inside = block(parts, words)
-        new = f"{before}{BEGIN}\n{inside}\n{END}{after}" if inside else old
+        new = f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}" if inside else old
         if new != old:
             path.write_text(new, encoding="utf-8")
             changed.append(path)

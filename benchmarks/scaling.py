@@ -65,14 +65,12 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
 def curves(folder: Path, until: Deadline, *, quick: bool) -> Iterator[Curve]:
     """Whole processes of ``trainload build``, locked before; in ``folder``."""
     site = Site(folder, until)
-    yield from (
-        site.curve("packages", "", PACKAGES[:3] if quick else PACKAGES, site.many),
-        site.curve("bytes", "GB", GIGABYTES[:2] if quick else GIGABYTES, site.large),
-    )
+    yield site.curve("packages", "", PACKAGES[:3] if quick else PACKAGES, site.many)
     yield site.at_once()
     if (os.cpu_count() or 1) > 1:
         yield site.processors()
     yield site.curve("files", "", FILES[:4] if quick else FILES, site.filed)
+    yield site.curve("bytes", "GB", GIGABYTES[:2] if quick else GIGABYTES, site.large)
 
 
 Wheels = Callable[[float, Path], list[str]]

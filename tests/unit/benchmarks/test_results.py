@@ -87,7 +87,7 @@ def test_readmes_show_what_the_results_say(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"above\n\n{readme.BEGIN}\nold\n{readme.END}\n\nbelow\n", encoding="utf-8")
     assert len(readme.publish({"large": large()}, tmp_path)) == 2
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert text.startswith(f"above\n\n{readme.BEGIN}\n|")
+    assert text.startswith(f"above\n\n{readme.BEGIN}\n\n|")
     assert text.endswith(f"{readme.END}\n\nbelow\n")
     assert "| from nothing until it is in the registry | 5.00 s | 100.0 s | 20 × |  |  |" in text
     assert "Versions: Docker 20.10, Trainload 1.0" in text
