@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.budget import Deadline
@@ -79,34 +80,29 @@ def _shares(until: Deadline, *, quick: bool) -> Iterator[tuple[Scenario, float]]
 def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Path, until: Deadline) -> None:
     """Pulls, imports, sizes and ships: of ours, and of one image of each kind beside it."""
     if engines.classic is None:
+        _left_out(part, "pulls, imports, shipping", "no Docker")
         return
     engine, named = engines.classic, {work.builder.name: work for work in ready}
     names = ("trainload", "Docker classic + pip", "BuildKit + uv, cache mount")
     shown = [named[name] for name in names if name in named and not named[name].failed]
     if [work.builder.name for work in shown[:2]] != list(names[:2]):
+        _left_out(part, "pulls, imports, shipping", f"{names[0]} or {names[1]} did not build")
         return
     ours, theirs = shown[:2]
     compiled = _compiled(ours, folder)
     _attempt(part, "imports", lambda: part.rows.extend(
         imports([*shown, compiled], engine, 5, Deadline(until.left * 0.2))))  # fmt: skip
     _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
-    if until.left < 0:
-        _left_out(part, "pulls and shipping")
-        return
-    _attempt(part, "pulls", lambda: part.rows.extend(
-        pulls(shown, engine, folder / "pulled", 3, Deadline(until.left * 0.5))))  # fmt: skip
-
-    def shipped() -> None:
-        for work in (ours, theirs):
-            work.build()
-        (folder / "ship").mkdir()
-        part.rows.extend(ship(ours, theirs, folder / "ship", 5, Deadline(until.left)))
-
     absent = missing(*PROGRAMS)
     if absent or until.left < 0:
-        _left_out(part, "shipping", absent or _OVER)
+        _left_out(part, "shipping", absent)
     else:
-        _attempt(part, "shipping", shipped)
+        _attempt(part, "shipping", partial(_ship, part, (ours, theirs), folder / "ship", until))
+    if until.left < 0:
+        _left_out(part, "pulls")
+    else:  # the last, since it empties the engine that the images were built in
+        pulled = partial(pulls, shown, engine, folder / "pulled", 3, Deadline(until.left * 0.8))
+        _attempt(part, "pulls", lambda: part.rows.extend(pulled()))
     (folder / "f").mkdir()
     moving = (ours.made, ours.named("added"), ours.named("bumped"), folder / "f")
     _attempt(part, "least of moving", lambda: part.floors.update(floor.of_moving(*moving)))
@@ -115,6 +111,14 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
         python = plain.python
         _attempt(part, "least of imports", lambda: part.floors.update(floor.of_import(python, ours.made.sort)))
     part.data["least bytes"] = sum(wheel.stat().st_size for wheel in floor.chosen(ours.made, ours.made.sort))
+
+
+def _ship(part: Part, both: tuple[Work, Work], folder: Path, until: Deadline) -> None:
+    """What both built last, whole on this machine."""
+    for work in both:
+        work.build()
+    folder.mkdir()
+    part.rows.extend(ship(*both, folder, 5, Deadline(until.left * 0.3)))
 
 
 def _compiled(ours: Work, folder: Path) -> Work:
