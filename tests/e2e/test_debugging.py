@@ -149,6 +149,13 @@ def test_dev_takes_its_run_along(project: Project) -> None:
         process.terminate()
         assert process.wait(20) == 128 + signal.SIGTERM
     assert out.read_text().endswith("saved\n")
+    (project.folder / "train.py").write_text("import time\nprint('plain', flush=True)\ntime.sleep(1000)\n")
+    with project.started("dev") as process:
+        project.until(lambda: "plain" in out.read_text())
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert "did not succeed" not in project.said(), "it was dev itself that ended it"
+    (project.folder / "train.py").write_text(TRAIN)
 
 
 class Editor:
@@ -270,7 +277,8 @@ def test_a_notebook_server_has_the_projects_packages_and_folder_and_asks_for_its
     startup.mkdir(parents=True)
     (startup / "probe.py").write_text(
         "import six, sys, pathlib\n"
-        "told = f'{sys.executable} {six.__version__} {pathlib.Path.cwd()}'\n"
+        "reloads = any('autoreload' in name for name in get_ipython().extension_manager.loaded)\n"
+        "told = f'{sys.executable} {six.__version__} {pathlib.Path.cwd()} {reloads}'\n"
         "pathlib.Path('outputs/kernel.txt').write_text(told)\n"
     )
     before = project.lock
@@ -307,7 +315,7 @@ def test_a_notebook_server_has_the_projects_packages_and_folder_and_asks_for_its
         kernel = project.folder / "outputs" / "kernel.txt"
         assert ask("/api/kernels", "POST", {"name": "python3"})[0] == 201
         project.until(kernel.exists)
-        project.until(lambda: kernel.read_text() == "/opt/venv/bin/python 1.17.0 /app")
+        project.until(lambda: kernel.read_text() == "/opt/venv/bin/python 1.17.0 /app True")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, project.said()
     assert "s3cret" not in (Path(project.environ["TRAINLOAD_HOME"]) / "runs.sqlite").read_bytes().decode("latin-1")

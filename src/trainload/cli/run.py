@@ -95,7 +95,8 @@ def command(
             own = not arguments and given.request.entrypoint is None
             target, defaults = project_target(world, later.make(), runs=own)
         request = for_project(world, given, target, defaults)
-        return perform(world, target, replace(request, arguments=arguments, append=True), given.way)
+        way = replace(given.way, watched=built is not None)
+        return perform(world, target, replace(request, arguments=arguments, append=True), way)
     target = stored_image(world, image, later.flags)
     request = replace(given.request, arguments=arguments)
     request = with_code(world, request, target) if given.code else request

@@ -27,6 +27,9 @@ _PROGRAMS = ("python", "python3", "sh", "bash", "torchrun", "accelerate")
 OUTPUTS = "outputs"
 """Of a project: kept on this machine, whatever becomes of the container."""
 
+_TOLD_TO_END = (130, 143)
+"""128 and SIGINT or SIGTERM."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -146,7 +149,8 @@ def perform(world: World, target: Target, request: Request, way: Way) -> int:
             from trainload.cli.capturing import tell_kept
 
             tell_kept(world, spec.id)
-    if outcome.exit_code and not way.asks:
+    ended = way.watched and outcome.exit_code in _TOLD_TO_END
+    if outcome.exit_code and not way.asks and not ended:
         world.warn(
             Text("{name} did not succeed: {reason}", name=target.name, reason=world.translate(outcome.reason))
         )

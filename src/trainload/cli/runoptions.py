@@ -85,6 +85,8 @@ class Way:
     """The standard input of a detached run stays open."""
     asks: bool = False
     """It is somebody's shell: its exit code is that of their last command, and no failure."""
+    watched: bool = False
+    """Somebody ends it and begins another one: that is no failure."""
     keep: bool = False
     """What a run in the foreground changes is kept."""
     on: str | None = None

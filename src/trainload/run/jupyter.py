@@ -14,7 +14,11 @@ PREPARED = {
     "config/labconfig/page_config.json": {
         # the question whether it may fetch news of its makers
         "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
-    }
+    },
+    "ipython/profile_default/ipython_config.json": {
+        # a module that is edited is imported anew before the next cell: variables and the kernel stay
+        "InteractiveShellApp": {"extensions": ["autoreload"], "exec_lines": ["%autoreload 2"]}
+    },
 }
 """Files below :data:`SETTINGS` that are there from the first time on; a user may change them."""
 
@@ -77,6 +81,7 @@ class Serving:
             "--ServerApp.port_retries=0",
             "--ServerApp.open_browser=False",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it at once
+            "--log-level=WARN",  # two dozen lines otherwise, among them the address with a token of three dots
             "--KernelManager.transport=ipc",  # else its messages pass this machine's loopback, unencrypted
             f"--ServerApp.root_dir={self.folder}",
             *(quiet if self.interface is Interface.LAB else ()), *root,
