@@ -21,7 +21,7 @@ import pytest
 
 from trainload.testing import people
 
-_PATIENCE = 20.0  # seconds for a server to listen
+_PATIENCE = 60.0  # seconds for a server to listen
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 

@@ -99,7 +99,7 @@ def real(name: str, folder: Path, environ: Mapping[str, str], person: Person | N
             done = as_ordinary_user(SCRIPT, *words, home=home, env=environ, person=person)
         else:
             done = run_process(
-                [sys.executable, "-c", SCRIPT, *words], env={**os.environ, **environ}, timeout=120
+                [sys.executable, "-c", SCRIPT, *words], env={**os.environ, **environ}, timeout=300
             )  # fmt: skip
         line = done.stdout.decode().rpartition("ANSWER")[2]
         assert line.startswith("["), done.complaint
@@ -108,11 +108,12 @@ def real(name: str, folder: Path, environ: Mapping[str, str], person: Person | N
     return Asked(name, asked)
 
 
-def open_to_all(folder: Path) -> None:
-    """pytest's folders are closed to others."""
-    for place in (folder, *folder.parents):
-        if place.stat().st_uid == os.geteuid() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o755)
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder open to all; pytest closes its own whenever one is started."""
+    with scratch.folder("engine") as folder:
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(
@@ -170,6 +171,20 @@ def processes() -> Iterator[Process]:
             state, parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
             words = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
             yield Process(int(folder.name), int(parent), state, words)
+
+
+def program_of(run_id: str) -> Process | None:
+    """A shell that waits for a file of the run's name."""
+    words = f"sh\0-c\0until [ -e /wait/{run_id} ]"
+    return next((one for one in processes() if one.words.startswith(words)), None)
+
+
+def descriptors(pid: int) -> list[str]:
+    """Those that are not its standard streams; conmon closes them before it is gone."""
+    try:
+        return [name for name in os.listdir(f"/proc/{pid}/fd") if int(name) > 2]
+    except OSError:
+        return []
 
 
 def belongs(process: Process, run_id: str) -> bool:
@@ -239,27 +254,27 @@ def test_what_a_program_says_on_standard_error_is_passed_on_whatever_it_begins_w
 
 
 def test_nothing_is_lost_that_was_said_at_the_end_when_input_was_left_unread(
-    asked: Asked, run_id: str, tmp_path: Path
+    asked: Asked, run_id: str, shared: Path
 ) -> None:
     """Podman comes to read it only after its monitor is gone, as on a machine with too much to do."""
     if "podman" not in asked.name:
         pytest.skip("Podman's own monitor")
-    open_to_all(tmp_path)
     script = f"until [ -e /wait/{run_id} ]; do sleep 0.1; done; echo one; echo two"
-    one = sh(
-        script, stdin="in\n", times=60_000, mounts=[[str(tmp_path), "/wait", True]]
-    )  # 180 kB: some wait in a socket
+    # 180 kB of input: some of it waits in a socket
+    one = sh(script, stdin="in\n", times=60_000, mounts=[[str(shared), "/wait", True]])
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(asked, one)
-        until(lambda: any(run_id in process.words for process in processes() if process.words.startswith("sh\0")))
-        program = next(one for one in processes() if run_id in one.words and one.words.startswith("sh\0"))
+        until(lambda: program_of(run_id) is not None or answer.done())
+        program = program_of(run_id)
+        assert program is not None, answer.result()
         talking = [one.pid for one in processes() if "--attach" in one.words and belongs(one, run_id)]
         assert talking
+        until(lambda: "pos:\t180000\n" in Path(f"/proc/{talking[0]}/fdinfo/0").read_text(encoding="ascii"))
         for pid in talking:
             os.kill(pid, signal.SIGSTOP)
         try:
-            (tmp_path / run_id).touch()
-            until(lambda: not Path(f"/proc/{program.parent}").exists())
+            (shared / run_id).touch()
+            until(lambda: not descriptors(program.parent))  # conmon's
         finally:
             for pid in talking:
                 os.kill(pid, signal.SIGCONT)
@@ -391,12 +406,11 @@ def test_asking_for_a_run_that_is_not_there_is_an_error(asked: Asked) -> None:
     assert all("is not there any more" in answer.reason for answer in answers[:6])
 
 
-def test_user_folder_host_and_mounts_are_as_asked(asked: Asked, tmp_path: Path) -> None:
+def test_user_folder_host_and_mounts_are_as_asked(asked: Asked, shared: Path) -> None:
     asked.must()
-    open_to_all(tmp_path)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "file").write_text("mounted\n")
-    mounts = [[str(tmp_path / "in"), "/in", True]]
+    (shared / "in").mkdir()
+    (shared / "in" / "file").write_text("mounted\n")
+    mounts = [[str(shared / "in"), "/in", True]]
     script = "id -u; pwd; hostname; cat /in/file; touch /in/new 2>/dev/null || echo ro; ls -d /dev/shm"
     [answer] = asked(sh(script, user="1000", workdir="/tmp", hostname="gpu7", network=False, mounts=mounts))
     assert answer.output.split() == ["1000", "/tmp", "gpu7", "mounted", "ro", "/dev/shm"]
@@ -441,21 +455,19 @@ def test_the_memory_limit_kills_and_is_named(asked: Asked, run_id: str) -> None:
         assert answer == Answer(137, "killed by the memory limit of 64 MiB")
 
 
-def test_the_memory_limit_is_named_when_nobody_had_time_to_see_it(
-    asked: Asked, run_id: str, tmp_path: Path
-) -> None:
+def test_the_memory_limit_is_named_when_nobody_had_time_to_see_it(asked: Asked, run_id: str, shared: Path) -> None:
     """Who watches over the program comes to it only after its end, as on a machine with too much to do."""
     if asked.name not in ("docker", "podman"):
         pytest.skip("watches from within")
     asked.must("memory limits")
-    open_to_all(tmp_path)
     script = f"until [ -e /wait/{run_id} ]; do sleep 0.1; done; exec tail /dev/zero"
-    more: Any = {"limits": {"memory": 64 * 2**20}, "mounts": [[str(tmp_path), "/wait", True]]}
+    more: Any = {"limits": {"memory": 64 * 2**20}, "mounts": [[str(shared), "/wait", True]]}
     asked(sh(script, "start", id=run_id, **more))
-    program = next(one for one in processes() if run_id in one.words and one.words.startswith("sh"))
+    program = program_of(run_id)
+    assert program is not None
     os.kill(program.parent, signal.SIGSTOP)
     try:
-        (tmp_path / run_id).touch()
+        (shared / run_id).touch()
         until(lambda: program.pid not in [one.pid for one in processes() if one.state != "Z"])
     finally:
         os.kill(program.parent, signal.SIGCONT)
@@ -475,7 +487,7 @@ def test_a_program_that_does_not_heed_its_stop_signal_is_killed(asked: Asked, ru
 
 def test_health_follows_what_the_check_says(asked: Asked, run_id: str) -> None:
     asked.must("health checks")
-    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 5.0, "retries": 2}
+    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 30.0, "retries": 2}
     answers = asked(
         sh("echo yes >/tmp/well; sleep 1000", "start", id=run_id, user="0", health=check),
         {"do": "until", "id": run_id, "want": {"health": "healthy"}},
@@ -488,7 +500,7 @@ def test_health_follows_what_the_check_says(asked: Asked, run_id: str) -> None:
 
 def test_what_is_unhealthy_is_started_again(asked: Asked, run_id: str) -> None:
     asked.must("restart of what is unhealthy")
-    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    check = {"command": ["sh", "-c", "cat /tmp/well"], "interval": 0.2, "timeout": 30.0, "retries": 1}
     script = "echo start; if [ -e /tmp/again ]; then echo yes >/tmp/well; fi; echo x >/tmp/again; sleep 1000"
     answers = asked(
         sh(script, "start", id=run_id, user="0", health=check, restart=["always", None], grace=0.5),
@@ -522,7 +534,7 @@ def test_what_does_not_end_on_our_sigterm_is_killed_after_its_grace(asked: Asked
 
 def test_what_stays_unhealthy_is_started_again_as_often_as_asked_and_then_ends(asked: Asked, run_id: str) -> None:
     asked.must("restart of what is unhealthy")
-    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 30.0, "retries": 1}
     answers = asked(
         sh("echo start; sleep 1000", "start", id=run_id, health=check, restart=["on-failure", 1], grace=0.5),
         {"do": "wait", "id": run_id}, {"do": "state", "id": run_id}, {"do": "logs", "id": run_id},
@@ -535,7 +547,7 @@ def test_what_stays_unhealthy_is_started_again_as_often_as_asked_and_then_ends(a
 
 def test_what_is_unhealthy_does_not_start_again_once_it_was_stopped(asked: Asked, run_id: str) -> None:
     asked.must("restart of what is unhealthy")
-    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 5.0, "retries": 1}
+    check = {"command": ["sh", "-c", "exit 1"], "interval": 0.2, "timeout": 30.0, "retries": 1}
     answers = asked(
         sh("echo start; sleep 1000", "start", id=run_id, health=check, restart=["always", None], grace=0.5),
         {"do": "until", "id": run_id, "want": {"restarts": 1}}, {"do": "stop", "id": run_id, "grace": 0},

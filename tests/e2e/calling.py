@@ -25,10 +25,14 @@ from trainload.testing.rootfs import PROGRAMS, tiny_store
 
 TRAINLOAD = (sys.executable, "-m", "trainload")
 PYTHON = "/usr/bin/python3"
-COUNT = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo step $i; echo $i > /outputs/step; sleep 0.15; done"
+COUNT = (
+    "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo step $i; echo $i > /outputs/step; sleep 0.05;"
+    " if [ $i = 20 ]; then until [ -e /outputs/go ]; do sleep 0.05; done; rm /outputs/go; fi; done"
+)
+"""In the middle it waits for :func:`go_on`."""
 SIZE = b'while [ "$(stty size)" = "0 0" ]; do sleep 0.1; done; stty size; '
 """Says the size of its terminal; Docker's client tells it a moment after the start."""
-SOON = 30.0
+SOON = 90.0
 """Seconds until something must have happened."""
 
 
@@ -82,7 +86,7 @@ class Here:
 
 def rest(child: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple[str, str]:
     """What it prints until it ends."""
-    out, err = child.communicate(stdin, timeout=90)
+    out, err = child.communicate(stdin, timeout=240)
     return out.decode(), err.decode()
 
 
@@ -91,6 +95,12 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
+
+
+def go_on(sshd: Sshd) -> None:
+    """Every run there that waits."""
+    for outputs in sshd.home.glob(".local/share/trainload/hosted/*/out/0"):
+        (outputs / "go").touch()
 
 
 def read(path: Path) -> str:
@@ -126,7 +136,7 @@ def on_a_terminal(here: Here, *words: str, says: bytes, until_said: bytes) -> tu
             os.write(near, says)
             typed = True
     os.close(near)
-    return child.wait(90), seen
+    return child.wait(240), seen
 
 
 def further_programs(here: Here, run: str) -> None:

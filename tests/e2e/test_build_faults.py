@@ -94,10 +94,11 @@ def test_fault1_killed_at_any_moment_a_retry_makes_the_same_image(site: Site) ->
 def test_fault12_interrupted_it_cleans_up_and_says_so_by_its_exit_code(site: Site, number: signal.Signals) -> None:
     home = site.home(f"interrupted by {number.name}")
     child = site.start(home)
-    while not (home / "index.json").exists() and child.poll() is None:  # the store is made: it has begun
-        time.sleep(0.05)
+    while not ((home / "index.json").exists() and list(home.glob("leases/*"))):  # it writes
+        assert child.poll() is None
+        time.sleep(0.02)
     child.send_signal(number)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=120)
     assert child.returncode == 128 + number
     assert "Traceback" not in err
     assert out == ""
@@ -155,7 +156,7 @@ def test_fault11_a_store_that_cannot_be_written_is_told_before_anything_is_made(
         home.chmod(0o500)
     try:
         child = site.start(home)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=120)
         listed = subprocess.run(
             [TRAINLOAD, "images", "--json"], env=site.environ(home), capture_output=True, text=True, check=False
         )

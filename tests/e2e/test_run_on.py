@@ -16,6 +16,7 @@ from tests.e2e.calling import (
     PYTHON,
     Here,
     further_programs,
+    go_on,
     kill_connections,
     read,
     rest,
@@ -67,6 +68,7 @@ def test_a_run_goes_on_when_every_connection_is_killed_and_is_followed_again(her
         if line == b"step 5\n":
             break
     kill_connections(here.sshd)
+    go_on(here.sshd)
     out, err = rest(child)
     assert child.returncode == 5, err
     assert "the connection to gpu1 is lost; the run goes on there" in err
@@ -88,6 +90,7 @@ def test_a_run_goes_on_when_we_are_killed_and_attach_brings_what_it_wrote(here: 
     assert int(read(here.outputs / "step")) > 0
     elsewhere = Here(tiny_store(tmp_path / "other-home"), tmp_path / "elsewhere", here.sshd)
     assert elsewhere("logs", "--on", "gpu1", "-n", "all", listed["id"]).stdout.startswith("step 1\nstep 2\n")
+    go_on(here.sshd)
     done = here("attach", listed["id"][:8])
     assert done.returncode == 6, done.stderr
     assert done.stdout.endswith("step 39\nstep 40\n")
@@ -110,7 +113,8 @@ def test_the_first_ctrl_c_stops_the_run_and_what_it_saved_comes(here: Here) -> N
 
 
 def test_a_second_ctrl_c_leaves_the_run_alone(here: Here) -> None:
-    script = "trap 'sleep 2; echo saved > /outputs/last; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+    wait = "touch /outputs/stopping; until [ -e /outputs/go ]; do sleep 0.1; done"
+    script = f"trap '{wait}; echo saved > /outputs/last; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
     child = here.start("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
@@ -119,9 +123,10 @@ def test_a_second_ctrl_c_leaves_the_run_alone(here: Here) -> None:
     for line in child.stderr:
         if b"once more leaves it alone" in line:
             break
-    time.sleep(2)
+    until(lambda: list(here.sshd.home.glob(".local/share/trainload/hosted/*/out/0/stopping")))
     os.killpg(child.pid, signal.SIGINT)
     rest(child)
+    go_on(here.sshd)
     assert child.returncode == 130
     assert here("attach", here.json("runs")[0]["id"]).returncode == 9
     assert read(here.outputs / "last") == "saved\n"
@@ -151,7 +156,7 @@ def test_stop_kill_and_wait_reach_it(here: Here) -> None:
 
 
 def test_a_run_whose_keeper_is_killed_is_lost_and_what_it_wrote_comes(here: Here) -> None:
-    run = here.detached(COUNT)
+    run = here.detached("i=0; while :; do i=$((i+1)); echo $i > /outputs/step; sleep 0.05; done")
     folder = here.sshd.home / f".local/share/trainload/hosted/{run}"
     until(lambda: read(folder / "out/0/step"))
     os.kill(int((folder / "lock").read_text()), signal.SIGKILL)

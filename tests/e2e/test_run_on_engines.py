@@ -17,6 +17,7 @@ from tests.e2e.calling import (
     SIZE,
     Here,
     further_programs,
+    go_on,
     kill_connections,
     on_a_terminal,
     read,
@@ -69,6 +70,7 @@ def _an_engine_there(here: Here, engine: str) -> None:
         if line == b"step 3\n":
             break
     kill_connections(here.sshd)
+    go_on(here.sshd)
     out, err = rest(child)
     assert child.returncode == 5, err
     assert [int(number) for number in re.findall(r"step (\d+)", out)] == list(range(4, 41)), "each line once"
@@ -130,6 +132,7 @@ def test_an_ordinary_user_with_python_only_needs_nothing_else(home: Path, tmp_pa
     assert {path.stat().st_uid for path in there.rglob("*") if not path.is_symlink()} == {NOBODY}
     run = here.detached(f"{COUNT}; exit 8")
     kill_connections(ordinary)
+    go_on(ordinary)
     assert here("attach", run).returncode == 8
 
 

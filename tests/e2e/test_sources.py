@@ -259,9 +259,9 @@ def test_fault12_a_build_from_source_that_is_interrupted_ends_with_all_its_proce
                 pytest.skip("this machine does not allow user namespaces")
             if "building probe-evil 1.0 from source" in line:
                 break
-        sleeping = _descendants_called("sleep", child.pid, 20)
+        sleeping = _descendants_called("sleep", child.pid, 90)
         child.send_signal(number)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=120)
         assert child.returncode == 128 + number, err
     assert "Traceback" not in err and out == ""
     assert not any(Path(f"/proc/{pid}").exists() for pid in sleeping)

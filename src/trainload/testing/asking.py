@@ -26,6 +26,8 @@ from trainload.run.engines.logs import collapsed
 from trainload.run.model import Again, HealthCheck, Limits, Mount, Restart, RunSpec
 from trainload.system import scratch
 
+_LONG = 60.0
+"""Seconds until something must have happened, on a machine with too much to do."""
 Ask = Mapping[str, Any]
 """``do``: a method of :class:`Engine`; the rest: its arguments, or fields of a :class:`RunSpec`."""
 
@@ -114,7 +116,8 @@ def _run(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 def _signal_when_ready(number: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))  # they are the main thread's
-    for _ in range(500):
+    end = time.monotonic() + _LONG
+    while time.monotonic() < end:
         if b"ready" in os.pread(1, 64, 0):
             os.kill(os.getpid(), number)
             return
@@ -158,7 +161,7 @@ def _state(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 
 def _until(engine: Engine, image: Digest, one: Ask) -> Answer:
-    """Look until the state has what is wanted, ten seconds at most."""
+    """Look until the state has what is wanted, a minute at most."""
     want = one["want"].items()
     return _looked(
         lambda: _state(engine, image, one),
@@ -167,15 +170,13 @@ def _until(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 
 def _said(engine: Engine, image: Digest, one: Ask) -> Answer:
-    """Look until the log has the line, ten seconds at most."""
+    """Look until the log has the line, a minute at most."""
     return _looked(lambda: _logs(engine, image, one), lambda value: one["line"] in value)
 
 
 def _looked(look: Callable[[], Answer], right: Callable[[Any], bool]) -> Answer:
-    for _ in range(200):
-        answer = look()
-        if right(answer.value):
-            break
+    end = time.monotonic() + _LONG
+    while not right((answer := look()).value) and time.monotonic() < end:
         time.sleep(0.05)
     return answer
 
@@ -243,8 +244,8 @@ def _on_a_terminal(engine: Engine, image: Digest, one: Ask) -> Answer:
 
 
 def _shown(terminal: int, shown: str, word: str | None) -> tuple[str, bool]:
-    """All that was shown, until ``word`` is new in it (None: to the end), and whether that did not come in 15 s."""
-    seen, end = len(shown), time.monotonic() + 15
+    """All that was shown, until ``word`` is new in it (None: to the end), and whether that did not come."""
+    seen, end = len(shown), time.monotonic() + _LONG
     while word is None or word not in shown[seen:]:
         if not select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
             return shown, True

@@ -19,7 +19,7 @@ import pytest
 def silent() -> Iterator[socket.socket]:
     """A server that takes connections and never answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        server.settimeout(30)
+        server.settimeout(120)
         yield server
 
 
@@ -54,6 +54,6 @@ def test_a_signal_ends_a_waiting_command_at_once_and_leaves_nothing(
     out, err = child.communicate(timeout=60)
     connection.close()
     assert child.returncode == code
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25, "it waited for the archive"
     assert "Traceback" not in err and out == ""
     assert sorted(path.name for path in project.iterdir()) == ["requirements.txt", "train.py"]

@@ -31,7 +31,7 @@ class Scene:
         self.name = Reference.parse(f"{registry.host}/team/app:v1")
 
     def client(self, **settings: object) -> Client:
-        http = Http(stall_timeout=1.0, connect_timeout=2, sleep=self.pauses.append, jitter=lambda: 1.0, proxies={})
+        http = Http(stall_timeout=3.0, connect_timeout=30, sleep=self.pauses.append, jitter=lambda: 1.0, proxies={})
         return Client(http, **settings)  # type: ignore[arg-type]
 
     def publish(self, memory: MemoryRegistry, image: Image, name: str = "team/app", tag: str = "v1") -> None:

@@ -344,11 +344,11 @@ def test_whatever_does_not_answer_nothing_hangs() -> None:
     began = time.monotonic()
 
     def wait(_: str) -> None:
-        never.wait(20)
+        never.wait(120)
 
     machine = FakeMachine(wait=wait)
     said = examine(machine, PROJECT, patience=0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60
     never.set()
     texts = {str(one.text) for one in said if one.status is Status.WARNING}
     assert "it did not answer within 0.3 s" in texts

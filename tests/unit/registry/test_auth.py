@@ -43,7 +43,7 @@ def registry() -> Iterator[FaultRegistry]:
 
 
 def http() -> Http:
-    return Http(stall_timeout=1.0, connect_timeout=2, sleep=lambda seconds: None, proxies={})
+    return Http(stall_timeout=30, connect_timeout=30, sleep=lambda seconds: None, proxies={})
 
 
 def tags(registry: FaultRegistry, credentials: Known | None = None, hosts: Hosts | None = None) -> tuple[str, ...]:

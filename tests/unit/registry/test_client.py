@@ -32,7 +32,7 @@ def registry() -> Iterator[FaultRegistry]:
 
 
 def client(**settings: object) -> Client:
-    http = Http(stall_timeout=1.0, connect_timeout=2, sleep=lambda seconds: None, proxies={})
+    http = Http(stall_timeout=30, connect_timeout=30, sleep=lambda seconds: None, proxies={})
     return Client(http, **settings)  # type: ignore[arg-type]
 
 

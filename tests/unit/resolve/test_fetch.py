@@ -49,7 +49,7 @@ class Heard:
 
 
 def http() -> Http:
-    return Http(stall_timeout=1, connect_timeout=2, sleep=lambda seconds: None, retry=Retry(tries=2), proxies={})
+    return Http(stall_timeout=30, connect_timeout=30, sleep=lambda seconds: None, retry=Retry(tries=2), proxies={})
 
 
 def fetcher(

@@ -54,7 +54,7 @@ def lock(hub: MemoryHub, store: Store, tmp_path: Path) -> Ask:
         mirrors: tuple[str, ...] = (),
         environ: Mapping[str, str] | None = None,
     ) -> tuple[Weights, ...]:
-        http = Http(stall_timeout=2, connect_timeout=2, sleep=lambda _: None, retry=Retry(tries=2), proxies={})
+        http = Http(stall_timeout=30, connect_timeout=30, sleep=lambda _: None, retry=Retry(tries=2), proxies={})
         given = {"HF_ENDPOINT": hub.url} if environ is None else environ
         found = Hub(http, lambda: find_endpoints(mirrors, given, client=tmp_path / "none"))
         local = LocalFiles(DiskTree(tmp_path / "project"), tmp_path, FolderCache(tmp_path / "memory"))

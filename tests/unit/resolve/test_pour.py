@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def fetcher(store: Store, urls: Sequence[str], *, tries: int = 3, offline: bool = False) -> Fetcher:
-    http = Http(stall_timeout=1, connect_timeout=2, sleep=lambda _: None, retry=Retry(tries=tries), proxies={})
+    http = Http(stall_timeout=30, connect_timeout=30, sleep=lambda _: None, retry=Retry(tries=tries), proxies={})
     places = Places(hub_urls=lambda _: urls, headers=lambda url: {"Authorization": "Bearer hush"})
     return Fetcher(store.files, http, places, reporter=SILENT, offline=offline)
 

@@ -39,7 +39,7 @@ def locked(url: str) -> File:
 
 
 def fetcher(store: Store) -> Fetcher:
-    http = Http(stall_timeout=2, connect_timeout=2, sleep=lambda _: None, retry=Retry(tries=1), proxies={})
+    http = Http(stall_timeout=30, connect_timeout=30, sleep=lambda _: None, retry=Retry(tries=1), proxies={})
     return Fetcher(store.files, http, Places())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -122,9 +123,9 @@ def test_L13_values_of_an_image_are_data(engine: EmbeddedEngine, tmp_path: Path)
 
 
 def test_L13_no_value_of_the_environment_is_seen_in_the_list_of_processes(layer: LayerBlob, rootfs: Path) -> None:
-    command = ["sh", "-c", "sleep 3"]
+    command = ["sh", "-c", "echo ready; sleep 100; exit 0"]
     with started(layer, rootfs, command, env={"TOKEN": "hunter2-very-secret"}) as child:
-        time.sleep(1.0)
+        assert line(child) == b"ready\n"
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         child.kill()
     assert any(b"sleep" in line for line in lines)
@@ -261,10 +262,13 @@ def test_the_limit_on_processes_holds(engine: EmbeddedEngine, tmp_path: Path) ->
 
 @pytest.mark.skipif(not (ROOT and "cpu" in this_machine().folders), reason="needs root and a cpu control group")
 def test_the_limit_on_cpus_holds(engine: EmbeddedEngine, tmp_path: Path) -> None:
-    script = "sleep 1.5 & while kill -0 $! 2>/dev/null; do :; done; cat /proc/$$/stat"
-    fields = told(engine, tmp_path, script, limits=Limits(cpus=0.2)).rpartition(")")[2].split()
+    uptime = "read A B < /proc/uptime; echo $A"
+    script = f"{uptime}; sleep 1.5 & while kill -0 $! 2>/dev/null; do :; done; {uptime}; cat /proc/$$/stat"
+    began, ended, stat = told(engine, tmp_path, script, limits=Limits(cpus=0.2)).split("\n", 2)
+    fields = stat.rpartition(")")[2].split()
     used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    assert used < 0.2 * 1.5 * 2  # it would use all of the 1.5 s; half again for the first period's credit
+    took = float(ended) - float(began)
+    assert used < 0.2 * took * 2  # it would use all of it; as much again for the first period's credit
 
 
 SCRIPT = """
@@ -306,11 +310,11 @@ def line(child: subprocess.Popen[bytes]) -> bytes:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_reaches_the_program_once(layer: LayerBlob, rootfs: Path, number: signal.Signals) -> None:
     trap = f'n=0; trap "n=\\$((n+1))" {number.name[3:]}; echo ready'
-    script = trap + "; i=0; while [ $i -lt 8 ]; do sleep 0.1; i=$((i+1)); done; exit $((40+n))"
+    script = trap + "; while [ $n = 0 ]; do sleep 0.1; done; sleep 0.3; sleep 0.3; exit $((40+n))"
     with started(layer, rootfs, ["sh", "-c", script]) as child:
         assert line(child) == b"ready\n"
         child.send_signal(number)
-        assert child.wait(20) == 41
+        assert child.wait(90) == 41
 
 
 def test_a_run_is_stopped_with_the_images_stop_signal(layer: LayerBlob, rootfs: Path) -> None:
@@ -319,29 +323,38 @@ def test_a_run_is_stopped_with_the_images_stop_signal(layer: LayerBlob, rootfs: 
         with started(layer, rootfs, ["sh", "-c", script], stop_signal=signal_name) as child:
             assert line(child) == b"ready\n"
             child.terminate()
-            assert child.wait(20) == code
+            assert child.wait(90) == code
 
 
 def test_a_program_that_does_not_stop_is_killed_after_the_grace_period(layer: LayerBlob, rootfs: Path) -> None:
     with started(layer, rootfs, ["sh", "-c", "trap '' TERM; echo ready; sleep 60; sleep 60"], grace=0.5) as child:
         assert line(child) == b"ready\n"
         child.terminate()
-        assert child.wait(10) == 137
+        assert child.wait(90) == 137
         assert child.stdout is not None
         assert b"killed because it did not stop within 0.5 s" in child.stdout.read()
 
 
 def test_a_program_killed_by_a_signal_is_told_as_such(layer: LayerBlob, rootfs: Path) -> None:
     with started(layer, rootfs, ["sh", "-c", "kill -9 $$"]) as child:
-        assert child.wait(20) == 137
+        assert child.wait(90) == 137
         assert child.stdout is not None
         assert b"ended by SIGKILL" in child.stdout.read()
 
 
+def called(word: str) -> list[Path]:
+    """Processes of this machine that have it in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it is gone
+            found += [path] if word.encode() in path.read_bytes() else []
+    return found
+
+
 def test_no_process_outlives_its_program(layer: LayerBlob, rootfs: Path) -> None:
     with started(layer, rootfs, ["sh", "-c", "sleep 4711 & exit 0"]) as child:
-        assert child.wait(20) == 0
-    assert not any(b"4711" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        assert child.wait(90) == 0
+    assert not called("4711")
 
 
 def test_after_kill_9_nothing_is_left_at_the_next_look(layer: LayerBlob, rootfs: Path) -> None:
@@ -353,14 +366,16 @@ def test_after_kill_9_nothing_is_left_at_the_next_look(layer: LayerBlob, rootfs:
     assert not rundir.alive(rootfs, "killed")
     assert "killed" in rundir.clear(rootfs)
     assert not (rootfs / "runs" / "killed").exists()
-    time.sleep(0.2)
-    assert not any(b"4712" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    end = time.monotonic() + 60
+    while called("4712"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_two_runs_of_one_image_at_once_do_not_see_each_other(layer: LayerBlob, rootfs: Path) -> None:
     script = "touch /tmp/mark-$0; echo ready; cat; echo /tmp/mark-*"
     children = [started(layer, rootfs, ["sh", "-c", script, name], name=name) for name in ("one", "two")]
-    outputs = [child.communicate(timeout=30)[0].decode() for child in children]
+    outputs = [child.communicate(timeout=120)[0].decode() for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert [text.split()[1] for text in outputs] == ["/tmp/mark-one", "/tmp/mark-two"]
 
@@ -376,7 +391,7 @@ def test_what_takes_too_long_is_killed_with_all_it_started(engine: EmbeddedEngin
     began = time.monotonic()
     outcome = engine.run(shell("trap '' TERM; (while :; do :; done) & while :; do :; done", seconds=1.0))
     assert (outcome.exit_code, str(outcome.reason)) == (137, "killed because it took more than 1 s")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
 
 
 def test_with_a_log_nothing_of_our_streams_reaches_the_program(

@@ -51,7 +51,7 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-c", SCRIPT, *words])
         self.shown = ""
 
-    def read_until(self, text: str, seconds: float = 20) -> str:
+    def read_until(self, text: str, seconds: float = 90) -> str:
         """Everything shown up to and with ``text``, which is then forgotten."""
         end = time.monotonic() + seconds
         while text not in self.shown:
@@ -80,7 +80,8 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> LayerBlob:
 
 
 def test_ctrl_c_reaches_the_program_once(layer: LayerBlob, tmp_path: Path) -> None:
-    script = "n=0; trap 'n=$((n+1))' INT; echo ready; for i in 1 2 3 4 5; do sleep 0.2; done; exit $((40+n))"
+    wait = "while [ $n = 0 ]; do sleep 0.1; done; sleep 0.4"
+    script = f"n=0; trap 'n=$((n+1))' INT; echo ready; {wait}; exit $((40+n))"
     terminal = Terminal(layer, tmp_path, "sh", "-c", script)
     terminal.read_until("ready")
     terminal.type("\x03")
@@ -115,8 +116,12 @@ def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerB
     terminal = Terminal(layer, tmp_path, "sh", "-i")
     fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
     terminal.read_until("$ ")
-    terminal.type("sleep 30\n")
-    time.sleep(0.5)
+    shell = os.tcgetpgrp(terminal.fd)
+    terminal.type("sleep 300\n")
+    end = time.monotonic() + 60
+    while os.tcgetpgrp(terminal.fd) == shell:
+        assert time.monotonic() < end
+        time.sleep(0.02)
     terminal.type("\x1a")
     terminal.read_until("Stopped")
     terminal.type("kill -9 %1; wait %1; echo still $((40+2))\n")

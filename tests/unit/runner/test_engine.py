@@ -29,7 +29,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def get(port: int, path: str, method: str = "GET") -> tuple[int, str, bytes]:
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         line.request(method, path)
         answer = line.getresponse()
@@ -64,7 +64,7 @@ def test_it_listens_on_loopback_alone(engine: Engine) -> None:
 def test_a_program_runs_and_its_words_and_code_are_told(engine: Engine) -> None:
     told: queue.Queue[tuple[int, str]] = queue.Queue()
     engine.call("echo out; echo err >&2; cat; exit 3", lambda code, said: told.put((code, said)))
-    assert told.get(timeout=10) == (3, "out\nerr\n")
+    assert told.get(timeout=60) == (3, "out\nerr\n")
 
 
 def test_a_program_ends_with_whoever_asked_for_it(engine: Engine, tmp_path: Path) -> None:
@@ -73,6 +73,6 @@ def test_a_program_ends_with_whoever_asked_for_it(engine: Engine, tmp_path: Path
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         time.sleep(0.02)
     engine.close()
-    assert done.wait(10), "all of it: the pipe is closed by its children too"
+    assert done.wait(60), "all of it: the pipe is closed by its children too"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -46,7 +46,7 @@ class Taken:
 def http(pauses: list[float] | None = None, **settings: object) -> Http:
     """A client that does not wait, and notes how long it would have."""
     noted = pauses if pauses is not None else []
-    made = Http(stall_timeout=1.0, connect_timeout=2, sleep=noted.append, jitter=lambda: 1.0, proxies={})
+    made = Http(stall_timeout=3.0, connect_timeout=30, sleep=noted.append, jitter=lambda: 1.0, proxies={})
     for name, value in settings.items():
         setattr(made, name, value)
     return made

@@ -23,8 +23,8 @@ from trainload.run.inside import Inside
 from trainload.run.model import RunSpec
 from trainload.run.rundir import born
 
-_PATIENCE = 2.0
-"""Seconds until the container must be complete; it takes milliseconds."""
+_PATIENCE = 10.0
+"""Seconds until the container must be complete; it takes milliseconds where nothing else is done."""
 _MOMENT = 0.002
 _MOST = 5.0
 """Seconds that loading may take."""

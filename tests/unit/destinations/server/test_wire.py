@@ -21,7 +21,7 @@ from trainload.testing.verifier import violations
 
 def talk(peer: Peer, data: bytes, *, shut: bool = True) -> bytes:
     """Send bytes, then read until the server closes the connection."""
-    with socket.create_connection((peer.server.host, peer.server.port), timeout=20) as sock:
+    with socket.create_connection((peer.server.host, peer.server.port), timeout=60) as sock:
         sock.sendall(data)
         if shut:
             sock.shutdown(socket.SHUT_WR)
@@ -29,6 +29,13 @@ def talk(peer: Peer, data: bytes, *, shut: bool = True) -> bytes:
         while part := sock.recv(65536):
             found += part
         return found
+
+
+def begin(sock: socket.socket, request: str, length: int) -> None:
+    """Until the server waits for the body."""
+    head = f"{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    sock.sendall(head.encode())
+    assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def statuses(answer: bytes) -> list[int]:
@@ -83,7 +90,7 @@ def test_a_client_that_asks_first_is_told_to_go_on_or_not(peer: Peer) -> None:
     digest = str(Digest.sha256(b"body")).encode()
     expect = b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     good = b"POST /v2/a/blobs/uploads/?digest=" + digest + b" HTTP/1.1\r\n" + HOST + expect
-    with socket.create_connection((peer.server.host, peer.server.port), timeout=20) as sock:
+    with socket.create_connection((peer.server.host, peer.server.port), timeout=60) as sock:
         sock.sendall(good)
         assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b"body")
@@ -115,20 +122,18 @@ def test_fault8_what_arrived_before_a_cut_stays_and_the_client_goes_on_there(pee
 
 def test_fault8_a_client_that_comes_back_takes_over_from_its_own_dead_connection(peer: Peer) -> None:
     location = peer.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
-    head = f"PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode()
-    with socket.create_connection((peer.server.host, peer.server.port), timeout=20) as dead:
-        dead.sendall(head)  # and nothing more, as when a laptop's lid is closed
-        time.sleep(0.2)
+    with socket.create_connection((peer.server.host, peer.server.port), timeout=60) as dead:
+        begin(dead, f"PATCH {location}", 1000)  # and nothing more, as when a laptop's lid is closed
         began = time.monotonic()
         assert peer.ask("PATCH", location, b"hello").status == 202
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         assert dead.recv(100) == b""
     assert peer.ask("PUT", f"{location}?digest={Digest.sha256(b'hello')}").status == 201
 
 
 def test_R02_a_silent_client_is_cut_and_a_slow_head_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "IDLE", 0.3)
-    monkeypatch.setattr(wire, "HEAD_TIME", 0.3)
+    monkeypatch.setattr(wire, "IDLE", 1.0)
+    monkeypatch.setattr(wire, "HEAD_TIME", 1.0)
     peer = serve()
     assert talk(peer, b"", shut=False) == b""
     assert statuses(talk(peer, b"GET /v2/ HTTP/1.1\r\n", shut=False)) == [408]
@@ -137,7 +142,7 @@ def test_R02_a_silent_client_is_cut_and_a_slow_head_is_408(serve: Serve, monkeyp
 def test_connections_beyond_the_bound_wait_for_their_turn(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MOST", 2)
     peer = serve()
-    held = [socket.create_connection((peer.server.host, peer.server.port), timeout=20) for _ in range(2)]
+    held = [socket.create_connection((peer.server.host, peer.server.port), timeout=60) for _ in range(2)]
     time.sleep(0.1)
     done: list[int] = []
     waiting = threading.Thread(target=lambda: done.append(peer.ask("GET", "/v2/").status))
@@ -145,7 +150,7 @@ def test_connections_beyond_the_bound_wait_for_their_turn(serve: Serve, monkeypa
     waiting.join(0.5)
     assert done == []
     held[0].close()
-    waiting.join(10)
+    waiting.join(60)
     assert done == [200]
     held[1].close()
 
@@ -166,7 +171,7 @@ def test_the_log_has_a_line_for_each_request_and_no_client_can_forge_one(peer: P
     peer.ask("GET", "/v2/a/manifests/v1")
     peer.ask("GET", "/v2/a/tags/list?n=1")
     talk(peer, b"not HTTP\r\n\r\n")
-    for _ in range(100):  # a line is written after its answer is sent
+    for _ in range(1200):  # a line is written after its answer is sent
         if len(log) == 8:
             break
         time.sleep(0.05)
@@ -182,18 +187,17 @@ def test_stopping_lets_a_request_finish_and_closes_idle_connections(tmp_path: Pa
     from trainload.destinations.server.serve import Settings, serving
 
     data = os.urandom(200_000)
-    with serving(Settings(tmp_path / "home"), grace=10.0) as server:
+    with serving(Settings(tmp_path / "home"), grace=60.0) as server:
         peer = Peer(server, tmp_path / "home")
-        idle = socket.create_connection((server.host, server.port), timeout=20)
+        idle = socket.create_connection((server.host, server.port), timeout=60)
         location = peer.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
-        busy = socket.create_connection((server.host, server.port), timeout=20)
+        busy = socket.create_connection((server.host, server.port), timeout=60)
         digest = Digest.sha256(data)
-        head = f"PUT {location}?digest={digest} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-        busy.sendall(head.encode() + data[:100_000])
-        time.sleep(0.2)
+        begin(busy, f"PUT {location}?digest={digest}", len(data))
+        busy.sendall(data[:100_000])
         threading.Timer(0.5, lambda: busy.sendall(data[100_000:])).start()
         began = time.monotonic()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 50
     answer = busy.recv(1000)
     assert statuses(answer) == [201]
     assert b"Connection: close" in answer
@@ -210,9 +214,9 @@ def test_stopping_cuts_what_does_not_end_and_leaves_nothing(tmp_path: Path) -> N
     with serving(Settings(tmp_path / "home"), grace=0.3) as server:
         peer = Peer(server, tmp_path / "home")
         location = peer.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
-        busy = socket.create_connection((server.host, server.port), timeout=20)
-        busy.sendall(f"PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx".encode())
-        time.sleep(0.2)
+        busy = socket.create_connection((server.host, server.port), timeout=60)
+        begin(busy, f"PATCH {location}", 99)
+        busy.sendall(b"x")
     assert busy.recv(10) == b""
     busy.close()
     assert violations(tmp_path / "home", clean=True) == []
