@@ -1,0 +1,50 @@
+"""The corpus: what each Dockerfile is for, what its image says when it is run, and who builds it beside us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    placed: int
+    """RUN lines that have to be placed; fewer is a step back."""
+    says: str = ""
+    """Part of what ``run`` prints; empty: it serves."""
+    port: int = 0
+    path: str = "/"
+    answers: str = ""
+    """Part of what the server answers."""
+    healthy: bool = False
+    """It has a health check that turns healthy."""
+    whole: bool = False
+    """Only in the whole comparison: it needs the distribution's archives, a large base, or Docker's engine."""
+    differs: Mapping[str, str] = field(default_factory=dict)
+    """Paths that differ on purpose → why."""
+
+
+_WORKDIR = "WORKDIR makes it the user's, as BuildKit does; the older builders make it root's"
+CASES = (
+    Case("01-cuda-deadsnakes", 2, "torch 2.1.0 tqdm 4.66.1 cuda 12.1.1 /workspace", whole=True),
+    Case("02-slim-requirements", 1, "2.2.0 1.26.0 4.40.0 ['--epochs', '3'] /usr/local", whole=True),
+    Case("03-multistage-user", 1, "/root/.local/lib/python3.11/site-packages/flask/__init__.py 3.0.0", whole=True),
+    Case("04-weights", 1, "AutoModel of distilbert-base-uncased", whole=True),
+    Case("05-nonroot", 2, "999 999 /home/appuser/app"),
+    Case("06-uvicorn-health", 2, port=80, answers='{"Hello": "World"}', healthy=True, whole=True),
+    Case("07-miniconda-jupyter", 0, port=8888, answers="notebooks", whole=True),
+    Case(
+        "08-torchserve",
+        0,
+        port=8080,
+        answers="mnist ['mnist.pt', 'handler.py'] 1000 /home/model-server",
+        whole=True,
+    ),
+    Case("09-tf-serving", 0, port=8501, answers="half_plus_two ['00000123']", whole=True),
+    Case("10-entrypoint-python", 1, "(3, 10) 1.26.0 ['main.py']", whole=True),
+    Case("11-venv-builder", 1, "/opt/venv 3.0.0 ['now']", whole=True),
+    Case("12-pytorch-base", 4, "2.1.0 4.66.1 1001 Europe/Berlin", whole=True),
+    Case("13-hf-space", 2, port=7860, answers='{"Hello": "World!"}', differs={"home/user/app": _WORKDIR}),
+    Case("14-args-stages", 0, "hi from /opt/app", whole=True),
+)

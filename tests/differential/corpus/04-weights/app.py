@@ -1,0 +1,5 @@
+import sys
+
+from transformers import AutoModel
+
+print(AutoModel.from_pretrained("distilbert-base-uncased"), sys.argv[1:])
