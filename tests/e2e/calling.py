@@ -12,10 +12,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.peers import Sshd
 
 from trainload.image.model import Layer
@@ -153,3 +155,19 @@ def further_programs(here: Here, run: str) -> None:
     says = SIZE + b"exit 6\n"
     code, seen = on_a_terminal(here, "exec", "-it", run, "sh", says=says, until_said=b"$ ")
     assert (code, b"30 101" in seen) == (6, True), seen
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

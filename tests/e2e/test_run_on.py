@@ -20,6 +20,7 @@ from tests.e2e.calling import (
     kill_connections,
     read,
     rest,
+    small_disk,
     store_with_weights,
     until,
 )
@@ -185,6 +186,16 @@ def test_only_what_changed_comes_and_a_cut_is_gone_on_from(here: Here) -> None:
     assert here.json("outputs", run)["files"] == 1
     assert not part.exists()
     here("rm", run)
+
+
+def test_S06_a_disk_that_the_run_fills_costs_neither_its_exit_code_nor_what_is_whole(here: Here) -> None:
+    config = here.folder / "trainload.toml"
+    config.write_text(config.read_text() + 'folder = "~/small"\n')
+    script = "echo whole > /outputs/a; head -c 30000000 /dev/zero > /outputs/b; exit 7"
+    with small_disk(here.sshd.home / "small", "12m"):
+        done = here("run", "--on", "gpu1", "-v", "./outputs:/outputs", "tiny", "sh", "-c", script)
+        assert done.returncode == 7, done.stderr
+    assert read(here.outputs / "a") == "whole\n"
 
 
 def test_S05_links_are_not_brought_and_where_they_lead_stays_secret(here: Here) -> None:

@@ -127,6 +127,7 @@ def test_an_ordinary_user_with_python_only_needs_nothing_else(home: Path, tmp_pa
     done = here("run", "--on", "gpu1", "-u", "0", "-v", "./outputs:/outputs", "heavy", "sh", "-c", script)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("drwxrwxrwt")
+    assert "could not be removed" not in done.stderr, "nothing stays there"
     assert read(here.outputs / "id") == "0\n"
     there = ordinary.home / ".local/share/trainload"
     assert {path.stat().st_uid for path in there.rglob("*") if not path.is_symlink()} == {NOBODY}

@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from tests.e2e.calling import small_disk
 from tests.peers import ENV, PATH, OtherNetwork, Sshd, call, docker_daemon, podman_of_our_own
 
 from trainload.address import Address
@@ -278,22 +279,8 @@ def test_S06_another_users_store_is_refused(plain: Sshd, store: Store, image: Im
         ship(store, plain, image)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_S06_a_full_disk_is_told_before_the_first_byte(plain: Sshd, store: Store, image: Image) -> None:
-    with small_disk(home_there(plain)):
+    with small_disk(home_there(plain), "2m"):
         with pytest.raises(HostError, match="the disk of .* is full") as caught:
             ship(store, plain, image)
         assert "bytes free" in str(caught.value.got)

@@ -21,9 +21,12 @@ from typing import Any
 
 from trainload.runner.home import Home, open_lock
 from trainload.runner.trouble import Trouble, trouble_of
+from trainload.runner.unpack import remove
 
 _MOMENT = 0.25
 _PIECE = 1 << 16
+_ROOM = 4096
+"""Bytes of a state: a block of most file systems, so that a longer one needs no other."""
 _LAST_WORDS = 2.0
 """Seconds for what is still in the pipes once the program is gone."""
 _FOR_LATER = ("env", "user", "workdir", "hostname", "command")
@@ -134,7 +137,7 @@ def _keep(folder: Path, charge: dict[str, Any], layers: list[Path], report: int)
         os.close(report)
         keeper.until_end()
         for name in ("upper", "work", "flat", "merged"):
-            shutil.rmtree(str(folder / name), ignore_errors=True)
+            remove(folder / name)  # overlayfs closes folders of its own to ordinary users
     except OSError as error:
         told = trouble_of(error)
         os.write(report, json.dumps({"trouble": "container", **told.facts}).encode())
@@ -275,9 +278,17 @@ class _Keeper:
             _signal(self._state["pid"], signal.SIGKILL)
 
     def _write(self) -> None:
-        fresh = self._folder / "state.json.new"
-        fresh.write_text(json.dumps(self._state))
-        fresh.replace(self._folder / "state.json")
+        """On a full disk in the room that it has: what the program wrote there is no reason to forget its end."""
+        data = json.dumps(self._state).encode().ljust(_ROOM)
+        fresh, known = self._folder / "state.json.new", self._folder / "state.json"
+        try:
+            fresh.write_bytes(data)
+            fresh.replace(known)
+        except OSError:
+            if not known.exists():
+                raise
+            with known.open("r+b") as file:
+                file.write(data)
 
 
 def _now() -> str:

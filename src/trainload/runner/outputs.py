@@ -127,7 +127,7 @@ def remove(folder: Path) -> None:
             os.chmod(parent, 0o700)  # noqa: PTH101
             if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
                 os.chmod(path, 0o700)  # noqa: PTH101
-                shutil.rmtree(path)
+                shutil.rmtree(path, onerror=opened)
             else:
                 os.unlink(path)  # noqa: PTH108
         except OSError as error:
