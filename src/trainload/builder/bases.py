@@ -16,7 +16,7 @@ from trainload.destinations.blobs import Blobs
 from trainload.destinations.cargo import Part
 from trainload.destinations.together import Stop, together
 from trainload.digest import Digest
-from trainload.errors import FetchError, ImageError, LockError, RegistryError, Text
+from trainload.errors import FetchError, ImageError, LockError, RegistryError, StoreError, Text
 from trainload.events import How, Reporter
 from trainload.image.model import (
     LAYER,
@@ -102,7 +102,10 @@ class Bases:
             top = self.registry().manifest(reference)
         except RegistryError as error:
             if reference.domain == DOCKER_HUB:
-                error.hints = (*error.hints, Text("name a mirror of Docker Hub in mirrors.registry: docker.io"))
+                error.hints = (
+                    *self._ours(reference), *error.hints,
+                    Text("name a mirror of Docker Hub in mirrors.registry: docker.io"),
+                )  # fmt: skip
             raise
         digest = self._keep(top.data)
         parsed = parse_manifest(top.data, str(reference), limits=self.limits)
@@ -117,6 +120,16 @@ class Bases:
                 )
             images[platform] = image
         return digest, images
+
+    def _ours(self, reference: Reference) -> tuple[Text, ...]:
+        """What to say where the name is one of this machine only: no lock can name it."""
+        name = f"{reference.name}:{reference.tag or 'latest'}"
+        try:
+            self.store.resolve(name)
+        except StoreError:
+            return ()
+        text = "{name} is in this machine's store only: push it, and name it as the registry has it"
+        return (Text(text, name=name),)
 
     def image(self, reference: Reference, manifest: Blob, config: Blob) -> Image:
         """The image of a lock, from here or the registry."""

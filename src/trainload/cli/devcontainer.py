@@ -81,6 +81,8 @@ def _container(world: World, wishes: Wishes, image: str | None, engine: str) -> 
     wishes = other_profile(world, wishes)
     locked = lock(world.site, wishes)
     settings = locked.project.settings
+    if any(one.mount for one in settings.weights.value):
+        world.warn(Text("weights that are mounted when it runs are not in it"))
     beside = wishes.beside
     profile = beside.profile if beside is not None else settings.profile.value
     if profile is Profile.DISTROLESS:

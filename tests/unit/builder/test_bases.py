@@ -19,6 +19,7 @@ from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.store.store import Store
 from trainload.testing.bases import MadeImage, MemoryRegistry, image, system
+from trainload.testing.images import make
 from trainload.testing.tars import TarEntry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -136,6 +137,14 @@ def test_docker_hub_that_cannot_be_reached_comes_with_the_advice_of_a_mirror(
     with pytest.raises(RegistryError) as caught:
         bases(store, registry).pin(Reference.parse("python:3.11-slim"), [AMD64])
     assert any("mirrors.registry" in str(hint) for hint in caught.value.hints)
+
+
+def test_a_name_of_this_machine_only_is_no_base_and_that_is_said(store: Store, registry: MemoryRegistry) -> None:
+    make(store, "vision", {"a": b"1"}, names=("vision:base",))
+    for name, count in (("vision:base", 1), ("vision:other", 0)):
+        with pytest.raises(RegistryError) as caught:
+            bases(store, registry).pin(Reference.parse(name), [AMD64])
+        assert sum("this machine's store only: push it" in str(hint) for hint in caught.value.hints) == count
 
 
 def test_R01_wrong_bytes_are_not_kept(store: Store, registry: MemoryRegistry) -> None:
