@@ -194,22 +194,28 @@ def _stop(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
+def _run(given: argparse.Namespace, scratch: Path) -> Run:
+    minutes = given.minutes or (QUICK_MINUTES if given.quick else MINUTES)
+    run = Run(given.output, scratch, quick=given.quick, minutes=minutes)
+    if given.from_results:
+        for part in run.parts.values():
+            _show(part)
+        return run
+    names = given.only or (QUICK if given.quick else PARTS)
+    run.go([name for name in names if not (given.resume and run.has(name))], whatever=bool(given.only))
+    return run
+
+
 def main() -> int:
     given = _arguments()
     signal.signal(signal.SIGTERM, _stop)
     began = time.monotonic()
-    minutes = given.minutes or (QUICK_MINUTES if given.quick else MINUTES)
     with tempfile.TemporaryDirectory(prefix="trainload-bench-", ignore_cleanup_errors=True) as scratch:
-        run = Run(given.output, Path(scratch), quick=given.quick, minutes=minutes)
-        names = given.only or (QUICK if given.quick else PARTS)
-        if given.from_results:
-            for part in run.parts.values():
-                _show(part)
-        else:
-            wanted = [name for name in names if not (given.resume and run.has(name))]
-            run.go(wanted, whatever=bool(given.only))
-        unmount(Path(scratch))
-        _end(run.parts, given.output, publish=given.publish)
+        try:
+            run = _run(given, Path(scratch))
+        finally:  # also when it was stopped: what is mounted cannot be removed
+            unmount(Path(scratch))
+    _end(run.parts, given.output, publish=given.publish)
     _say(f"\n{(time.monotonic() - began) / 60:.1f} minutes; results.json and charts lie in {given.output}")
     return 0
 
