@@ -237,7 +237,8 @@ mount -t proc none /proc
 for place in /run /var/log /var/lib/docker; do [ ! -d $place ] || mount -t tmpfs none $place; done
 mount -t tmpfs none "$0" && mkdir "$0/upper" "$0/work" "$0/upper/docker"
 cd "$0"
-echo '{"storage-driver": "vfs", "bridge": "none", "iptables": false, "ip6tables": false}' >upper/docker/daemon.json
+settings='"storage-driver": "vfs", "bridge": "none", "iptables": false, "ip6tables": false'
+echo "{$settings, \\"data-root\\": \\"$0/data\\"}" >upper/docker/daemon.json
 cd - >/dev/null
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0/upper,workdir=$0/work" /etc
 exec "$@"
