@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,17 @@ def test_a_file_that_is_missing_is_told_before_anything_is_fetched_or_run(folder
 def test_a_list_in_single_quotes_is_told(folder: Path, home: Path) -> None:
     (folder / "Dockerfile").write_text("FROM tiny\nCMD ['cat', '/who']\n")
     assert "Dockerfile:2: CMD ['cat', '/who'] is no JSON list" in trainload(folder, home, "build").stderr
+
+
+def test_a_whole_system_is_added_without_its_devices(folder: Path, home: Path) -> None:
+    """As mmdebstrap packs it."""
+    with tarfile.open(folder / "rootfs.tar", "w") as archive:
+        for name, kind in (("./dev", tarfile.DIRTYPE), ("./dev/null", tarfile.CHRTYPE), ("./etc", tarfile.DIRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = kind, 0o755
+            archive.addfile(info)
+    (folder / "Dockerfile").write_text("FROM scratch\nADD rootfs.tar /\n")
+    made = json.loads(trainload(folder, home, "build", "--json").stdout)
+    blob = home / "blobs" / "sha256" / made["layers"][0]["digest"].removeprefix("sha256:")
+    with tarfile.open(blob) as layer:
+        assert layer.getnames() == ["dev", "etc"]

@@ -23,6 +23,8 @@ from trainload.system import scratch
 _PIECE = 1 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"  # POSIX pax, ustar header
 _SHA256 = re.compile("sha256:([0-9a-f]{64})")
+_DEVICES = (MemberKind.CHARACTER, MemberKind.BLOCK)
+"""In ``/dev`` of a whole system: no layer of ours has any, and every engine brings its own."""
 _OWNED = 0o600  # BuildKit: what comes from an address is root's alone
 
 
@@ -111,7 +113,7 @@ def _archive(name: str, items: Sequence[Item], place: Place, limits: Limits) -> 
     reader = TarReader(opened(_Stream(chunks()), Place(name), limits=limits), name, limits=limits, end_mark=False)
     for member in reader:
         path = member_path(member.name, name, limits=limits).decode("utf-8", "surrogateescape")
-        if not path:
+        if not path or (path.startswith("dev/") and member.kind in _DEVICES):
             continue
         item = _item(path, member, nodes, place, name)
         if member.kind is MemberKind.FILE:
