@@ -69,6 +69,11 @@ def of_moving(made: Materials, older: str, newer: str, folder: Path) -> Mapping[
     return {COLD_PULL: fetch(first), AFTER_BUMP: fetch(fresh), FIRST: moved, EDITED: connected}
 
 
+def weight(made: Materials, sort: Sort) -> int:
+    """Bytes of an image at least: its base's, and its wheels'."""
+    return sum(_layers(made, made.base).values()) + sum(wheel.stat().st_size for wheel in chosen(made, sort))
+
+
 def of_import(python: Path, sort: Sort) -> Mapping[str, float]:
     """The same import in a virtual environment, its files in memory and its bytecode there."""
     argv = [str(python), "-c", sort.imports]

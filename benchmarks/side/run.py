@@ -110,7 +110,9 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
     if plain is not None:
         python = plain.python
         _attempt(part, "least of imports", lambda: part.floors.update(floor.of_import(python, ours.made.sort)))
-    part.data["least bytes"] = sum(wheel.stat().st_size for wheel in floor.chosen(ours.made, ours.made.sort))
+    _attempt(
+        part, "least bytes", lambda: part.data.update({"least bytes": floor.weight(ours.made, ours.made.sort)})
+    )
 
 
 def _ship(part: Part, both: tuple[Work, Work], folder: Path, until: Deadline) -> None:

@@ -59,7 +59,7 @@ def ship(work: Work, other: Work, folder: Path, rounds: int, until: Deadline) ->
     """To a server with a Docker of its own; raises what starting that raises."""
     with docker(folder / "server") as there, sshd(folder / "sshd", there) as host:
         ways = ((work.builder.name, work, partial(_ours, work, host)),
-                (f"{other.builder.name}: save | ssh load", other, partial(_theirs, other, host)))  # fmt: skip
+                (f"{other.builder.name}: save, ssh, load", other, partial(_theirs, other, host)))  # fmt: skip
         for name, one, do in ways:
             yield from _shipped(name, one, do, rounds, until)
 
@@ -85,7 +85,7 @@ def _shipped(name: str, one: Work, do: Callable[[], None], rounds: int, until: D
 
 def _ours(work: Work, host: Host) -> None:
     assert isinstance(work.builder, Trainload)
-    call([TRAINLOAD, "-q", "ship", host.address, work.target], work.folder, work.builder.environ, path=host.path)
+    call([TRAINLOAD, "-q", "ship", work.target, host.address], work.folder, work.builder.environ, path=host.path)
 
 
 def _theirs(other: Work, host: Host) -> None:

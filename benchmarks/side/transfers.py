@@ -84,6 +84,7 @@ def _pullers(work: Work, engine: tuple[str, ...], place: Path) -> Iterator[Pulle
         return
     if not missing("skopeo"):
         folder = place / "skopeo"
+        folder.mkdir()
         copy = ["skopeo", "copy", "-q", "--src-tls-verify=false"]
         yield Puller(
             "skopeo copy", partial(_aside, folder),
@@ -106,10 +107,10 @@ def _pullers(work: Work, engine: tuple[str, ...], place: Path) -> Iterator[Pulle
 
 
 def _aside(folder: Path) -> None:
-    """Not removed: that would make the disk slow for who comes next."""
-    folder.parent.mkdir(exist_ok=True)
+    """Emptied. What was in it is not removed: that would make the disk slow for who comes next."""
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}-{len(list(folder.parent.iterdir()))}"))
+    folder.mkdir()
 
 
 def imports(works: Sequence[Work], engine: tuple[str, ...], rounds: int, until: Deadline) -> Iterator[Row]:
