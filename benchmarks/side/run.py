@@ -29,7 +29,9 @@ _ALL = (_PIP, _UV, _PIP_MOUNTED, _UV_MOUNTED)
 FOR_ALL = {"small": 800.0, "large": 3000.0}
 """Seconds from which on a project goes through all ways of all builders."""
 _OVER = "the time was over"
-_OTHERS = 0.25
+_GRACE = 150.0
+"""Seconds over the time in which what was not measured yet has its one round."""
+_OTHERS = 0.35
 """Of the time: for what comes after the scenarios of building."""
 
 
@@ -94,11 +96,11 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
         imports([*shown, compiled], engine, 5, Deadline(until.left * 0.2))))  # fmt: skip
     _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
     absent = missing(*PROGRAMS)
-    if absent or until.left < 0:
+    if absent or until.left < -_GRACE:
         _left_out(part, "shipping", absent)
     else:
         _attempt(part, "shipping", partial(_ship, part, (ours, theirs), folder / "ship", until))
-    if until.left < 0:
+    if until.left < -_GRACE:
         _left_out(part, "pulls")
     else:  # the last, since it empties the engine that the images were built in
         pulled = partial(pulls, shown, engine, folder / "pulled", 3, Deadline(until.left * 0.8))
@@ -120,7 +122,7 @@ def _ship(part: Part, both: tuple[Work, Work], folder: Path, until: Deadline) ->
     for work in both:
         work.build()
     folder.mkdir()
-    part.rows.extend(ship(*both, folder, 5, Deadline(until.left * 0.3)))
+    part.rows.extend(ship(*both, folder, 5, Deadline(until.left * 0.2)))
 
 
 def _compiled(ours: Work, folder: Path) -> Work:
