@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -53,28 +54,60 @@ class Ended:
     """Seconds of its processors, user and system, with those of its children."""
 
 
+_PARENT = """
+import os, sys, time
+out = int(sys.argv[1])
+os.set_inheritable(out, False)
+began = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+ended = time.perf_counter()
+code = os.waitstatus_to_exitcode(status)
+os.write(out, f"{began} {ended} {code} {usage.ru_maxrss} {usage.ru_utime + usage.ru_stime}".encode())
+"""
+"""Starts the process, and is small: Linux counts what the parent had in memory as the peak of its child, too."""
+
+
 def process(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> Ended:
     """Runs ``argv``; raises CalledProcessError, with what it said, when it fails."""
-    began = time.perf_counter()
-    with subprocess.Popen(
-        argv, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-    ) as child:
-        assert child.stdout is not None
-        watch = threading.Timer(LONGEST, child.kill)
-        watch.daemon = True
-        watch.start()
-        first = child.stdout.read(1)
-        first_output = time.perf_counter() - began
-        said = first + child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
+    told, tells = os.pipe()
+    words = [sys.executable, "-IS", "-c", _PARENT, str(tells), *argv]
+    with (
+        os.fdopen(told, "rb") as notes,
+        subprocess.Popen(
+            words, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, pass_fds=(tells,), start_new_session=True,
+        ) as parent,
+        _ended_with(parent),
+    ):  # fmt: skip
+        os.close(tells)
+        assert parent.stdout is not None
+        first = parent.stdout.read(1)
+        spoke = time.perf_counter()
+        said = first + parent.stdout.read()
+        parent.wait()
+        numbers = notes.read().split()
+    if parent.returncode == -signal.SIGKILL:
+        raise subprocess.TimeoutExpired(list(argv), LONGEST, said)
+    began, ended, code, peak, cpu = map(float, numbers or (0, 0, 127, 0, 0))
+    if code:
+        raise subprocess.CalledProcessError(int(code), argv, said.decode("utf-8", "replace"))
+    return Ended(ended - began, int(peak) * 1024, (spoke if first else ended) - began, cpu)
+
+
+@contextmanager
+def _ended_with(parent: subprocess.Popen[bytes]) -> Iterator[None]:
+    """What it started ends when it takes too long, or when we are to end."""
+    watch = threading.Timer(LONGEST, os.killpg, (parent.pid, signal.SIGKILL))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except BaseException:
+        os.killpg(parent.pid, signal.SIGKILL)
+        raise
+    finally:
         watch.cancel()
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, argv, said.decode("utf-8", "replace"))
-    return Ended(
-        seconds, usage.ru_maxrss * 1024, first_output if first else seconds, usage.ru_utime + usage.ru_stime
-    )
 
 
 @dataclass(slots=True)

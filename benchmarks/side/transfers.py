@@ -91,7 +91,8 @@ def _pullers(work: Work, engine: tuple[str, ...], place: Path) -> Iterator[Pulle
             lambda target: call([*copy, f"docker://{target}", f"oci:{folder}/image"]),
         )  # fmt: skip
     if not missing("podman"):
-        storage = ["--root", f"{place}/podman", "--runroot", f"{place}/podman-run", "--storage-driver", "overlay"]
+        # its --runroot may have 50 characters
+        storage = ["--root", f"{place}/podman", "--runroot", f"{place}/r", "--storage-driver", "overlay"]
         yield Puller(
             "podman pull",
             lambda: call(["podman", *storage, "rmi", "-af"]),
