@@ -11,6 +11,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -125,11 +126,13 @@ def _podman(folder: Path) -> Iterator[_Engine]:
     (folder / "conf").write_text(
         f'[containers]\ndefault_ulimits = []\n[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n'
     )
-    (folder / "storage").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n'
-    )
-    environ = {"CONTAINERS_CONF": str(folder / "conf"), "CONTAINERS_STORAGE_CONF": str(folder / "storage")}
-    try:
-        yield _Engine(environ, ("podman",))
-    finally:
-        unmount_below(folder)
+    with tempfile.TemporaryDirectory(prefix="tl-", ignore_cleanup_errors=True) as runs:  # 50 characters at most
+        (folder / "storage").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{runs}"\n'
+        )
+        environ = {"CONTAINERS_CONF": str(folder / "conf"), "CONTAINERS_STORAGE_CONF": str(folder / "storage")}
+        try:
+            yield _Engine(environ, ("podman",))
+        finally:
+            unmount_below(folder)
+            unmount_below(Path(runs))
