@@ -228,7 +228,7 @@ def _end(parts: results.Parts, output: Path, *, publish: bool) -> None:
     if publish:
         KEPT.mkdir(exist_ok=True)
         for file in sorted(output.iterdir()):
-            if file.suffix in (".json", ".svg", ".png"):
+            if file.suffix in (".json", ".svg", ".png") and not file.name.startswith("side-"):  # both are in side
                 shutil.copy(file, KEPT)
         changed = ", ".join(path.name for path in readme.publish(parts)) or "nothing new in them"
         _say(f"\nkept in {KEPT}; READMEs: {changed}")
