@@ -340,8 +340,7 @@ def _activated(plan: Plan, shop: Workshop, *, fetch: bool) -> Plan:
         return plan
     from trainload.builder.conda import activation
 
-    found = activation(shop)
-    return found(plan) if fetch else found.known(plan)
+    return activation(shop)(plan) if fetch else activation(shop).known(plan)
 
 
 def bases(site: Site, wishes: Wishes) -> Bases:

@@ -30,6 +30,7 @@ from trainload.image.assemble import assemble
 from trainload.image.model import LAYER_GZIP, Descriptor, Image
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     CodeRecipe,
     ImageLayerRecipe,
@@ -38,7 +39,6 @@ from trainload.plan.model import (
     PlannedLayer,
     RuntimeConfig,
     WheelsRecipe,
-    recipe_key,
 )
 from trainload.platform import Platform
 from trainload.project.model import Cache, CodeListing

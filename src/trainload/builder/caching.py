@@ -16,7 +16,8 @@ from trainload.builder.workshop import MadeLayer, Shared, Workshop
 from trainload.errors import RegistryError, Text
 from trainload.events import Level, Reporter, Said
 from trainload.image.model import UNRECORDED
-from trainload.plan.model import CodeRecipe, Plan, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import CodeRecipe, Plan
 from trainload.project.keys import CacheWrite
 from trainload.project.model import Cache
 from trainload.reference import Reference

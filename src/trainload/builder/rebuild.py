@@ -19,6 +19,7 @@ from trainload.errors import Text, TrainloadError
 from trainload.events import Began, Ended, How
 from trainload.image.history import Step, steps
 from trainload.image.model import Image, Layer
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BytecodeRecipe,
     ConfiguredRecipe,
@@ -26,7 +27,6 @@ from trainload.plan.model import (
     Plan,
     PlannedLayer,
     Recipe,
-    recipe_key,
 )
 from trainload.platform import Platform
 

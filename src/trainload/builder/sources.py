@@ -19,7 +19,8 @@ from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
-from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform
 from trainload.project.model import CodeListing

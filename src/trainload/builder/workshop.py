@@ -22,6 +22,7 @@ from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
 from trainload.layers.model import BegunSink, ByteSink, Earlier, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BytecodeRecipe,
     CodeRecipe,
@@ -32,7 +33,6 @@ from trainload.plan.model import (
     Recipe,
     WeightsRecipe,
     WheelsRecipe,
-    recipe_key,
 )
 from trainload.platform import Platform
 from trainload.reference import Reference

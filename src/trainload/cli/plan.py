@@ -33,7 +33,7 @@ _SIGNS = {"same": " ", "new": "+", "gone": "-"}
 @dockerfile_options
 def command(world: World, wishes: Wishes, other: str | None) -> None:
     from trainload.pipeline import dockerfile_of, plan
-    from trainload.plan.model import recipe_key
+    from trainload.plan.key import recipe_key
     from trainload.plan.show import as_data
 
     file = dockerfile_of(world.site, wishes)
@@ -63,7 +63,8 @@ def command(world: World, wishes: Wishes, other: str | None) -> None:
 
 def _is_here(world: World, recipe: Recipe) -> bool:
     from trainload.digest import Digest
-    from trainload.plan.model import ImageLayerRecipe, recipe_key
+    from trainload.plan.key import recipe_key
+    from trainload.plan.model import ImageLayerRecipe
 
     if isinstance(recipe, ImageLayerRecipe):
         return world.store.has(Digest.parse(recipe.digest), recipe.size)
@@ -102,7 +103,7 @@ def _plain(value: object) -> object:
 
 def _table(world: World, planned: Planned, present: set[Digest]) -> Iterator[str]:
     """Settings that were found or set, then the layers with their reasons, then the sum."""
-    from trainload.plan.model import recipe_key
+    from trainload.plan.key import recipe_key
 
     tr = world.translate
     yield f"{planned.plan.name}  {planned.plan.platform}"

@@ -25,7 +25,8 @@ from trainload.image.model import (
     Layer,
 )
 from trainload.image.parse import make_image, parse_manifest
-from trainload.plan.model import HealthConfig, Plan, PlannedLayer, PlannedMount, RuntimeConfig, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import HealthConfig, Plan, PlannedLayer, PlannedMount, RuntimeConfig
 from trainload.platform import Platform
 
 EPOCH = "1970-01-01T00:00:00Z"

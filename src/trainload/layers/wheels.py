@@ -22,7 +22,8 @@ from trainload.layers.zip import DEFLATED, Member, content, raw_chunks
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
-from trainload.plan.model import VENV, PrefixWheelsRecipe, WheelsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import VENV, PrefixWheelsRecipe, WheelsRecipe
 from trainload.plan.placed import Below, SiteRecipe
 
 _OPEN = 16

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainload.plan.model import Plan, PlannedLayer, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import Plan, PlannedLayer
 
 
 class Change(StrEnum):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
-from trainload.digest import Digest, canonical_json
+from trainload.digest import Digest
 from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import CopyRecipe, RunRecipe
@@ -296,26 +295,6 @@ Recipe = (
     | WheelsRecipe | UnbuiltRecipe | CondaRecipe | CondaEnvironmentRecipe | BytecodeRecipe | UserRecipe
     | CodeRecipe | SourceRecipe | WeightsRecipe | CopyRecipe | RunRecipe | SiteRecipe | FilesRecipe
 )  # fmt: skip
-
-
-@lru_cache(1024)  # asked for by everybody who looks for a layer; recipes are values
-def recipe_key(recipe: Recipe | BuildRecipe) -> Digest:
-    """Digest of *all* inputs of a layer or a build. Locations are left out: they do not change the bytes."""
-    inputs = _without_locations(recipe)
-    assert isinstance(inputs, dict)
-    return Digest.sha256(canonical_json({"kind": type(recipe).__name__, **inputs}))
-
-
-def _without_locations(item: object) -> object:
-    """As ``dataclasses.asdict`` has it, which copies every leaf."""
-    names = getattr(type(item), "__dataclass_fields__", None)
-    if names is not None:
-        return {name: _without_locations(getattr(item, name)) for name in names if name != "location"}
-    if isinstance(item, dict):
-        return {str(key): _without_locations(inner) for key, inner in item.items() if key != "location"}
-    if isinstance(item, list | tuple):
-        return [_without_locations(inner) for inner in item]
-    return item
 
 
 @dataclass(frozen=True, slots=True)

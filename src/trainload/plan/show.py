@@ -8,6 +8,7 @@ from typing import Any
 
 from trainload.digest import Digest
 from trainload.lock.model import Made
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BaseRecipe,
     CondaRecipe,
@@ -19,7 +20,6 @@ from trainload.plan.model import (
     UnbuiltRecipe,
     WeightsRecipe,
     WheelsRecipe,
-    recipe_key,
 )
 
 

@@ -14,6 +14,7 @@ from trainload.lock.select import choose, target_of
 from trainload.lock.source import BuildSystem
 from trainload.plan.base import base_of, environment_of, interpreter_of
 from trainload.plan.conda import package_layers
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BuildRecipe,
     CondaBuildRecipe,
@@ -24,7 +25,6 @@ from trainload.plan.model import (
     SourceRecipe,
     UnbuiltRecipe,
     WheelsRecipe,
-    recipe_key,
 )
 from trainload.platform import Platform
 

@@ -58,6 +58,10 @@ class Names:
     untouched: bool = True
     """It is as we wrote it; False: another tool wrote it since (its own form of JSON), or it is damaged."""
 
+    def written_as(self, new: Names) -> bool:
+        """The file is as we would write ``new``: it need not be written again."""
+        return self.untouched and self.to_bytes() == new.to_bytes()
+
     @classmethod
     def parse(cls, data: bytes, where: str) -> Names:
         """Raises :class:`StoreError` with what to do; the file is left as it is (L02)."""

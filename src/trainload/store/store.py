@@ -250,7 +250,7 @@ class Store:
                     raise missing(need.digest, self.path(need.digest))
                 session.hold(need.digest)
             old = self.names()
-            if _same(old, change(old)):
+            if old.written_as(change(old)):
                 return  # what these names name is durable since they do
             with told(self.home):
                 for folder in self.blobs.folders.values():  # once for all: a name is durable after what it names
@@ -336,8 +336,7 @@ class Store:
         session = self._session()
         with index_lock(self.layout):
             old = self.names()
-            new = change(old)
-            if not _same(old, new):
+            if not old.written_as(new := change(old)):
                 self._replace(session, self.layout.index, new.to_bytes())
         return new
 
@@ -396,11 +395,6 @@ class Store:
                 temporary.unlink(missing_ok=True)
                 raise
             sync_folder(path.parent)
-
-
-def _same(old: Names, new: Names) -> bool:
-    """Nothing changes, and the file is as we write it."""
-    return old.untouched and old.to_bytes() == new.to_bytes()
 
 
 __all__ = ["MissingError", "Store"]

@@ -16,6 +16,7 @@ from trainload.events import Event, Said
 from trainload.image.model import Layer
 from trainload.lock.model import Made
 from trainload.lock.source import Metadata
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BaseRecipe,
     BuildRecipe,
@@ -27,7 +28,6 @@ from trainload.plan.model import (
     SourceRecipe,
     UnbuiltRecipe,
     WheelsRecipe,
-    recipe_key,
 )
 from trainload.plan.sources import Job
 from trainload.platform import Platform

@@ -19,6 +19,7 @@ from trainload.builder.workshop import Workshop
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import SILENT
 from trainload.limits import DEFAULT
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BaseRecipe,
     CodeRecipe,
@@ -29,7 +30,6 @@ from trainload.plan.model import (
     PlannedLayer,
     RuntimeConfig,
     WheelsRecipe,
-    recipe_key,
 )
 from trainload.platform import Platform
 from trainload.project.model import CodeFile, CodeListing

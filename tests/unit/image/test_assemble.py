@@ -12,7 +12,8 @@ from trainload.errors import Text
 from trainload.image.assemble import assemble, created_at, make_index, weight
 from trainload.image.history import steps
 from trainload.image.model import LAYER_GZIP, RECIPE, Descriptor, Layer
-from trainload.plan.model import CodeRecipe, EnvironmentRecipe, Kind, Plan, PlannedLayer, RuntimeConfig, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import CodeRecipe, EnvironmentRecipe, Kind, Plan, PlannedLayer, RuntimeConfig
 from trainload.platform import Platform
 
 

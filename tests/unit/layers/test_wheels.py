@@ -18,7 +18,8 @@ from trainload.errors import LayerError
 from trainload.events import Event, Moved
 from trainload.layers.wheels import write_wheels
 from trainload.lock.model import File
-from trainload.plan.model import WheelsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import WheelsRecipe
 from trainload.testing.sources import locked, unpacked, wheel_layer
 from trainload.testing.zips import Made
 

@@ -9,6 +9,7 @@ import pytest
 from trainload.errors import PlanError
 from trainload.lock.model import BaseImage, BasePython, Blob, File, ImageBase, Lock, StandalonePython, Url
 from trainload.plan.build import CodeFacts, make_plan
+from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     AccountFiles,
     BaseDocument,
@@ -19,7 +20,6 @@ from trainload.plan.model import (
     RuntimeConfig,
     SystemRecipe,
     UserRecipe,
-    recipe_key,
 )
 from trainload.plan.order import MOST_LAYERS
 from trainload.platform import Platform

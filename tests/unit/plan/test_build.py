@@ -10,7 +10,8 @@ from trainload.errors import PlanError
 from trainload.lock.model import ArchivePath, File, Found, StandalonePython, Url
 from trainload.plan.build import CodeFacts, make_plan
 from trainload.plan.diff import BuiltLayer, Change, compare
-from trainload.plan.model import BaseRecipe, ConfiguredRecipe, Kind, Plan, WheelsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import BaseRecipe, ConfiguredRecipe, Kind, Plan, WheelsRecipe
 from trainload.plan.order import GRAINS, LAYERS, OWN_LAYER, Grouping, group
 from trainload.plan.show import as_data
 from trainload.platform import Platform

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from trainload.lock.model import ChannelPath, CondaEnvironment, CondaPackage, File
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import CondaEnvironmentRecipe, CondaRecipe, Kind, Plan, PrefixWheelsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import CondaEnvironmentRecipe, CondaRecipe, Kind, Plan, PrefixWheelsRecipe
 from trainload.platform import Platform
 from trainload.project.model import CondaFile
 from trainload.testing import values

@@ -10,7 +10,8 @@ from trainload.errors import LockError
 from trainload.lock.model import Build, DistributionBase, File, Found, Lock, Made, PythonFile, PythonPackage
 from trainload.lock.select import select
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import Plan, UnbuiltRecipe, WheelsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import Plan, UnbuiltRecipe, WheelsRecipe
 from trainload.plan.show import as_data
 from trainload.plan.sources import build_recipe, refuse_platform, settled, unbuilt
 from trainload.platform import Platform

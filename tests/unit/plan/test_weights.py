@@ -10,7 +10,8 @@ import pytest
 from trainload.errors import LockError
 from trainload.lock.model import File, HubPath, InProject, Lock, Url, WeightFile, Weights
 from trainload.plan.build import CodeFacts, make_plan
-from trainload.plan.model import Kind, Plan, PlannedLayer, WeightsRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import Kind, Plan, PlannedLayer, WeightsRecipe
 from trainload.plan.weights import LAYERS, OWN_LAYER
 from trainload.platform import Platform
 from trainload.project.weights import HubSource, LocalSource, UrlSource, Wanted

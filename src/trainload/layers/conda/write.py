@@ -21,7 +21,8 @@ from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind, TarReader
 from trainload.layers.writer import LayerWriter, Stream
 from trainload.limits import DEFAULT, Limits, MiB
-from trainload.plan.model import CondaRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import CondaRecipe
 
 _TEXT = 256 * MiB
 """Bytes of a text file with a placeholder, which is held in memory."""

@@ -40,7 +40,8 @@ from trainload.layers.model import ByteSink, Sources, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import DEFAULT, Limits, MiB
-from trainload.plan.model import BaseRecipe, SystemRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import BaseRecipe, SystemRecipe
 
 HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""

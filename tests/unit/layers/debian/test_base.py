@@ -21,7 +21,8 @@ from trainload.layers.debian.scripts import effective_lines
 from trainload.layers.model import Written
 from trainload.layers.user import write_user
 from trainload.limits import DEFAULT
-from trainload.plan.model import BaseRecipe, UserRecipe, recipe_key
+from trainload.plan.key import recipe_key
+from trainload.plan.model import BaseRecipe, UserRecipe
 from trainload.testing.debs import Item, MadeDeb, MadeSources
 
 MASTERS = (
