@@ -79,6 +79,9 @@ def _bars(axis: Axes, part: Part, scenario: str, most: int | None = None) -> Non
     axis.bar_label(bars, fmt=" %.2f s", fontsize=7)
     if scenario in part.floors:
         axis.axvline(part.floors[scenario], color=_FLOOR, linewidth=1)
+    if not found:
+        axis.set_yticks([])
+        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, fontsize=7, ha="center")
     axis.set_title(scenario, fontsize=9, loc="left")
     axis.set_xscale("log")
     axis.tick_params(labelsize=7)
