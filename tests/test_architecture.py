@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "trainload"
 
-FOUNDATION = {"errors", "digest", "platform", "events", "limits", "reference", "tree", "address", ""}
+FOUNDATION = {"errors", "digest", "platform", "events", "limits", "nesting", "reference", "tree", "address", ""}
 MAY_IMPORT: dict[str, set[str]] = {
     "system": set(),
     "project": set(),

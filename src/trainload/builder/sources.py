@@ -6,7 +6,6 @@ answers while locking is remembered too. An answer is as untrusted as the sdist 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
 from trainload.lock.model import Build, File, Lock, Made, PythonFile
+from trainload.nesting import loads
 from trainload.plan.key import recipe_key
 from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig
 from trainload.plan.sources import Job, build_recipe, refuse_platform, settled, unbuilt
@@ -264,8 +264,8 @@ def _requirements(answers: Tree) -> bytes:
 
 def _listed(data: bytes) -> tuple[str, ...] | None:
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
+        found = loads(data)
+    except ValueError:
         return None
     if not isinstance(found, list) or not all(isinstance(item, str) and len(item) < 1000 for item in found):
         return None

@@ -5,11 +5,11 @@ They are only named: which environment file they belong to, and with which bound
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
+from trainload.nesting import loads
 from trainload.run.changed import Changed, How
 
 _RECORD = re.compile(r"(?P<prefix>(?:.*/)?)conda-meta/(?P<name>[^/]+)-(?P<version>[^/-]+)-(?P<build>[^/-]+)\.json")
@@ -39,8 +39,8 @@ def files(changes: Iterable[Changed], texts: Mapping[str, bytes]) -> frozenset[s
             continue
         top = known["prefix"]
         found |= {change.path, f"{top}conda-meta/history"}
-        with suppress(ValueError, RecursionError):
-            record = json.loads(texts.get(change.path, b""))
+        with suppress(ValueError):
+            record = loads(texts.get(change.path, b""))
             match record:
                 case {"files": [*names]}:
                     found |= {f"{top}{name}" for name in names if isinstance(name, str)}

@@ -6,7 +6,6 @@ where it does not count, or there is none, what no other new distribution needs 
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from trainload.capture.model import Distribution, Source
+from trainload.nesting import loads
 from trainload.run.changed import Changed, How
 
 _INFO = re.compile(
@@ -123,8 +123,8 @@ def _read(folder: str, texts: Mapping[str, bytes]) -> _Installed | None:
 
 
 def _source(data: bytes) -> tuple[Source, str]:
-    with suppress(ValueError, RecursionError):
-        match json.loads(data):
+    with suppress(ValueError):
+        match loads(data):
             case {"url": str(url), "dir_info": {"editable": True}}:
                 return Source.EDITABLE, url
             case {"url": str(url), "dir_info": dict()}:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, Text
 from trainload.image.model import MOUNTS, Image
+from trainload.nesting import loads
 
 
 def mounts_of(image: Image) -> tuple[tuple[str, Digest], ...]:
@@ -23,7 +24,7 @@ def mounts_said(annotations: Mapping[str, str], name: str) -> tuple[tuple[str, D
 
 def _asked(said: str, name: str) -> Iterator[tuple[str, Digest]]:
     try:
-        found = json.loads(said)
+        found: Any = loads(said)
         pairs = [(one["path"], Digest.parse(one["digest"])) for one in found]
     except (ValueError, TypeError, KeyError) as error:
         raise _nonsense(said, name) from error

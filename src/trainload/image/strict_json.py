@@ -7,6 +7,7 @@ import re
 
 from trainload.errors import ImageError, Place, Text
 from trainload.limits import DEFAULT
+from trainload.nesting import too_deep
 
 _LARGEST = 2**53
 """RFC 7493 § 2.2: beyond it other readers see other numbers."""
@@ -39,12 +40,12 @@ def parse_value(
         raise _refuse(where, f"more than {limit} bytes", "a smaller document")
     try:
         text = data.decode("utf-8")
+        if too_deep(text, nesting):
+            raise _refuse(where, "nesting too deep", f"at most {nesting} levels")
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_real
         )
-        _walk(value, nesting)
-    except RecursionError:
-        raise _refuse(where, "nesting too deep", f"at most {nesting} levels") from None
+        _check_texts(value)
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and ours
         raise _refuse(where, str(error), "I-JSON (RFC 7493)") from error
     return value
@@ -82,9 +83,9 @@ def _real(text: str) -> float:
     return value
 
 
-def _walk(value: object, nesting: int) -> None:
+def _check_texts(value: object) -> None:
     level = [value]
-    for _ in range(nesting):
+    while level:
         inner: list[object] = []
         for item in level:
             if isinstance(item, dict):
@@ -96,6 +97,3 @@ def _walk(value: object, nesting: int) -> None:
             if isinstance(item, str) and _SURROGATE.search(item):
                 raise _RefusedError("a lone surrogate")
         level = [item for item in inner if isinstance(item, dict | list)]
-        if not level:
-            return
-    raise RecursionError

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from trainload.errors import ConfigError, Text
 from trainload.limits import KiB, MiB
+from trainload.nesting import loads
 from trainload.project.ignore import Rules
 from trainload.project.model import CodeFile
 from trainload.project.secrets import looks_secret
@@ -103,8 +103,8 @@ def _safetensors(tree: Tree, file: CodeFile) -> Text | None:
                 return Text("its header does not fit")
             if length > _CHECKED_HEADER:
                 return None
-            header = json.loads(stream.read(length))
-    except (ValueError, RecursionError):
+            header = loads(stream.read(length))
+    except ValueError:
         return Text("its header is not JSON")
     except ConfigError as error:
         return error.text

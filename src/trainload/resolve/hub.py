@@ -7,7 +7,6 @@ hub's own client on this machine. The token goes to HF_ENDPOINT's own origin and
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from urllib.parse import quote, urljoin
 from trainload.errors import FetchError, LockError, Place, Text
 from trainload.lock.grammar import COMMIT, HEX, INSIDE
 from trainload.lock.model import HubPath
+from trainload.nesting import loads
 from trainload.project.weights import HubSource
 from trainload.system.http import Http, StatusError, origin
 
@@ -176,8 +176,8 @@ class Hub:
     def _json(self, url: str) -> tuple[object, str]:
         data, following = self.http.page(url, limit=_ANSWER, headers=self.endpoints.headers(url))
         try:
-            return json.loads(data), following
-        except (ValueError, RecursionError) as error:
+            return loads(data), following
+        except ValueError as error:
             raise FetchError(Text("{url} answers what no hub does", url=url.partition("?")[0])) from error
 
     def _explained(self, source: HubSource, error: FetchError) -> FetchError:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import NoReturn
-
 from trainload.errors import LayerError, Place, Text
+from trainload.nesting import loads
 
 
 def parse(data: bytes, place: Place) -> dict[str, object]:
@@ -17,14 +15,10 @@ def parse(data: bytes, place: Place) -> dict[str, object]:
             raise ValueError("a key comes twice")
         return found
 
-    def constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no number")
-
     try:
-        found = json.loads(data, object_pairs_hook=once, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise LayerError(Text("the file is not valid JSON: {reason}", reason=reason), place=place) from error
+        found = loads(data, pairs=once)
+    except ValueError as error:
+        raise LayerError(Text("the file is not valid JSON: {reason}", reason=str(error)), place=place) from error
     if not isinstance(found, dict):
         raise LayerError("the file is not a JSON object", place=place)
     return found

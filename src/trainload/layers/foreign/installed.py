@@ -7,7 +7,6 @@ written them, and they serve reports only: what cannot be read tells nothing, an
 from __future__ import annotations
 
 import csv
-import json
 import posixpath
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from trainload.limits import MiB
+from trainload.nesting import loads
 
 TEXT_LIMIT = 16 * MiB
 """Of one of these files; dpkg's status of a large image has 2 MB, torch's RECORD 1.4."""
@@ -149,8 +149,8 @@ def _conda(texts: Mapping[str, bytes]) -> Iterator[Installed]:
         folder, _, last = path.rpartition("/")
         if posixpath.basename(folder) != "conda-meta" or not last.endswith(".json"):
             continue
-        with suppress(ValueError, RecursionError):
-            match json.loads(data):
+        with suppress(ValueError):
+            match loads(data):
                 case {"name": str(name), "version": str(version), "files": list(files)}:
                     prefix = posixpath.dirname(folder)
                     listed = tuple(posixpath.join(prefix, file) for file in files if isinstance(file, str))
