@@ -1,0 +1,94 @@
+"""Which failed tests ``./dev test`` runs once more, and what it says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+UNSTABLE = """
+from pathlib import Path
+
+def test_fails_once():
+    seen = Path("seen")
+    if not seen.exists():
+        seen.touch()
+        assert "a race" == "won"
+
+def test_passes():
+    pass
+"""
+
+
+def run(pytester: pytest.Pytester, *options: str) -> tuple[int, str]:
+    result = pytester.runpytest_inprocess("-p", "tests.again", *options)
+    return int(result.ret), result.stdout.str()
+
+
+def twice(pytester: pytest.Pytester, **files: str) -> tuple[tuple[int, str], tuple[int, str]]:
+    """What ``./dev test`` does."""
+    pytester.makepyfile(**files)
+    first = run(pytester, "--note-failures", "noted")
+    assert Path("noted").exists(), first[1]
+    return first, run(pytester, "--noted-failures", "noted")
+
+
+def test_an_unstable_test_is_named_last_with_its_first_failure(pytester: pytest.Pytester) -> None:
+    first, second = twice(pytester, test_it=UNSTABLE)
+    assert first[0] == 1
+    assert second[0] == 0
+    assert "1 passed" in second[1]  # and no other test was run
+    said = second[1].splitlines()
+    assert said[-1] == ("UNSTABLE test_it.py::test_fails_once: failed, and passed when it was run once more, alone")
+    assert 'assert "a race" == "won"' in second[1]
+
+
+def test_a_test_that_fails_again_is_a_failure(pytester: pytest.Pytester) -> None:
+    files = {"test_it": UNSTABLE, "test_more": "def test_never(): raise ValueError('always')"}
+    _, second = twice(pytester, **files)
+    assert second[0] == 1
+    assert second[1].splitlines()[-2:] == [
+        "UNSTABLE test_it.py::test_fails_once: failed, and passed when it was run once more, alone",
+        "FAILED test_more.py::test_never: failed, and did not pass when it was run once more, alone",
+    ]
+
+
+def test_a_test_that_is_skipped_the_second_time_has_not_passed(pytester: pytest.Pytester) -> None:
+    text = "import pytest\n" + UNSTABLE.replace(
+        "if not seen", "if seen.exists(): pytest.skip('why')\n    if not seen"
+    )
+    _, second = twice(pytester, test_it=text)
+    assert second[0] == 1
+    assert second[1].splitlines()[-1].startswith("FAILED test_it.py::test_fails_once")
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n): assert n < 0", 1),
+        ("import nothing_of_this_name", 2),
+        ("def test_it(): pass", 0),
+    ],
+    ids=["too many failed", "no import", "passed"],
+)
+def test_other_ends_are_final(pytester: pytest.Pytester, text: str, end: int) -> None:
+    pytester.makepyfile(text)
+    assert run(pytester, "--note-failures", "noted")[0] == end
+    assert not Path("noted").exists()
+
+
+def test_a_run_that_was_stopped_is_final(pytester: pytest.Pytester) -> None:
+    """The rest was never run: what stopped it may pass, and says nothing about that."""
+    pytester.makepyfile("def test_it(): assert False\ndef test_that(): pass")
+    for stop in ("-x", "--maxfail=1"):
+        assert run(pytester, "--note-failures", "noted", stop)[0] == 1
+        assert not Path("noted").exists()
+
+
+def test_a_worker_that_crashes_is_final(pytester: pytest.Pytester) -> None:
+    """Also what cannot be imported there: with workers pytest ends as it does when a test failed."""
+    pytester.makepyfile(test_one="import os\ndef test_it(): os._exit(1)", test_two="def test_it(): assert False")
+    assert run(pytester, "--note-failures", "noted", "-n", "1")[0] == 1
+    assert not Path("noted").exists()
