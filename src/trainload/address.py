@@ -7,9 +7,9 @@ ssh's own ``%`` tokens (THREATS S01).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from trainload.errors import Text, UsageError
+from trainload.values import dataclass
 
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}"
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 
 from trainload.errors import ImageError, Text
+from trainload.values import dataclass
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}  # the registered algorithms
 _GRAMMAR = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([0-9a-f]+)", re.ASCII)

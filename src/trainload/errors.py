@@ -9,7 +9,8 @@ fill it after translation. Anything else that reaches the top is a bug and keeps
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+from trainload.values import dataclass, field
 
 
 class Text:

@@ -7,11 +7,11 @@ A task is one line on a terminal: ``Began`` gives its label and size if known, `
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from trainload.errors import Text
+from trainload.values import dataclass
 
 
 class How(StrEnum):

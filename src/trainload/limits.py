@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from trainload.errors import Text
+from trainload.values import dataclass, replace
 
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from dataclasses import replace as changed
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,6 +38,8 @@ from trainload.store.store import Store
 from trainload.system.files import replace
 from trainload.system.git import above
 from trainload.system.tree import DiskTree
+from trainload.values import dataclass, field
+from trainload.values import replace as changed
 
 if TYPE_CHECKING:
     from trainload.builder.bases import Bases

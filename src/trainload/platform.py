@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform as _host
-from dataclasses import dataclass
 
 from trainload.errors import ConfigError, Text
+from trainload.values import dataclass
 
 _ALIASES = {
     "amd64": "amd64", "x86_64": "amd64", "x86-64": "amd64",

@@ -7,10 +7,10 @@ never written by us, and whoever must send one to a registry says so.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Text
+from trainload.values import dataclass, replace
 
 DOCKER_HUB = "docker.io"
 _OFFICIAL = "library/"

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 from trainload.errors import Text
+from trainload.values import dataclass
 
 
 class EntryKind(StrEnum):

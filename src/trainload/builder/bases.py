@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +35,7 @@ from trainload.platform import Platform
 from trainload.reference import DOCKER_HUB, Reference
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.layers.foreign.look import Findings

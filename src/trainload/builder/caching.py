@@ -7,7 +7,6 @@ here, to those that are configured or named; what only others said is never pass
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from trainload.project.keys import CacheWrite
 from trainload.project.model import Cache
 from trainload.reference import Reference
 from trainload.store.store import Store
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.destinations.share import Written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Protocol
 
@@ -34,6 +33,7 @@ from trainload.plan.model import (
 from trainload.plan.placed import FilesRecipe, SiteRecipe
 from trainload.plan.weights import PICKLES
 from trainload.project.model import CodeListing
+from trainload.values import dataclass
 
 LATE = (BytecodeRecipe, ConfiguredRecipe, SystemRecipe)
 """What is made after the layers below it, because it looks into them."""

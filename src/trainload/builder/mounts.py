@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from trainload.builder.makers import Code
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.image.assemble import assemble_mount
 from trainload.image.model import Image
 from trainload.plan.model import Plan, PlannedMount
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from trainload.builder.mounts import MountedLayers
 from trainload.builder.workshop import MadeLayer
 from trainload.digest import Digest
@@ -15,6 +13,7 @@ from trainload.project.model import CodeListing, Project
 from trainload.project.weights import Pickles
 from trainload.reference import Reference
 from trainload.store.store import Store
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

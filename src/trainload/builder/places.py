@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from trainload.project.model import Settings
 from trainload.project.weights import LocalSource
 from trainload.resolve.places import Places, credentials, link_folders
 from trainload.tree import Tree
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.resolve.archives import Archives
@@ -39,7 +39,7 @@ def places(settings: Settings, root: Path, environ: Mapping[str, str], local: Lo
     )
     if local is None:
         return usual
-    from dataclasses import replace
+    from trainload.values import replace
 
     return replace(usual, local=local.open)
 

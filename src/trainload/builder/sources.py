@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from trainload.builder.makers import Code
@@ -27,6 +26,7 @@ from trainload.project.model import CodeListing
 from trainload.store.built import BuiltWheel
 from trainload.store.store import Store
 from trainload.tree import EntryKind, Tree
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.lock.source import BuildSystem, Metadata, Statements

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -39,6 +38,7 @@ from trainload.reference import Reference
 from trainload.resolve.failures import WrongBytesError
 from trainload.store.ingest import Ingest
 from trainload.store.store import Store
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ from trainload.cli.wishes import build_options, caching_options
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 from trainload.events import How
+from trainload.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from trainload.cli import units
 from trainload.errors import RunError, Text, UsageError
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.builder.dockerfile.bench import Secret

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.world import World
 from trainload.errors import RunError, StoreError, Text, TrainloadError, UsageError
 from trainload.events import Noting
 from trainload.limits import DEFAULT, Limits
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.cli.running import Target

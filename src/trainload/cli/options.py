@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TextIO, TypeVar
 
@@ -14,6 +13,7 @@ from trainload.cli.texts import LANGUAGES, Catalogue
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 from trainload.system import host
+from trainload.values import dataclass
 
 P = ParamSpec("P")
 R = TypeVar("R")

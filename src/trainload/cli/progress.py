@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from trainload.cli.render import colours, label
@@ -17,6 +16,7 @@ from trainload.cli.texts import Catalogue
 from trainload.cli.units import cells, duration, pad, rate, shorten, size
 from trainload.errors import Text, printable
 from trainload.events import Began, Ended, Event, How, Level, Moved, Said
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

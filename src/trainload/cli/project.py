@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainload.cli.running import Target
 from trainload.errors import Place, Text, UsageError
+from trainload.values import replace
 
 if TYPE_CHECKING:
     from trainload.cli.world import World

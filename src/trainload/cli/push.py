@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from trainload.cli.world import World
 from trainload.errors import RegistryError, Text, UsageError
 from trainload.reference import Reference
 from trainload.store.trouble import MissingError
+from trainload.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

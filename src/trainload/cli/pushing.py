@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainload.cli import units
 from trainload.cli.world import World
 from trainload.errors import Text
 from trainload.events import How
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.destinations.cargo import Cargo

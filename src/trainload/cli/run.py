@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from trainload.cli.dockerfiles import late_dockerfile_options
@@ -14,6 +12,7 @@ from trainload.cli.runoptions import Given, run_options
 from trainload.cli.wishes import Later, late_build_options
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
+from trainload.values import replace
 
 _BREAK = "\0--"  # where the user wrote -- ; click forgets it, and no argument can hold a NUL
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from trainload.cli.world import World
 from trainload.errors import Text, UsageError
 from trainload.limits import DEFAULT
 from trainload.limits import Limits as ArchiveLimits
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.image.model import Image

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, TypeVar
 
@@ -13,6 +12,7 @@ import click
 
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.run.model import HealthCheck, Limits

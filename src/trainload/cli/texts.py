@@ -10,10 +10,10 @@ import gettext
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainload.errors import Text, printable
+from trainload.values import dataclass, field
 
 DOMAIN = "trainload"
 FOLDER = Path(__file__).parents[1] / "locale"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -12,6 +11,7 @@ import click
 from trainload.cli.options import registry_options
 from trainload.cli.world import World
 from trainload.errors import Text, UsageError
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.builder.caching import Caching

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json as _json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 from trainload.cli.texts import Catalogue
 from trainload.errors import Text
 from trainload.events import Level, Said
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.builder.dockerfile.ground import Ground

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from trainload.destinations.cargo import Part, is_foreign
@@ -16,6 +15,7 @@ from trainload.registry.protocol import RefusedError
 from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 from trainload.store.trouble import DamagedError
+from trainload.values import dataclass, field
 
 
 class Source(Protocol):

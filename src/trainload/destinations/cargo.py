@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.store.store import Store
+from trainload.values import dataclass, field
 
 _NOTHING: Mapping[Digest, Reference] = MappingProxyType({})
 _FOREIGN = ("foreign", "nondistributable")

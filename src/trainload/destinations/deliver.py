@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 from trainload.destinations.cargo import Cargo, Document, Part
@@ -17,6 +16,7 @@ from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST
 from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.registry.protocol import RefusedError
+from trainload.values import dataclass, field, replace
 
 _NO_SUCH_TYPE = frozenset({"MANIFEST_INVALID", "UNSUPPORTED"})
 """How registries that do not know OCI's media types say so."""

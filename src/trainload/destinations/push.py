@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from trainload.destinations.cargo import Cargo
@@ -17,6 +16,7 @@ from trainload.image.model import Descriptor
 from trainload.reference import DOCKER_HUB, Reference
 from trainload.registry.client import Client
 from trainload.store.store import Store
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

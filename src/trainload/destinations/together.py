@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from trainload.errors import RegistryError
+from trainload.values import dataclass, field
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from trainload.digest import Digest, canonical_json
@@ -28,6 +27,7 @@ from trainload.image.parse import make_image, parse_manifest
 from trainload.plan.key import recipe_key
 from trainload.plan.model import HealthConfig, Plan, PlannedLayer, PlannedMount, RuntimeConfig
 from trainload.platform import Platform
+from trainload.values import replace
 
 EPOCH = "1970-01-01T00:00:00Z"
 """An image made of the same bytes is the same image, whenever it is made."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trainload.digest import Digest
 from trainload.image.model import RECIPE, Descriptor, History, Image
+from trainload.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

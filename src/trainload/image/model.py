@@ -6,11 +6,11 @@ A digest is of the bytes that came in; unknown fields are kept because nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trainload.digest import Digest
 from trainload.plan.model import RuntimeConfig
 from trainload.platform import Platform
+from trainload.values import dataclass, field
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.digest import Digest
 from trainload.errors import ImageError, Place, Text
@@ -26,6 +25,7 @@ from trainload.image.strict_json import parse_object
 from trainload.limits import DEFAULT, Limits
 from trainload.plan.model import HealthConfig, RuntimeConfig
 from trainload.platform import Platform
+from trainload.values import dataclass
 
 _MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 _INDEXES = (INDEX, DOCKER_INDEX)

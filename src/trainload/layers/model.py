@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from trainload.digest import Digest
 from trainload.lock.model import File
+from trainload.values import dataclass
 
 
 class ByteSink(Protocol):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from trainload.errors import LayerError, Place, Text
+from trainload.values import dataclass
 
 BLOCK = 512
 _LARGEST_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1

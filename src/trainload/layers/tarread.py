@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from trainload.errors import LayerError, Place, Text, printable
 from trainload.limits import DEFAULT, Limits, accepting
+from trainload.values import dataclass
 
 BLOCK = 512
 CHUNK = 1 << 18

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
 
@@ -17,6 +16,7 @@ from isal import isal_zlib
 
 from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text
+from trainload.values import dataclass
 
 _DAMAGED: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # isal's stub says it is an instance
 _BATCH = 1 << 20

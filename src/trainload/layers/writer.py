@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from trainload.layers import deflate
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.tar import Header, Type, encode, entry_name, padding
 from trainload.layers.verify import Deflated, TarDigest
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.limits import DEFAULT, Limits
+from trainload.values import dataclass
 
 _BOM = b"\xef\xbb\xbf"
 _PIECES = re.compile(rb"[\"'=\[\]{},#]")

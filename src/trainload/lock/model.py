@@ -8,9 +8,9 @@ archive, or a name to be found in the user's find-links folders; never by a path
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.platform import Platform
+from trainload.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

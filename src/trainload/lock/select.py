@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainload.errors import LockError, Problems, Text
 from trainload.lock import tags
 from trainload.lock.model import DistributionPackage, File, Lock, PythonFile, PythonPackage, glibc_of, packages_of
 from trainload.platform import Platform
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from packaging.markers import Marker

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.errors import LockError, Place
 from trainload.lock import document
+from trainload.values import dataclass
 
 LEGACY = "setuptools.build_meta:__legacy__"
 """PEP 517 § Source trees: what builds a project that names no backend."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trainload.errors import PlanError, Text
 from trainload.lock.model import Lock, PythonFile
@@ -27,6 +26,7 @@ from trainload.plan.sources import build_recipe
 from trainload.plan.weights import weight_layers, weight_mounts
 from trainload.platform import Platform
 from trainload.project.model import Project
+from trainload.values import dataclass
 
 _NAMED = 3
 """Packages of a shared layer that its title names."""

@@ -5,9 +5,8 @@ Both look at what lies below (a folder that is there already, a name in /etc/pas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trainload.errors import Text
+from trainload.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ projects, machines or people with the same inputs have the same layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from trainload.digest import Digest
@@ -16,6 +15,7 @@ from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import CopyRecipe, RunRecipe
 from trainload.plan.placed import FilesRecipe, SiteRecipe
 from trainload.platform import Platform
+from trainload.values import dataclass
 
 VENV = "/opt/venv"
 """The virtual environment all Python packages go into, so that their layers do not depend on the base."""

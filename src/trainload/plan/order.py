@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from trainload.lock.model import File
+from trainload.values import dataclass
 
 OWN_LAYER = 4_000_000
 """Bytes of a wheel from which it has its own layer in every project."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trainload.lock.model import File
+from trainload.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from trainload.errors import Text
@@ -14,6 +13,7 @@ from trainload.plan.model import CONDA, VENV, RuntimeConfig
 from trainload.plan.weights import weight_environment
 from trainload.platform import Platform
 from trainload.project.model import Origin, Project
+from trainload.values import replace
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WRAPPERS = ("tini", "tini-static", "dumb-init", "docker-init", "nvidia_entrypoint.sh", "docker-entrypoint.sh")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 
 from trainload.digest import Digest
 from trainload.errors import LockError, PlanError, Problems, Text
@@ -27,6 +27,7 @@ from trainload.plan.model import (
     WheelsRecipe,
 )
 from trainload.platform import Platform
+from trainload.values import dataclass, replace
 
 
 def build_recipe(lock: Lock, platform: Platform, package: PythonFile) -> BuildRecipe:

@@ -7,7 +7,6 @@ themselves are not compiled ahead: they start once, and compiling them would mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from trainload.errors import Text
 from trainload.lock.model import PythonFile
@@ -22,6 +21,7 @@ from trainload.plan.model import (
     WheelsRecipe,
 )
 from trainload.plan.order import MOST_LAYERS, group
+from trainload.values import replace
 
 _LAYERS = 6
 """Most layers of tools: Jupyter Lab has some ninety packages, and they change together."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from trainload.errors import LockError, Text
 from trainload.lock.model import File, Lock, WeightFile, Weights
 from trainload.plan.model import Kind, PlacedFile, PlannedLayer, PlannedMount, WeightsRecipe
 from trainload.project.model import Project
 from trainload.project.weights import COMMIT, DEFAULT_REVISION, HubSource, LocalSource, UrlSource, Wanted
+from trainload.values import dataclass
 
 FOLDER = "opt/weights"
 HUB_HOME = f"{FOLDER}/huggingface"

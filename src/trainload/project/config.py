@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from trainload.errors import ConfigError, Place, Problems, Text, UsageError, printable
@@ -18,6 +17,7 @@ from trainload.project.kinds import Wrong, shown
 from trainload.project.model import Chosen, Origin
 from trainload.project.variants import Variant, line_of, no_such, on_top, read_variants
 from trainload.tree import EntryKind, Tree
+from trainload.values import dataclass, field
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from trainload.errors import ConfigError, Text
@@ -13,6 +12,7 @@ from trainload.project.ignore import Rules
 from trainload.project.model import CodeFile
 from trainload.project.secrets import looks_secret
 from trainload.tree import Tree
+from trainload.values import dataclass
 
 _TEXT_LIMIT = 128 * KiB
 _MOST_FILES = 2_000

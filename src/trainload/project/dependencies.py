@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, Place, Text
@@ -33,6 +32,7 @@ from trainload.project.model import (
 from trainload.project.requirements import read_requirements
 from trainload.project.uvlock import outdated
 from trainload.tree import EntryKind, Tree
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.project.imports import Scan

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -38,6 +37,7 @@ from trainload.project.model import BuildFrom, Building, ChannelPriority, CondaS
 from trainload.project.places import image_folder, inside
 from trainload.project.weights import KIND as WEIGHTS_KIND
 from trainload.project.weights import Pickles, Wanted
+from trainload.values import dataclass
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from trainload.errors import printable
+from trainload.values import dataclass
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.limits import KiB, MiB, accepting
@@ -24,6 +23,7 @@ from trainload.project.model import LOCK, CodeFile, CodeListing, Left, Project, 
 from trainload.project.secrets import HARMLESS, NAMES
 from trainload.project.weights import LocalSource
 from trainload.tree import Above, Entry, EntryKind, IgnoreFile, Tree
+from trainload.values import dataclass, field
 
 _IGNORE_LIMIT = 256 * KiB
 _LARGE = 100 * MiB

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from trainload.project.kinds import Fault, Kind, Wrong, shown, wrong
+from trainload.values import dataclass
 
 AXES = ("variant", "python", "accelerator")
 Exclusion = tuple[tuple[str, str], ...]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.project.document import table_at
 from trainload.project.requirements import check_requirement
+from trainload.values import dataclass
 
 FILE = "pyproject.toml"
 

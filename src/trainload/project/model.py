@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from trainload.errors import Text
 from trainload.limits import Allowed
 from trainload.project.weights import Pickles, Wanted
+from trainload.values import dataclass, field
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
 from trainload.limits import MiB
 from trainload.project.document import decode
 from trainload.tree import Tree
+from trainload.values import dataclass, field
 
 LIMIT = 4 * MiB
 """Bytes of one requirements file; 10^4 locked packages with hashes are about 2 MB."""

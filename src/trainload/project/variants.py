@@ -9,10 +9,10 @@ replace that are one whole: a command line, and the answers to "which" (``comman
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.project.kinds import shown
+from trainload.values import dataclass
 
 INHERITS = "inherits"
 _WHOLE = frozenset({"command", "entrypoint", "include", "platforms"})

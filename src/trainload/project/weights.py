@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from trainload.errors import printable
 from trainload.project.kinds import BOOLEAN, Fault, Kind, Wrong, checked, shown, wrong
 from trainload.project.places import image_folder, inside
+from trainload.values import dataclass, replace
 
 DEFAULT_REVISION = "main"
 COMMIT = re.compile("[0-9a-f]{40}")

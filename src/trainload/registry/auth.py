@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from trainload.registry.protocol import Answer, refused
 from trainload.registry.session import whole
 from trainload.system.http import Http
 from trainload.system.wire import REDIRECTS, RETRY_STATUS, Cut, origin, redirect_target, shown
+from trainload.values import dataclass, field
 
 
 class Credentials(Protocol):

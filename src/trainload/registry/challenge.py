@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
@@ -17,6 +16,7 @@ from trainload.limits import DEFAULT
 from trainload.registry.hosts import Plain
 from trainload.registry.protocol import Answer
 from trainload.system.wire import is_loopback, origin, shown
+from trainload.values import dataclass, field
 
 CLIENT_ID = "trainload"
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

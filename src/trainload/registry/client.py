@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import BinaryIO, TypeVar
 
 from trainload.digest import Digest
@@ -35,6 +34,7 @@ from trainload.registry.session import Session, settle
 from trainload.registry.upload import Upload, quirks_of
 from trainload.system.http import Http, Transfer
 from trainload.system.wire import count, shown
+from trainload.values import dataclass, field, replace
 
 T = TypeVar("T")
 _PAGE = "1000"  # entries of a list asked for at once

@@ -10,7 +10,6 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from trainload.reference import DOCKER_HUB
 from trainload.registry.challenge import Credential
 from trainload.system import process
 from trainload.system.files import replace
+from trainload.values import dataclass, field
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io")
 """What Docker Hub is called in config.json; the first is Docker's own spelling, and the helpers'."""

@@ -7,12 +7,12 @@ this machine and for those that were named insecure (THREATS R22).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from trainload.reference import DOCKER_HUB
 from trainload.system.wire import USUAL, Trust, is_loopback
+from trainload.values import dataclass, field
 
 _SERVERS = {DOCKER_HUB: "registry-1.docker.io"}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from trainload.digest import Digest
@@ -17,6 +16,7 @@ from trainload.image.strict_json import parse_object
 from trainload.limits import DEFAULT
 from trainload.reference import DOCKER_HUB, Reference
 from trainload.system.wire import origin, shown
+from trainload.values import dataclass, field
 
 ACCEPT = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 TAG_WHEN_NONE = "latest"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,6 +29,7 @@ from trainload.system.wire import (
     redirect_target,
     shown,
 )
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

@@ -7,7 +7,6 @@ One streamed POST and PUT; chunks only to go on after a cut, and never where the
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from trainload.errors import Place, RegistryError, Text
@@ -30,6 +29,7 @@ from trainload.registry.protocol import (
     with_query,
 )
 from trainload.system.wire import RETRY_STATUS, Cut
+from trainload.values import dataclass
 
 T = TypeVar("T")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from trainload.lock.model import ArchivePath, ChannelPath, HubPath
 from trainload.system.wire import origin
+from trainload.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from trainload.layers.tarread import TarReader, member_path
 from trainload.layers.writer import Owner
 from trainload.run.inflate import TarStream
 from trainload.run.unpack import LayerBlob, UnpackedLayer
+from trainload.values import dataclass
 
 OPAQUE = "user.overlay.opaque"
 

@@ -7,9 +7,9 @@ processes; nothing of an image is ever part of the environment of bwrap itself (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trainload.run.model import Mount
+from trainload.values import dataclass, field
 
 # moby: DefaultCapabilities, without those that mean nothing in a user namespace
 _ROOT_CAPABILITIES = (

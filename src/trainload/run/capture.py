@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainload.errors import RunError, Text
@@ -18,6 +17,7 @@ from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import ROOT, LayerWriter, Owner, Stream
 from trainload.limits import MiB
 from trainload.run.below import Below, Looks, is_opaque, is_whiteout
+from trainload.values import dataclass, field
 
 ENGINES = frozenset({"proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf"})
 """What the engine makes or mounts in every container."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.errors import Text
 from trainload.run.model import Limits
+from trainload.values import dataclass
 
 _PERIOD = 100_000  # µs; the kernel's default for cpu.cfs_period_us and cpu.max
 NAMES = {"memory": "memory", "cpu": "cpus", "pids": "processes"}

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.digest import Digest
@@ -25,6 +24,7 @@ from trainload.run.preparation import Prepared, WayFailed, become_container
 from trainload.run.supervision import Ended, Supervision
 from trainload.run.unpack import LayerBlob, UnpackedLayer, unpack
 from trainload.run.words import ending, signal_number, stopped_by_force
+from trainload.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

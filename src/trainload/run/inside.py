@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.errors import RunError, Text
 from trainload.limits import DEFAULT
+from trainload.values import dataclass
 
 _LARGEST_ID = 2**31 - 1  # CVE-2024-40635: a larger one wraps around to root
 _NOT_OURS = ("/proc", "/sys", "/dev")  # made fresh at start; a path there means something else then

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trainload.digest import Digest
 from trainload.errors import Text
+from trainload.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 
 from trainload.errors import LayerError, Place, Text, printable
 from trainload.events import Moved, Reporter
@@ -19,6 +18,7 @@ from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
 from trainload.limits import Limits
 from trainload.run.inflate import TarStream
 from trainload.run.rootdir import RootDir, open_in_root
+from trainload.values import dataclass, field
 
 _REPORT_EVERY = 8 << 20
 _WHITEOUT, _OPAQUE, _AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."

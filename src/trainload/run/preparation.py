@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +23,7 @@ from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
 from trainload.run.seccomp import terminal_filter
+from trainload.values import dataclass, replace
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # sh(1); Docker's too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TypedDict
 
 from trainload.digest import Digest
@@ -12,6 +12,7 @@ from trainload.plan.model import RuntimeConfig
 from trainload.run import flags
 from trainload.run.model import HealthCheck, Limits, Mount, Port, Restart, RunSpec
 from trainload.run.words import bytes_in_words, signal_number
+from trainload.values import dataclass, field
 
 _LEAST_MEMORY = 6 * 2**20  # moby: linuxMinMemory
 

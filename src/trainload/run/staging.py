@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainload.run import kernel
 from trainload.run.inside import Person
 from trainload.run.model import Mount
+from trainload.values import dataclass, replace
 
 _STAGE = "/tmp"  # noqa: S108 - any folder everybody may enter; nobody else sees what is mounted there
 _EVERY_ID = 2**32 - 1

@@ -17,13 +17,13 @@ import termios
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from trainload.errors import RunError
 from trainload.run import kernel
 from trainload.run.preparation import told_error
+from trainload.values import dataclass
 
 _FORWARDED = frozenset(
     {

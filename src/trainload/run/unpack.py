@@ -16,13 +16,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.digest import Digest
 from trainload.errors import LayerError, Place, RunError, Text
 from trainload.events import SILENT, Began, Ended, How, Reporter
 from trainload.limits import DEFAULT, Limits
+from trainload.values import dataclass
 
 FORMAT = 1
 """Of an unpacked layer; another one is made again."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.digest import Digest, canonical_json
@@ -18,6 +17,7 @@ from trainload.store.files import FileCache
 from trainload.store.layout import Layout
 from trainload.store.session import Session
 from trainload.store.trouble import told
+from trainload.values import dataclass
 
 SUFFIX = ".wheel"
 

@@ -6,7 +6,6 @@ Changes are pure functions of the document; unknown fields and other tools' anno
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ImageError, Place, StoreError, Text
@@ -14,6 +13,7 @@ from trainload.image.model import INDEX, Descriptor
 from trainload.image.parse import Node, parse_descriptor
 from trainload.image.strict_json import parse_object
 from trainload.limits import MiB
+from trainload.values import dataclass
 
 REF_NAME = "org.opencontainers.image.ref.name"
 LIMIT = 64 * MiB

@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +18,7 @@ from trainload.store.parts import WORTH, Earlier, Part
 from trainload.store.session import Session
 from trainload.store.trouble import DamagedError, told
 from trainload.store.writeback import begin_writeback
+from trainload.values import dataclass
 
 _CHUNK = 1 << 20
 _PIECE, _LARGE = 256 * KiB, 64 * KiB

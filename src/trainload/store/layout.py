@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.digest import canonical_json
 from trainload.errors import ImageError, Place, StoreError, Text
 from trainload.image.strict_json import parse_object
 from trainload.store.trouble import told
+from trainload.values import dataclass
 
 VERSION = 1
 """Of our own folders; a store written by a newer Trainload is refused (fault 17)."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.store.layout import Layout
 from trainload.store.locks import against_gc, open_lock, still_there, try_lock
 from trainload.store.trouble import told
+from trainload.values import dataclass
 
 WORTH = 1 << 20
 """Bytes from which a part is kept: fewer come again as quickly."""

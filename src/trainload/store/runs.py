@@ -10,13 +10,13 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from trainload.digest import Digest
 from trainload.errors import Place, StoreError, Text
+from trainload.values import dataclass, field, replace
 
 _VERSION = 1
 _BUSY = 10.0  # seconds to wait for another writer; each holds the file for milliseconds

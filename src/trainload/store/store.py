@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -35,6 +34,7 @@ from trainload.store.recipes import Recipes
 from trainload.store.session import Session, remove_dead, remove_tree
 from trainload.store.trouble import MissingError, told
 from trainload.store.whereabouts import Whereabouts
+from trainload.values import dataclass
 
 if TYPE_CHECKING:  # gc and verify are loaded when called
     from trainload.store.check import Verdict

@@ -12,10 +12,10 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from trainload.errors import Text, TrainloadError
+from trainload.values import dataclass, field
 
 
 class DaemonError(TrainloadError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.errors import Text
 from trainload.limits import KiB
 from trainload.system.process import Completed, ProcessError, run
 from trainload.tree import Above, IgnoreFile
+from trainload.values import dataclass
 
 _PATIENCE = 5.0  # seconds; a huge checkout on a slow disk must not hold up a run
 _LISTING_PATIENCE = 60.0  # seconds; what goes in may not depend on how busy a machine is

@@ -11,7 +11,6 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from trainload.system.wire import (
     said,
     shown,
 )
+from trainload.values import dataclass, field
 
 if TYPE_CHECKING:
     import urllib3

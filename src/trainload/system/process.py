@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.errors import Text, TrainloadError
+from trainload.values import dataclass
 
 
 class ProcessError(TrainloadError):

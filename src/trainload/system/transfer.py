@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainload.errors import FetchError, Text
 from trainload.system.wire import Cut, count, shown
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

@@ -7,12 +7,12 @@ import posixpath
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cmp_to_key
 
 from trainload.layers.debian.elf import Library
 from trainload.layers.debian.root import Node, Root
 from trainload.layers.tarread import MemberKind
+from trainload.values import dataclass
 
 CONFIGURATION = "etc/ld.so.conf"
 _LDCONFIG = "usr/sbin/ldconfig"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from trainload.errors import LayerError, Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import ROOT, Owner
 from trainload.limits import DEFAULT
+from trainload.values import dataclass, field
 
 
 def join(folder: str, name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -17,6 +16,7 @@ from trainload.errors import Text
 from trainload.image.model import Image
 from trainload.layers.tarread import Readable
 from trainload.run.model import Again, Outcome, RunSpec
+from trainload.values import dataclass, field
 
 
 class Ability(StrEnum):

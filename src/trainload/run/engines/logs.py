@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from trainload.errors import Text, UsageError
 from trainload.run.engines.interface import LogLine, LogQuery
+from trainload.values import dataclass, field
 
 _LONGEST = 1 << 20  # bytes of a line; one without an end would otherwise grow in memory
 _ENDS = re.compile(rb"\r?\n|\r(?!\n)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from trainload.errors import RunError, Text
@@ -12,6 +11,7 @@ from trainload.events import SILENT, Reporter
 from trainload.limits import DEFAULT, Limits
 from trainload.run.engines.interface import Ability, Engine, Lack, shortcomings
 from trainload.store.store import Store
+from trainload.values import dataclass
 
 ENGINES: Mapping[str, str] = {
     "embedded": "trainload.run.engines.embedded.engine",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.run.gpus.documents import parse
+from trainload.values import dataclass, field
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cmp_to_key
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from trainload.run.gpus.model import Grant, Link
 from trainload.run.gpus.soname import soname
 from trainload.run.inside import Inside
 from trainload.run.model import Mount
+from trainload.values import dataclass, field
 
 CACHE = "/etc/ld.so.cache"
 COMPAT = "/usr/local/cuda/compat"

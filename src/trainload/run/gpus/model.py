@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trainload.errors import Text
 from trainload.run.gpus.cdi import Spec
 from trainload.run.model import Mount
+from trainload.values import dataclass, field
 
 CUDA = "libcuda.so.1"
 """What a program that uses NVIDIA's GPUs loads first."""

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainload.digest import Digest
@@ -42,6 +41,7 @@ from trainload.run.model import Limits, Outcome, RunSpec
 from trainload.run.rundir import born
 from trainload.run.unpack import unpack
 from trainload.system.nearby import meet
+from trainload.values import dataclass, replace
 
 _SUPERVISE = "import sys; from trainload.run.engines.embedded.supervisor import main; main(int(sys.argv[1]))"
 _USERNS = (  # files that say no when they hold this

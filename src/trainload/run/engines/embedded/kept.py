@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from trainload.run.engines.interface import Health, Phase, State
 from trainload.run.model import Outcome
 from trainload.run.rundir import born
 from trainload.run.unpack import remove
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from trainload.digest import Digest
@@ -12,6 +11,7 @@ from trainload.run.model import Mount
 from trainload.run.unpack import LayerBlob
 from trainload.store.layout import Layout
 from trainload.store.store import Store
+from trainload.values import replace
 
 
 def containers(home: Path) -> Path:
