@@ -33,6 +33,8 @@ SECONDS: Mapping[str, int] = {
     "tiny-gpt": 120, "digits": 30, "registry": 100, "engines": 120,
 }  # fmt: skip
 """What each part takes at least, or may take of half an hour; who comes last is left out when the time is over."""
+ASKED: Mapping[str, int] = {"dockerfile": 240}
+"""Beside the half hour: only when it is named."""
 PARTS = tuple(SECONDS)
 QUICK: Mapping[str, int] = {"help": 5, "year": 5, "small": 200}
 MINUTES, QUICK_MINUTES = 30.0, 5.0
@@ -62,7 +64,7 @@ class Run:
     def go(self, names: Iterable[str], *, whatever: bool) -> None:
         """``whatever``: also what takes longer than the time that is left."""
         for name in names:
-            seconds = (QUICK if self._quick else SECONDS).get(name, 100) * self._factor
+            seconds = (QUICK if self._quick else {**SECONDS, **ASKED}).get(name, 100) * self._factor
             if not whatever and not self._until.fits(seconds * _WORTHWHILE):
                 _say(f"! {name}: not begun, the time is over; ./dev bench --only {name} adds it to the results")
                 continue
@@ -124,8 +126,19 @@ def _of_example(name: str, bench: project.Bench, until: Deadline) -> Iterable[Fi
 def _side(part: Part, scratch: Path, seconds: float) -> None:
     from benchmarks.side.run import Site, side_by_side
 
-    cache = Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
-    side_by_side(part, Site(scratch, cache, seconds, quick=part.quick))
+    side_by_side(part, Site(scratch, _cache(), seconds, quick=part.quick))
+
+
+def _dockerfile(part: Part, scratch: Path, seconds: float) -> None:
+    from benchmarks import dockerfile
+
+    for one in dockerfile.figures(scratch, _cache(), Deadline(seconds)):
+        part.figures.append(one)
+        _say(one.line())
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
 
 
 def _scaling(part: Part, scratch: Path, seconds: float) -> None:
@@ -145,7 +158,7 @@ def _year(part: Part, scratch: Path, seconds: float) -> None:
 
 
 _MEASURE: Mapping[str, Callable[[Part, Path, float], None]] = {
-    "small": _side, "large": _side, "scaling": _scaling, "year": _year,
+    "small": _side, "large": _side, "scaling": _scaling, "year": _year, "dockerfile": _dockerfile,
 }  # fmt: skip
 
 
@@ -178,7 +191,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
+    parser.add_argument("--only", choices=(*PARTS, *ASKED), action="append", help="this part; may be given several times")
     parser.add_argument("--quick", action="store_true", help="the small project, the main peers: five minutes")
     parser.add_argument("--minutes", type=float, help="for everything, 30 by default; with more there are more"
                         " rounds, and from 100 on all peers for both projects")  # fmt: skip

@@ -15,6 +15,7 @@ from trainload.builder.dockerfile.build import (
     look_at,
     stages_of,
 )
+from trainload.builder.dockerfile.ground import Listings, keep_listing
 from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.stage import Built as Stage
 from trainload.builder.dockerfile.stage import How
@@ -59,9 +60,10 @@ def ready(site: Site, wishes: Wishes, project: Project) -> Ready:
     empty = _plan(project, platform, RuntimeConfig("", "", (), (), {}, {}))
     planned = Planned(_nothing_locked(project, platform), empty, CodeListing(()))
     shop = pipeline.with_registries(site, wishes, planned, pipeline.workshop(site, project, wishes))
+    listings: Listings = {}
     upgrade = wishes.upgrade is not None
     bench = Bench(
-        shop=shop,
+        shop=replace(shop, noting=partial(keep_listing, site.store, listings)),
         wanted=wanted,
         context=Context(site.tree, wanted.file, own=(lock,)),
         answers=Answers.read(site.tree, lock, frozen=wishes.frozen, anew=upgrade),
@@ -74,6 +76,7 @@ def ready(site: Site, wishes: Wishes, project: Project) -> Ready:
         services=partial(pipeline.services, site, project, wishes),
         settings=project.settings,
         seconds=float(project.settings.build.value.timeout),
+        listings=listings,
     )
     return Ready(project, bench, staged)
 

@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
 from trainload.builder.owners import check_owners, owners_of, owning_recipes, statement
+from trainload.builder.sinks import Noting, Stoppable
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
-from trainload.layers.model import BegunSink, ByteSink, Earlier, Written
+from trainload.layers.model import ByteSink, Written
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.key import recipe_key
@@ -39,6 +40,9 @@ from trainload.resolve.failures import WrongBytesError
 from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 from trainload.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from trainload.layers.tar import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +95,6 @@ class MadeLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stoppable:
-    """A sink that ends the work of whoever writes to it, once that was given up."""
-
-    sink: ByteSink
-    stopped: threading.Event
-
-    def write(self, data: bytes, /) -> object:
-        if self.stopped.is_set():
-            raise LayerError("making layers was stopped")
-        return self.sink.write(data)
-
-    def earlier(self) -> Earlier | None:
-        """What an earlier process left of the same layer."""
-        return self.sink.earlier() if isinstance(self.sink, BegunSink) else None
-
-
-@dataclass(frozen=True, slots=True)
 class Workshop:
     """Where layers are made."""
 
@@ -128,6 +115,8 @@ class Workshop:
     """A layer that lies in a registry stays there, unless something here needs its bytes."""
     anew: bool = False
     """Make every layer, known or not."""
+    noting: Callable[[Digest, Sequence[Header]], object] | None = None
+    """Told what is in each layer that is made, by its diff_id."""
 
     def make(self, plan: Plan, code: Code) -> tuple[MadeLayer, ...]:
         """Every layer of ``plan``, in order. Call it inside ``store.writing()``.
@@ -185,6 +174,14 @@ class Workshop:
         if not all(made.here for made in below):
             return None
         return self._in_parallel({planned: write}, known)[planned]
+
+    def add_all(
+        self, writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]]
+    ) -> dict[PlannedLayer, MadeLayer]:
+        """Layers that look at none of each other, found or made at the same time."""
+        known = self._found(list(writers))
+        rest = {planned: write for planned, write in writers.items() if not self._settled(known.get(planned))}
+        return {**known, **self._in_parallel(rest, known)}
 
     def known(self, planned: PlannedLayer) -> MadeLayer | None:
         """The layer, if it is known; nothing is made, fetched or told."""
@@ -260,7 +257,7 @@ class Workshop:
 
         def make(planned: PlannedLayer) -> MadeLayer:
             brought = self._brought(known[planned], stopped) if planned in known else None
-            return brought or self._one(planned, lambda sink: writers[planned](_Stoppable(sink, stopped)))
+            return brought or self._one(planned, lambda sink: writers[planned](Stoppable(sink, stopped)))
 
         layers = sorted(writers, key=lambda layer: -(layer.size or 0))
         with ThreadPoolExecutor(self.workers, "layer") as pool:
@@ -302,8 +299,11 @@ class Workshop:
             started = time.monotonic()
             try:
                 with self.store.ingest(*_part(planned, key)) as ingest:
-                    written = _written(write, ingest)
+                    noted: list[Header] | None = None if self.noting is None else []
+                    written = _written(write, ingest, noted)
                     digest, size = ingest.commit()
+                if self.noting is not None and noted is not None:
+                    self.noting(written.diff_id, noted)
             except BaseException:
                 self.reporter.report(Ended(str(key), planned.title, How.FAILED))
                 raise
@@ -364,15 +364,17 @@ class Workshop:
         return self.shared().get_along(claim, layers)
 
 
-def _written(write: Callable[[ByteSink], Written], ingest: Ingest) -> Written:
+def _written(write: Callable[[ByteSink], Written], ingest: Ingest, noted: list[Header] | None) -> Written:
     """What ``write`` made; from the start again where an input turned out to be wrong and may be had elsewhere."""
     while True:
         try:
-            return write(ingest)
+            return write(ingest if noted is None else Noting(ingest, noted))
         except WrongBytesError as error:
             if not error.others:
                 raise
             ingest.restart()
+            if noted is not None:
+                noted.clear()
 
 
 def _part(planned: PlannedLayer, key: Digest) -> tuple[int | None, str]:

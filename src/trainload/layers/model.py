@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 from trainload.digest import Digest
 from trainload.lock.model import File
 from trainload.values import dataclass
+
+if TYPE_CHECKING:
+    from trainload.layers.tar import Header
 
 
 class ByteSink(Protocol):
@@ -30,6 +33,17 @@ class BegunSink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
     def earlier(self) -> Earlier | None: ...
+
+
+@runtime_checkable
+class NotingSink(Protocol):
+    """A sink whose owner wants to know what is in the layer."""
+
+    @property
+    def noted(self) -> list[Header] | None:
+        """Gets each entry; None: nobody wants to know."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class Sources(Protocol):

@@ -116,6 +116,11 @@ class TarReader:
                 )
             yield member
 
+    @property
+    def left(self) -> int:
+        """Bytes of the current member's data that were not read yet."""
+        return self._left
+
     def read(self, size: int = CHUNK) -> bytes:
         """Up to ``size`` more bytes of the current member's data; empty at its end."""
         wanted = min(size, self._left)

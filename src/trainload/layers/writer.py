@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from trainload.errors import LayerError, Place, Text
 from trainload.layers import deflate
-from trainload.layers.model import ByteSink, Written
+from trainload.layers.model import ByteSink, NotingSink, Written
 from trainload.layers.tar import Header, Type, encode, entry_name, padding
 from trainload.layers.verify import Deflated, TarDigest
 from trainload.values import dataclass
@@ -64,6 +64,7 @@ class LayerWriter:
         self._stored = stored
         self._mtime = mtime
         self._names: dict[str, bool] = {"": True}
+        self._noted = sink.noted if isinstance(sink, NotingSink) else None
         self._entries = 0
         self._unpacked = 0
         self._tar = TarDigest()
@@ -143,8 +144,7 @@ class LayerWriter:
         mark = f"{above}{slash}.wh.{name}"
         self._check_parents(mark)
         self._names[mark] = False
-        self._entries += 1
-        self._plain(encode(Header(mark, Type.FILE, 0o644, 0, 0, 0, self._mtime, "")))
+        self._entry(Header(mark, Type.FILE, 0o644, 0, 0, 0, self._mtime, ""))
 
     def splice(
         self, path: str, promise: Deflated, chunks: Iterable[bytes], *, mode: int = 0o644, owner: Owner = ROOT
@@ -186,8 +186,12 @@ class LayerWriter:
             raise LayerError(Text("the path {path} comes twice in one layer", path=path))
         self._check_parents(name)
         self._names[name] = kind is Type.DIRECTORY
-        header = Header(name, kind, mode, size, owner.uid, owner.gid, self._mtime, target)
+        self._entry(Header(name, kind, mode, size, owner.uid, owner.gid, self._mtime, target))
+
+    def _entry(self, header: Header) -> None:
         self._entries += 1
+        if self._noted is not None:
+            self._noted.append(header)
         self._plain(encode(header))
 
     def _check_parents(self, name: str) -> None:

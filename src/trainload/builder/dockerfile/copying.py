@@ -118,7 +118,7 @@ class _Copying:
                 if self.nodes[above].kind is not _FOLDER:
                     raise self._in_the_way(above)
                 continue
-            seen = self.ground.nodes.get(above)
+            seen = self.ground.at(above)
             if seen is not None and seen.kind is not _FOLDER:
                 raise self._in_the_way(above)
             looks = (0o755, owner) if seen is None else (seen.mode, seen.owner)
@@ -136,7 +136,7 @@ class _Copying:
         return self.ground.real(path) if self.ground.layers else path
 
     def _at(self, path: str) -> _Node | Seen | None:
-        return self.nodes.get(path) or self.ground.nodes.get(path)
+        return self.nodes.get(path) or self.ground.at(path)
 
     def _is_folder(self, path: str) -> bool:
         found = self._at(path)

@@ -5,60 +5,37 @@ A layer is read once per store; its listing is kept among the store's facts.
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 
+from trainload.builder.dockerfile.listing import Listing, Seen, above, statement
 from trainload.digest import Digest, canonical_json
-from trainload.errors import ConfigError, LayerError, Text
+from trainload.errors import ConfigError, Text
 from trainload.image.model import Layer
-from trainload.layers.foreign.changes import Effect, LayerReader
+from trainload.layers.tar import Header
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
 from trainload.limits import DEFAULT, KiB, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
 
-_FORMAT = 3
+__all__ = ["Accounts", "Ground", "Listings", "Seen"]
 _SMALL = 16 * MiB
-_TEXT = re.compile(
-    r"etc/(?!ssl/|alternatives/).* | (?:.*/)?bin/(?:pip|pip3)[0-9.]* | var/lib/apt/extended_states"
-    r"| (?:.*/)?requirements[^/]*\.txt | usr/share/keyrings/.*",
-    re.VERBOSE,
-)
-"""What lines of a Dockerfile ask for: kept with the listing, so that the layer is not read again for it."""
-_TEXT_LIMIT = 256 * KiB
+_KEPT = 256 * KiB
+"""Bytes of a file up to which its content is kept once it was asked for."""
+_SINGLE = 200
+"""So many paths are looked for one by one; for more everything is joined."""
 
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What lies at a path."""
-
-    kind: MemberKind
-    mode: int
-    owner: Owner
-    size: int = 0
-    target: str = ""
-    """Of a link, as it stands; a hard link's is a path."""
-    layer: int = 0
-    """The number of its layer."""
-
-
-@dataclass(slots=True)
-class _Listing:
-    nodes: dict[str, Seen] = field(default_factory=dict)
-    hides: list[str] = field(default_factory=list)
-    empties: list[str] = field(default_factory=list)
-    texts: dict[str, str] = field(default_factory=dict)
-    """Contents of a few files, in base64."""
-
-
-Listings = dict[Digest, _Listing]
+Listings = dict[Digest, Listing]
 """Those of one build, by diff_id."""
+
+
+def keep_listing(store: Store, listings: Listings, diff_id: Digest, headers: Sequence[Header]) -> None:
+    """Of a layer that was just made: it need not be read for it."""
+    listing = listings[diff_id] = Listing.written(headers)
+    store.facts.note(statement(diff_id), listing.packed())
 
 
 @dataclass(frozen=True)
@@ -72,12 +49,41 @@ class Ground:
     listings: Listings = field(default_factory=dict)
 
     @cached_property
-    def nodes(self) -> dict[str, Seen]:
+    def nodes(self) -> Mapping[str, Seen]:
         """Everything that is seen. Raises :class:`LayerError` for a broken layer."""
         seen: dict[str, Seen] = {}
         for number, layer in enumerate(self.layers):
             _join(seen, self._listing(layer), number)
         return seen
+
+    @cached_property
+    def _asked(self) -> count[int]:
+        return count()
+
+    def at(self, path: str) -> Seen | None:
+        """What lies at ``path``, no link followed: for a few paths nothing is joined."""
+        if "nodes" in self.__dict__ or next(self._asked) >= _SINGLE:
+            return self.nodes.get(path)
+        return self._at(path, len(self.layers))
+
+    def _at(self, path: str, layers: int) -> Seen | None:
+        """As ``nodes`` has it of the lowest ``layers``."""
+        for number in reversed(range(layers)):
+            listing = self._listing(self.layers[number])
+            found = listing.find(path)
+            if found is not None:
+                return replace(found, layer=number)
+            if listing.takes(path) or any(self._turned(one, number) for one in above(path)):
+                return None
+        return None
+
+    def _turned(self, path: str, number: int) -> bool:
+        """Whether a folder of the layers below is something else in this one."""
+        now = self._listing(self.layers[number]).find(path) if path else None
+        if now is None or now.kind is MemberKind.DIRECTORY:
+            return False
+        before = self._at(path, number)
+        return before is not None and before.kind is MemberKind.DIRECTORY
 
     def find(self, path: str) -> Seen | None:
         """What lies at ``path``, links in its folders followed, itself not."""
@@ -85,7 +91,7 @@ class Ground:
         if not name:
             return Seen(MemberKind.DIRECTORY, 0o755, Owner())
         real = self.real(above)
-        return self.nodes.get(f"{real}/{name}" if real else name)
+        return self.at(f"{real}/{name}" if real else name)
 
     def real(self, path: str) -> str:
         """``path`` with all links followed, as far as it is there. Raises :class:`ConfigError` for a loop."""
@@ -98,7 +104,7 @@ class Ground:
                 here = here.rpartition("/")[0]
                 continue
             step = f"{here}/{part}" if here else part
-            node = self.nodes.get(step)
+            node = self.at(step)
             if node is None or node.kind is not MemberKind.SYMLINK:
                 here = step
                 continue
@@ -125,86 +131,74 @@ class Ground:
     def read(self, path: str) -> bytes | None:
         """A small file's content, links followed; None when there is no file."""
         real = self.real(path)
-        node = self.nodes.get(real)
+        node = self.at(real)
         if node is not None and node.kind is MemberKind.HARDLINK:
-            real, node = node.target, self.nodes.get(node.target)
+            real, node = node.target, self.at(node.target)
         if node is None or node.kind is not MemberKind.FILE:
             return None
         layer = self.layers[node.layer]
-        text = self._listing(layer).texts.get(real)
-        if text is not None:
-            return base64.b64decode(text)
+        known = self._listing(layer).texts.get(real)
+        if known is None and node.size <= _KEPT:
+            key = Digest.sha256(canonical_json({"text": real, "layer": str(layer.diff_id)}))
+            known = self.store.facts.said(key)
+            if known is None:
+                known = self._content(layer, real)
+                self.store.facts.note(key, known)
+        return known if known is not None else self._content(layer, real)
+
+    def _content(self, layer: Layer, path: str) -> bytes:
+        """Of a file of ``layer``, which is read for it."""
+        from trainload.layers.foreign.changes import Effect, LayerReader
+
+        data = b""
         with self.store.blob_file(layer.descriptor.digest) as blob:
             reader = LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
-            data = None
             for change in reader:
-                if change.effect is Effect.PLACES and change.path == real:
+                if change.effect is Effect.PLACES and change.path == path:
                     data = reader.files.content(_SMALL)  # of two entries with one name the last wins
         return data
 
     @cached_property
     def facts(self) -> Facts:
         """What the layers have together: which system, which Pythons, which accounts."""
+        from trainload.layers.foreign import look
         from trainload.layers.foreign.found import facts
-        from trainload.layers.foreign.look import Findings, joined, look, statement
 
         found = []
         for layer in self.layers:
-            said = self.store.facts.said(statement(layer.diff_id))
+            said = self.store.facts.said(look.statement(layer.diff_id))
             if said is None:
                 with self.store.blob_file(layer.descriptor.digest) as blob:
-                    looked = look(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
+                    looked = look.look(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
                 said = looked.to_json()
-                self.store.facts.note(statement(layer.diff_id), said)
-            found.append(Findings.from_json(said))
-        return facts(joined(found), self.env)
+                self.store.facts.note(look.statement(layer.diff_id), said)
+            found.append(look.Findings.from_json(said))
+        return facts(look.joined(found), self.env)
 
-    def _listing(self, layer: Layer) -> _Listing:
-        if layer.diff_id in self.listings:
-            return self.listings[layer.diff_id]
-        key = Digest.sha256(canonical_json({"listing": str(layer.diff_id), "version": _FORMAT}))
-        said = self.store.facts.said(key)
-        if said is None:
-            said = zlib.compress(json.dumps(self._read_listing(layer)).encode(), 1)
-            self.store.facts.note(key, said)
-        plain = json.loads(zlib.decompress(said))
-        nodes = {
-            path: Seen(MemberKind(kind), mode, Owner(uid, gid), size, target)
-            for path, (kind, mode, uid, gid, size, target) in plain["nodes"].items()
-        }
-        found = _Listing(nodes, plain["hides"], plain["empties"], plain["texts"])
-        self.listings[layer.diff_id] = found
+    def _listing(self, layer: Layer) -> Listing:
+        found = self.listings.get(layer.diff_id)
+        if found is None:
+            said = self.store.facts.said(statement(layer.diff_id))
+            if said is None:
+                self._survey()
+                said = self.store.facts.said(statement(layer.diff_id))
+                assert said is not None
+            found = self.listings[layer.diff_id] = Listing.unpacked(said)
         return found
 
-    def _read_listing(self, layer: Layer) -> dict[str, object]:
-        nodes: dict[str, object] = {}
-        texts: dict[str, str] = {}
-        hides, empties = [], []
-        with self.store.blob_file(layer.descriptor.digest) as blob:
-            reader = LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
-            for change in reader:
-                member = change.member
-                if change.effect is Effect.HIDES:
-                    hides.append(change.path)
-                elif change.effect is Effect.EMPTIES:
-                    empties.append(change.path)
-                elif change.path:
-                    target = member.linkname.decode("utf-8", "surrogateescape")
-                    if member.kind is MemberKind.HARDLINK:
-                        target = target.strip("/").removeprefix("./")
-                    nodes[change.path] = (
-                        member.kind.value, member.mode, member.uid, member.gid, member.size, target,
-                    )  # fmt: skip
-                    texts.pop(change.path, None)
-                    kept = member.kind is MemberKind.FILE and member.size <= _TEXT_LIMIT
-                    if kept and _TEXT.fullmatch(change.path):
-                        texts[change.path] = base64.b64encode(reader.files.content(_TEXT_LIMIT)).decode()
-                if len(nodes) > self.limits.archive_members * 5:
-                    raise LayerError("the image has too many files")
-        return {"nodes": nodes, "hides": hides, "empties": empties, "texts": texts}
+    def _survey(self) -> None:
+        """Read all layers of which nothing is known, since the rest will be asked for, too."""
+        from trainload.builder.dockerfile.survey import survey
+
+        missing = {
+            layer.diff_id: layer
+            for layer in self.layers
+            if layer.diff_id not in self.listings and self.store.facts.said(statement(layer.diff_id)) is None
+        }
+        survey(list(missing.values()), self.store, self.limits)
 
 
-def _join(seen: dict[str, Seen], above: _Listing, number: int) -> None:
+def _join(seen: dict[str, Seen], above: Listing, number: int) -> None:
     """Put a layer over what is seen (OCI image-spec layer.md § Applying Changesets)."""
     gone = set(above.hides)
     emptied = {*gone, *above.empties}

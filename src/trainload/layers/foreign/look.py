@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import LayerError, Place, Text
-from trainload.layers.foreign.changes import Effect, LayerReader
+from trainload.layers.foreign.changes import Change, Effect, LayerReader
 from trainload.layers.tarread import Member, MemberKind
 from trainload.limits import DEFAULT, Limits, MiB
 
@@ -78,13 +78,20 @@ def statement(diff_id: Digest) -> Digest:
     return Digest.sha256(canonical_json({"findings": str(diff_id), "version": FORMAT}))
 
 
-def look(blob: BinaryIO, diff_id: Digest, name: str, *, limits: Limits = DEFAULT) -> Findings:
+Beside = Callable[[Change, LayerReader, "Findings"], object]
+
+
+def look(
+    blob: BinaryIO, diff_id: Digest, name: str, *, limits: Limits = DEFAULT, beside: Beside | None = None
+) -> Findings:
     """The findings of the layer in ``blob``; ``name`` is for errors.
+
+    ``beside``: told each change, with what was found so far; it may read what was not read of a file.
 
     Raises :class:`LayerError` for a layer that is broken, hostile, or not the one of ``diff_id``.
     """
     reader = LayerReader(blob, diff_id, name, limits=limits)
-    return _Looking(reader, name).run()
+    return _Looking(reader, name).run(beside)
 
 
 def joined(layers: Iterable[Findings]) -> Findings:
@@ -118,21 +125,25 @@ class _Looking:
         self._found = Findings()
         self._text = 0
 
-    def run(self) -> Findings:
+    def run(self, beside: Beside | None) -> Findings:
         found = self._found
         for change in self._reader:
-            if not _is_text(change.path):
-                continue  # what we look for has plain names
-            if change.effect is Effect.HIDES:
-                found.hidden.add(change.path)
-            elif change.effect is Effect.EMPTIES:
-                found.emptied.add(change.path)
-            else:
-                self._place(change.path, change.member)
+            if _is_text(change.path):  # what we look for has plain names
+                self._take(change)
+            if beside is not None:
+                beside(change, self._reader, found)
             noted = len(found.hidden) + len(found.emptied) + len(found.links) + len(found.files)
             if noted > _NOTES:
                 raise LayerError("the layer has too many whiteouts or links", place=Place(self._name), want=_NOTES)
         return found
+
+    def _take(self, change: Change) -> None:
+        if change.effect is Effect.HIDES:
+            self._found.hidden.add(change.path)
+        elif change.effect is Effect.EMPTIES:
+            self._found.emptied.add(change.path)
+        else:
+            self._place(change.path, change.member)
 
     def _place(self, path: str, member: Member) -> None:
         if member.kind is MemberKind.FILE:

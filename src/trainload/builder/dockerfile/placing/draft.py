@@ -33,7 +33,7 @@ class Draft:
         entry = self.changed.get(path)
         if entry is not None:
             return None if entry.kind == "whiteout" else entry
-        seen = self.ground.nodes.get(path)
+        seen = self.ground.at(path)
         if seen is None or self._is_gone(path):
             return None
         return _entry(path, seen)
@@ -105,7 +105,7 @@ class Draft:
         )
         if new == entry:
             return
-        seen = self.ground.nodes.get(path)
+        seen = self.ground.at(path)
         if path not in self.changed and entry.kind == "file":
             self.weight += seen.size if seen is not None else 0
             if self.weight > MOST or seen is None:
@@ -116,7 +116,7 @@ class Draft:
         """It and all below it go."""
         for known in [known for known in self.changed if known == path or known.startswith(f"{path}/")]:
             del self.changed[known]
-        if self.ground.nodes.get(path) is not None:
+        if self.ground.at(path) is not None:
             self.put(PlacedEntry(path, "whiteout"))
 
     def recipe(self) -> FilesRecipe | None:

@@ -155,7 +155,7 @@ def _check_folders(top: str, ground: Ground) -> None:
     path = ""
     for part in top.strip("/").split("/"):
         path = f"{path}/{part}".strip("/")
-        seen = ground.nodes.get(path)
+        seen = ground.at(path)
         if seen is None:
             continue
         usual = (seen.mode & 0o7777, seen.owner.uid, seen.owner.gid) == (ATTRIBUTES.get(path, 0o755), 0, 0)

@@ -83,7 +83,7 @@ def find_program(name: str, ground: Ground, env: Mapping[str, str]) -> str | Non
 
 
 def _is_program(ground: Ground, path: str) -> bool:
-    seen = ground.nodes.get(ground.real(path))
+    seen = ground.at(ground.real(path))
     return seen is not None and seen.kind in (MemberKind.FILE, MemberKind.HARDLINK) and bool(seen.mode & 0o111)
 
 

@@ -36,7 +36,7 @@ def wheels_in(folders: Sequence[str], ground: Ground) -> tuple[Linked, ...]:
             if name.endswith(_SOURCES):
                 raise Beyond(Text("{names}, which would have to be built", names=name))
             path = ground.real(f"{folder.strip('/')}/{name}")
-            seen = ground.nodes.get(path)
+            seen = ground.at(path)
             if name.endswith(".whl") and seen is not None and seen.kind is MemberKind.FILE:
                 wanted.setdefault(seen.layer, {})[path] = name
     if sum(map(len, wanted.values())) > _MOST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 from trainload.builder.dockerfile.bench import Bench
@@ -25,9 +26,12 @@ from trainload.layers.model import ByteSink, Written
 from trainload.lock.model import File
 from trainload.plan.lines import JobMount, LineJob, RunRecipe
 from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig
+from trainload.plan.placed import SiteRecipe
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.system import scratch
+
+_NO_CONFIG = RuntimeConfig("", "", (), (), {}, {})
 
 
 def understandings(lines: Sequence[RunLine], staged: Staged, stage: Stage) -> tuple[Understanding, ...]:
@@ -71,13 +75,12 @@ class Putting:
             missing = [planned for planned in found.layers if self.shop.known(planned) is None]
             needed = [*found.files] if missing else []
             self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
-            for planned in found.layers:
-                try:
-                    here = (*here, self._make(planned, found.files, here))
-                except RunError:
-                    if understood.stops:
-                        raise
-                    return Opaque(Text("a command that fails, after which the line goes on"))
+            try:
+                here = (*here, *self._make_all(found, here))
+            except RunError:
+                if understood.stops:
+                    raise
+                return Opaque(Text("a command that fails, after which the line goes on"))
             if not found.rest:
                 return here
             steps, literal = found.rest, ()
@@ -107,8 +110,21 @@ class Putting:
         ground = self._ground([one.layer for one in made])
         return place(steps, literal, self.line, ground, bench, self.where)
 
+    def _make_all(self, found: Placed, made: tuple[MadeLayer, ...]) -> tuple[MadeLayer, ...]:
+        """Wheels look at nothing below, so their layers are made at the same time."""
+        if all(isinstance(planned.recipe, SiteRecipe) for planned in found.layers):
+            whole = Plan("line", self.bench.platform, found.layers, _NO_CONFIG)
+            makers = self.shop.makers(whole, Code(CodeListing(()), _no_code))
+            writers = {planned: partial(makers.write, planned.recipe, ()) for planned in found.layers}
+            together = self.shop.add_all(writers)
+            return tuple(together[planned] for planned in found.layers)
+        layers = made
+        for planned in found.layers:
+            layers = (*layers, self._make(planned, found.files, layers))
+        return layers[len(made) :]
+
     def _make(self, planned: PlannedLayer, files: Sequence[File], made: tuple[MadeLayer, ...]) -> MadeLayer:
-        whole = Plan("line", self.bench.platform, (planned,), RuntimeConfig("", "", (), (), {}, {}))
+        whole = Plan("line", self.bench.platform, (planned,), _NO_CONFIG)
         makers = self.shop.makers(whole, Code(CodeListing(()), _no_code))
         below = [one.layer for one in made]
 

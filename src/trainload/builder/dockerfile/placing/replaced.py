@@ -67,12 +67,12 @@ def _near(start: str, ground: Ground) -> Iterable[str]:
 
 
 def _note(path: str, ground: Ground, owner: tuple[int, int], found: dict[str, Below]) -> None:
-    seen = ground.nodes.get(path)
+    seen = ground.at(path)
     if seen is None:
         return
     if seen.kind is MemberKind.SYMLINK:
         real = ground.real(path)
-        led = ground.nodes.get(real)
+        led = ground.at(real)
         if led is not None and led.kind is MemberKind.DIRECTORY:
             found[path] = Below(path, target=real)
     elif seen.kind is MemberKind.DIRECTORY and (seen.mode, seen.owner.uid, seen.owner.gid) != (0o755, *owner):
@@ -97,7 +97,7 @@ def _recorded(record: bytes, site: str, ground: Ground) -> list[str]:
     found = []
     for row in rows:
         path = normalise(site, row[0]) if row else None
-        if path and ground.nodes.get(path) is not None and posixpath.dirname(path):
+        if path and ground.at(path) is not None and posixpath.dirname(path):
             found.append(path)
     return found
 
