@@ -191,7 +191,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=(*PARTS, *ASKED), action="append", help="this part; may be given several times")
+    parser.add_argument("--only", choices=(*PARTS, *ASKED), action="append",
+                        help="this part; may be given several times")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="the small project, the main peers: five minutes")
     parser.add_argument("--minutes", type=float, help="for everything, 30 by default; with more there are more"
                         " rounds, and from 100 on all peers for both projects")  # fmt: skip

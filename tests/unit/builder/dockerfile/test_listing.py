@@ -118,7 +118,8 @@ def test_what_was_told_is_seen_as_what_was_read(store: Store) -> None:
 def test_one_reading_gives_what_two_would(store: Store) -> None:
     texts = {
         "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n", "etc/os-release": b"ID=debian\xff\n",
-        "etc/apt.conf": b"x", "bin/pip": b"#!/bin/python\n", "requirements.txt": b"torch\n", "bin/python3.11": b"\x003.11.2\x00",
+        "etc/apt.conf": b"x", "bin/pip": b"#!/bin/python\n", "requirements.txt": b"torch\n",
+        "bin/python3.11": b"\x003.11.2\x00",
         "x/site-packages/a-1.dist-info/METADATA": b"Name: a\nVersion: 1\n\nlong\n", "etc/large": bytes(300 << 10),
     }  # fmt: skip
     layer, _ = written(store, dict.fromkeys(texts, "file"), texts)
