@@ -82,7 +82,7 @@ def figures(scratch: Path, cache: Path, until: Deadline, wanted: str = "large") 
 
 def _taken(builders: Sequence[Builder], folders: Sequence[Path], until: Deadline) -> Mapping[str, Taken]:
     """What each took; they take turns, with the short ones several times in a round."""
-    taken = {builder.name: {what: [] for what in _WANTED} for builder in builders}
+    taken: dict[str, Taken] = {builder.name: {what: [] for what in _WANTED} for builder in builders}
     pairs = list(zip(builders, folders, strict=True))
     for _ in until.rounds(_ROUNDS):
         for builder, folder in pairs:
