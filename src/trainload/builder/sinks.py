@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainload.errors import LayerError
 from trainload.layers.model import BegunSink, ByteSink, Earlier, NotingSink
 from trainload.store.ingest import Ingest
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from trainload.layers.tar import Header
