@@ -1,4 +1,4 @@
-"""How deep a JSON text nests, found before a parser that recurses meets it (THREATS F06, R05).
+"""How deep a text nests (JSON, TOML, markers), found before a parser that recurses meets it (THREATS F06, R05).
 
 A parser that runs into the interpreter's recursion limit raises RecursionError, and so does whatever else has to
 run at that moment: a finalizer that the garbage collector calls there fails, and what it should close stays open.
@@ -9,11 +9,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trainload.limits import DEFAULT
 
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
+
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
+_OF_TOML = re.compile(
+    r"""
+      "{3} (?: [^"\\]++ | \\. | "(?!"") )*+ "{0,5}   # up to two quotes may stand before the three that end it
+    | '{3} (?: [^']++ | '(?!'') )*+ '{0,5}
+    | " (?: [^"\\\n]++ | \\. )*+ "? | ' [^'\n]*+ '?
+    | \#[^\n]*+
+    | [\[{\]}]
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_OF_MARKER = re.compile(r""""[^"]*"?|'[^']*'?|[()]""")
 
 
 def too_deep(text: str, levels: int = DEFAULT.nesting) -> bool:
@@ -21,16 +36,43 @@ def too_deep(text: str, levels: int = DEFAULT.nesting) -> bool:
 
     For a text that is not JSON the answer is of no use, but never a RecursionError.
     """
-    if text.count("[") + text.count("{") <= levels:
+    return _deeper(_STRING_OR_BRACKET, text, "[{", levels)
+
+
+def too_deep_toml(text: str, levels: int = DEFAULT.nesting) -> bool:
+    """As :func:`too_deep`, of TOML 1.0's arrays and inline tables; dotted keys are not counted."""
+    return _deeper(_OF_TOML, text, "[{", levels)
+
+
+def requirement(text: str) -> Requirement:
+    """The requirement (PEP 508). Raises packaging's ``InvalidRequirement``, also for endless brackets."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if _deeper(_OF_MARKER, text, "(", DEFAULT.nesting):
+        raise InvalidRequirement("nested too deeply")
+    return Requirement(text)
+
+
+def marker(text: str) -> Marker:
+    """The environment marker. Raises packaging's ``InvalidMarker``, also for endless brackets."""
+    from packaging.markers import InvalidMarker, Marker
+
+    if _deeper(_OF_MARKER, text, "(", DEFAULT.nesting):
+        raise InvalidMarker("nested too deeply")
+    return Marker(text)
+
+
+def _deeper(tokens: re.Pattern[str], text: str, opening: str, levels: int) -> bool:
+    if sum(map(text.count, opening)) <= levels:
         return False
     depth = 0
-    for found in _STRING_OR_BRACKET.finditer(text):
+    for found in tokens.finditer(text):
         first = text[found.start()]
-        if first in "[{":
+        if first in opening:
             depth += 1
             if depth > levels:
                 return True
-        elif first != '"':
+        elif first in ")]}":
             depth -= 1
     return False
 

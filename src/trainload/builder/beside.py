@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainload import nesting
 from trainload.digest import Digest, canonical_json
 from trainload.errors import LockError, Problems, Text, UsageError
 from trainload.lock.model import ImageBase, Lock, PythonFile, PythonPackage
@@ -128,11 +129,11 @@ def _with_tools(needed: Sequence[str], ground: Ground, lock: Lock, services: Ser
 
 def _has(lock: Lock, text: str, *, any_version: bool = False) -> bool:
     """Whether the project brings it itself. Raises :class:`UsageError` for what is no requirement."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
     from packaging.utils import canonicalize_name
 
     try:
-        wanted = Requirement(text)
+        wanted = nesting.requirement(text)
     except InvalidRequirement as error:
         raise UsageError(
             Text("this is no requirement (PEP 508)"), got=text, want="a name and maybe versions, as ipywidgets>=8"

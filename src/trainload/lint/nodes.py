@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.limits import DEFAULT
 from trainload.lint.source import Source
+
+if TYPE_CHECKING:
+    from yaml import Event
 
 LIMIT = 1 << 20
 """Bytes of a file; PyYAML reads about 1 MB in 10 s, hand-written files have a few kB."""
@@ -103,14 +106,19 @@ def read(text: str, name: str) -> tuple[Node, ...]:
     """The documents of a file, empty ones left out. Raises :class:`ConfigError` when it is not YAML."""
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        composed = list(yaml.compose_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        if line := _too_deep(yaml.parse(text, Loader=loader)):
+            raise ConfigError(
+                Text("this is not YAML: {reason}", reason="nested too deep"), place=Place(name, line=line)
+            )
+        composed = list(yaml.compose_all(text, Loader=loader))
         if any(isinstance(one, yaml.ScalarNode) and one.value == "" for one in composed):
             composed = [one for one in composed if not (isinstance(one, yaml.ScalarNode) and one.value == "")]
         return tuple(_Converter(name, Source.of(text).lines).node(one, 0) for one in composed if one is not None)
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or "nested too deep"
+        reason = getattr(error, "problem", None) or str(error)
         raise ConfigError(
             Text("this is not YAML: {reason}", reason=reason),
             place=Place(name, line=mark.line + 1 if mark else None),
@@ -118,6 +126,21 @@ def read(text: str, name: str) -> tuple[Node, ...]:
             if "{{" in text
             else [],
         ) from error
+
+
+def _too_deep(events: Iterator[Event]) -> int | None:
+    """The line of the first node that lies too deep: composing recurses, reading events does not."""
+    from yaml import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > DEFAULT.nesting:
+                return int(event.start_mark.line) + 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+    return None
 
 
 class _Converter:

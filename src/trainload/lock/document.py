@@ -32,9 +32,8 @@ def parse(data: bytes, file: str, limits: Limits = DEFAULT) -> dict[str, object]
         raise LockError("the file is nested too deeply", place=place, want=f"at most {limits.nesting} levels")
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # tomllib's own, and int() for a number of 4,300 digits
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise LockError(Text("the file is not valid TOML: {reason}", reason=reason), place=place) from error
+    except ValueError as error:  # tomllib's own, and int() for a number of 4,300 digits
+        raise LockError(Text("the file is not valid TOML: {reason}", reason=str(error)), place=place) from error
 
 
 def _too_deep(data: bytes, levels: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from trainload import nesting
 from trainload.errors import LockError, Problems, Text
 from trainload.lock import tags
 from trainload.lock.model import DistributionPackage, File, Lock, PythonFile, PythonPackage, glibc_of, packages_of
@@ -131,10 +132,10 @@ def _applies(marker: str | None, environment: dict[str, str]) -> bool:
     for machine, own in MACHINE_MARKERS.items():
         if marker == own:
             return machine == environment["platform_machine"]
-    from packaging.markers import InvalidMarker, Marker
+    from packaging.markers import InvalidMarker
 
     try:
-        parsed = Marker(marker)
+        parsed = nesting.marker(marker)
     except InvalidMarker as error:
         raise _no_marker(marker) from error
     return holds(parsed, environment)

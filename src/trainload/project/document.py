@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.limits import DEFAULT, KiB
+from trainload.nesting import too_deep_toml
 from trainload.tree import Tree
 
 LIMIT = 512 * KiB
@@ -35,6 +36,8 @@ def read_toml(tree: Tree, file: str) -> Mapping[str, object]:
         # each level of a dotted key costs tomllib the length of its prefix
         if line.count(".") > DEFAULT.nesting and _DOTTED.search(line):
             raise _too_deep(file, number)
+    if too_deep_toml(text):
+        raise _too_deep(file)
     try:
         document = tomllib.loads(text)
     except ValueError as error:  # tomllib's own, and int() for a number of 4,300 digits
@@ -44,8 +47,6 @@ def read_toml(tree: Tree, file: str) -> Mapping[str, object]:
             Text("this is not TOML: {reason}", reason=reason[: at.start()] if at else reason),
             place=Place(file, line=int(at[1]) if at else None),
         ) from error
-    except RecursionError as error:
-        raise _too_deep(file) from error
     if _depth(document) > DEFAULT.nesting:
         raise _too_deep(file)
     return document

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from trainload import nesting
 from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
 from trainload.limits import MiB
 from trainload.project.document import decode
@@ -259,11 +260,11 @@ def _check_url(bare: str, place: Place) -> None:
 
 
 def _check_thoroughly(bare: str, place: Place) -> None:
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
 
     try:
-        Requirement(bare)
-    except (InvalidRequirement, RecursionError) as error:
+        nesting.requirement(bare)
+    except InvalidRequirement as error:
         raise ConfigError(
             Text("this is not a requirement"), place=place, got=bare[:80], want="name, or name==1.2 (PEP 508)"
         ) from error

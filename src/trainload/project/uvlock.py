@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 
+from trainload import nesting
 from trainload.errors import Text
 from trainload.limits import DEFAULT
 from trainload.project.document import decode
@@ -47,8 +48,11 @@ def _recorded(text: str) -> list[Mapping[str, object]] | None:
     if match is None:
         return None
     begin, end = text.rfind(_HEADER, 0, match.start()), text.find(_HEADER, match.end())
+    own = text[begin : end if end >= 0 else len(text)]
+    if nesting.too_deep_toml(own):
+        return None
     try:
-        entry = tomllib.loads(text[begin : end if end >= 0 else len(text)])["package"][0]
+        entry = tomllib.loads(own)["package"][0]
     except (ValueError, LookupError, TypeError):
         return None  # uv itself tells what is wrong with its lock
     metadata = entry.get("metadata")
@@ -63,11 +67,11 @@ def _line(entry: Mapping[str, object]) -> str:
 
 def _normal(line: str) -> str:
     """Name and version as uv records them. Extras and markers are left out: uv rewrites both."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
     from packaging.utils import canonicalize_name
 
     try:
-        requirement = Requirement(line)
+        requirement = nesting.requirement(line)
     except InvalidRequirement:
         return line
     return f"{canonicalize_name(requirement.name)} {requirement.specifier}"

@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.version import Version
 
+from trainload import nesting
 from trainload.errors import LockError, Text
 from trainload.events import Level, Reporter, Said
 from trainload.lock.adopt import Adopted
@@ -125,7 +126,7 @@ def _stub(folder: Path, each: Installed) -> Path:
 def _is_plain(text: str) -> bool:
     """Whether a requirement is one that an index can satisfy."""
     try:
-        return Requirement(text).url is None
+        return nesting.requirement(text).url is None
     except InvalidRequirement:
         return False
 

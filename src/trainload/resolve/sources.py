@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from trainload import nesting
 from trainload.errors import BackendError, LockError, PlanError, RunError, Text, TrainloadError
 from trainload.lock.model import Build, File, PythonPackage
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, static_metadata
@@ -124,11 +125,11 @@ def _sdist(package: PythonPackage) -> File:
 
 def _fulfilled(requirement: str, build: Build) -> bool:
     """Whether the build's own tools, on every target, fulfil a requirement. Raises :class:`BackendError`."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
     from packaging.utils import canonicalize_name
 
     try:
-        asked = Requirement(requirement)
+        asked = nesting.requirement(requirement)
     except InvalidRequirement as error:
         raise BackendError(
             Text("the build backend of {name} asks for what is no requirement", name=build.name), got=requirement
@@ -146,11 +147,11 @@ def _fulfilled(requirement: str, build: Build) -> bool:
 
 def _check_requirements(package: PythonPackage, found: Metadata) -> None:
     """Nothing may lead uv to an address, whose build it would ask itself."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
 
     for requirement in found.requires:
         try:
-            url = Requirement(requirement).url
+            url = nesting.requirement(requirement).url
         except InvalidRequirement:
             url = requirement
         if url is not None:

@@ -91,7 +91,15 @@ def test_yaml_nodes_know_their_lines_and_merges() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: &a [*a]\n", "a: [", "a: b: c", "- " * 5000 + "x", "a: !!python/object:os.system {}\n b: ["]
+    "text",
+    [
+        "a: &a [*a]\n",
+        "a: [",
+        "a: b: c",
+        "- " * 5000 + "x",
+        "[" * 5000 + "]" * 5000,
+        "a: !!python/object:os.system {}\n b: [",
+    ],
 )
 def test_F06_yaml_that_is_none_or_has_no_end_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(ConfigError) as error:

@@ -74,6 +74,7 @@ def test_another_version_one_more_and_one_less_are_told_by_name(
         "[[package]]\nname = 1\n",
         LOCK.replace("requires-dist = [", "x = = ["),
         LOCK.replace("requires-dist = [", f"x = {'9' * 5000}\nrequires-dist = ["),
+        LOCK.replace("requires-dist = [", f"x = {'[' * 5000}\nrequires-dist = ["),
     ],
 )
 def test_what_is_not_understood_is_left_to_uv(text: str) -> None:

@@ -6,8 +6,9 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 
+from trainload import nesting
 from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.words import Beyond
@@ -188,7 +189,7 @@ def _check_values(options: Options) -> None:
 def _check_requirement(text: str) -> None:
     """Names with versions only: paths, addresses and archives have to be built or looked at."""
     try:
-        requirement = Requirement(text)
+        requirement = nesting.requirement(text)
     except InvalidRequirement:
         raise Beyond(Text("the requirement {text}", text=text)) from None
     if requirement.url is not None or text.lower().endswith((".whl", ".zip", ".tar.gz")):

@@ -50,7 +50,7 @@ def _yaml(data: bytes, name: str) -> object:
                 value = builder.value(next(events), events, 0)
         if documents != 1:
             raise _refused(name, f"{documents} documents")
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or type(error).__name__
         raise _refused(name, str(reason), mark.line + 1 if mark else None) from error

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from trainload import nesting
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Target
@@ -144,10 +145,10 @@ def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> li
 
 
 def _is_plain(line: str) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
 
     try:
-        return Requirement(line).url is None
+        return nesting.requirement(line).url is None
     except InvalidRequirement:
         return False
 
