@@ -13,14 +13,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python benchmarks` puts only this folder on the path
 
-from benchmarks import engines, project, readme, registry, results, splice, tables, throughput, unpacking, verdicts
-from benchmarks.budget import Deadline
+from benchmarks import dockerfile, engines, project, readme, registry, results, splice, tables, throughput, verdicts
+from benchmarks.budget import MINUTES, PARTS, PLAN, QUICK, QUICK_MINUTES, Deadline
 from benchmarks.measure import Figure, trouble
 from benchmarks.peers import unmount
 from benchmarks.results import Part
@@ -28,30 +28,23 @@ from benchmarks.results import Part
 OUTPUT = Path(__file__).parents[1] / "outputs" / "benchmarks"
 KEPT = Path(__file__).parent / "results"
 """What the READMEs show."""
-SECONDS: Mapping[str, int] = {
-    "help": 5, "year": 10, "splice": 80, "small": 400, "large": 900, "scaling": 320, "throughput": 60,
-    "tiny-gpt": 120, "digits": 30, "registry": 100, "engines": 120,
-}  # fmt: skip
-"""What each part takes at least, or may take of half an hour; who comes last is left out when the time is over."""
-ASKED: Mapping[str, int] = {"dockerfile": 240}
-"""Beside the half hour: only when it is named."""
-PARTS = tuple(SECONDS)
-QUICK: Mapping[str, int] = {"help": 5, "year": 5, "small": 200}
-MINUTES, QUICK_MINUTES = 30.0, 5.0
+_ALONE = 240.0
+"""Seconds of the Dockerfile without the large project, whose table has it."""
 _USED = 0.95
 """Of the time is given out: a round that takes longer than the one before ends in the rest."""
-_WORTHWHILE = 0.7
-"""Of a part's time must be left when it begins."""
+_ROOM = 20 << 30
+"""Bytes that are free on the disk: else what a part has left behind is removed at once."""
 
 
 class Run:
     """Parts one after the other, each written to the results file when it is over."""
 
     def __init__(self, output: Path, scratch: Path, *, quick: bool, minutes: float) -> None:
-        self._output, self._scratch, self._quick = output, scratch, quick
+        self._output, self._scratch, self._quick, self._minutes = output, scratch, quick, minutes
         self._factor = 1.0 if quick else minutes / MINUTES
         self._until = Deadline(minutes * 60 * _USED)
         self._parts = results.read(output / "results.json")
+        self._now: dict[str, Part] = {}
 
     @property
     def parts(self) -> results.Parts:
@@ -61,14 +54,33 @@ class Run:
         """It was measured as it would be measured now."""
         return name in self._parts and self._parts[name].quick == self._quick and not self._parts[name].failed
 
-    def go(self, names: Iterable[str], *, whatever: bool) -> None:
-        """``whatever``: also what takes longer than the time that is left."""
-        for name in names:
-            seconds = (QUICK if self._quick else {**SECONDS, **ASKED}).get(name, 100) * self._factor
-            if not whatever and not self._until.fits(seconds * _WORTHWHILE):
-                _say(f"! {name}: not begun, the time is over; ./dev bench --only {name} adds it to the results")
-                continue
-            self._one(name, seconds if whatever else min(seconds, self._until.left))
+    def go(self, names: Sequence[str], *, whatever: bool) -> None:
+        """Each part has its share, less where those before it took more; ``whatever``: one share each, however long
+        the whole takes.
+        """
+        plan = QUICK if self._quick else PLAN
+        for number, name in enumerate(names):
+            share = plan.get(name, PLAN[name])
+            kept = sum(plan.get(later, PLAN[later]).least for later in names[number + 1 :])
+            seconds = share.seconds * self._factor
+            if not whatever:
+                seconds = min(seconds, max(self._until.left - kept, share.least))
+                if self._until.left < share.least - self._rest:
+                    self._omit(name)
+                    continue
+            self._one(name, seconds)
+
+    @property
+    def _rest(self) -> float:
+        return self._minutes * 60 * (1 - _USED)
+
+    def _omit(self, name: str) -> None:
+        """It is said, in the results too; what an earlier run found there stays."""
+        what = f"not begun, the time was over; ./dev bench --only {name} adds it to the results"
+        _say(f"! {name}: {what}")
+        if name not in self._parts:
+            self._parts[name] = Part(name, quick=self._quick, failed=what)
+            results.write(self._output / "results.json", self._parts)
 
     def _one(self, name: str, seconds: float) -> None:
         part = Part(name, quick=self._quick)
@@ -77,78 +89,80 @@ class Run:
         began = time.monotonic()
         _say(f"\n# {name} ({seconds:.0f} s)\n")
         with trouble() as found:
-            _MEASURE.get(name, _promises)(part, place, seconds)
+            _MEASURE.get(name, _promises)(part, place, seconds, self._now)
         part.failed, part.seconds = found.what, time.monotonic() - began
         if part.failed:  # a peer that fails ends its part, not the others
             _say(f"! {name}: {part.failed}")
-        self._parts[name] = part
+        self._parts[name] = self._now[name] = part
         results.write(self._output / "results.json", self._parts)
         _show(part)
         unmount(place)
-        shutil.rmtree(place, ignore_errors=True)
+        if shutil.disk_usage(self._scratch).free < _ROOM:  # removing a large tree makes ext4 slow for the next one
+            shutil.rmtree(place, ignore_errors=True)
 
 
-def _promises(part: Part, scratch: Path, seconds: float) -> None:
+def _promises(part: Part, scratch: Path, seconds: float, parts: results.Parts) -> None:
     """Single figures beside the target that the project has set itself."""
-    name = part.name
+    name, until = part.name, Deadline(seconds)
     links = os.environ.get("PIP_FIND_LINKS")
     wheel = next(iter(sorted(Path(links).glob("torch-*.whl"))), None) if links else None
     found: Iterable[Figure] = ()
     if name == "help":
         found = project.help_text()
     elif name == "digits":
-        found = project.figures(project.example("digits", scratch, ("--c", "1")))
+        found = project.figures(project.example("digits", scratch, ("--c", "1")), until)
     elif name == "throughput":
-        found = throughput.figures(scratch)
+        found = throughput.figures(scratch, until)
+    elif name == "dockerfile":
+        found = _dockerfile(scratch, until, parts.get("large"))
     elif wheel is None:
         _say(f"! no torch wheel in PIP_FIND_LINKS: {name} is left out")
     elif name == "splice":
-        found = splice.figures(wheel, scratch)
+        found = splice.figures(wheel, scratch, until)
     else:
-        bench = project.example("tiny-gpt", scratch / "e", ("--steps", "1", "--sample", "1"))
-        found = _of_example(name, bench, Deadline(seconds))
+        found = _of_example(name, scratch.parent, until)
     for one in found:
         part.figures.append(one)
         _say(one.line())
 
 
-def _of_example(name: str, bench: project.Bench, until: Deadline) -> Iterable[Figure]:
+def _of_example(name: str, scratch: Path, until: Deadline) -> Iterable[Figure]:
+    """The first of these parts builds the example from nothing, for the others too."""
+    shared = scratch / "x"
+    there = shared.exists()
+    bench = project.example("tiny-gpt", shared, ("--steps", "1", "--sample", "1"))
     if name == "tiny-gpt":
-        yield from project.figures(bench)
-        yield from unpacking.figures(bench, until)
-    elif name == "registry":
-        bench.run("build")
-        yield from registry.figures(bench, until)
-    else:
-        yield from engines.figures(bench, until)
+        assert not there, "it is measured before the parts that build it"
+        yield from project.figures(bench, until)
+        return
+    bench.run("build")
+    yield from (registry if name == "registry" else engines).figures(bench, until)
 
 
-def _side(part: Part, scratch: Path, seconds: float) -> None:
-    from benchmarks.side.run import Site, side_by_side
-
-    side_by_side(part, Site(scratch, _cache(), seconds, quick=part.quick))
-
-
-def _dockerfile(part: Part, scratch: Path, seconds: float) -> None:
-    from benchmarks import dockerfile
-
-    for one in dockerfile.figures(scratch, _cache(), Deadline(seconds)):
-        part.figures.append(one)
-        _say(one.line())
+def _dockerfile(scratch: Path, until: Deadline, large: Part | None) -> Iterable[Figure]:
+    if large is not None and large.medians("cold build").get(dockerfile.NAME):
+        return dockerfile.of_rows(large)
+    return dockerfile.figures(scratch, _cache(), Deadline(max(until.left, _ALONE)))
 
 
 def _cache() -> Path:
     return Path(os.environ.get("TRAINLOAD_BENCH_CACHE", OUTPUT.with_name("benchmarks-cache")))
 
 
-def _scaling(part: Part, scratch: Path, seconds: float) -> None:
+def _side(part: Part, scratch: Path, seconds: float, parts: results.Parts) -> None:
+    from benchmarks.side.run import Site, side_by_side
+
+    side_by_side(part, Site(scratch, _cache(), seconds, quick=part.quick))
+
+
+def _scaling(part: Part, scratch: Path, seconds: float, parts: results.Parts) -> None:
     from benchmarks import scaling
 
     found = list(scaling.curves(scratch, Deadline(seconds), quick=part.quick))
     part.data["curves"] = [{**asdict(one), "exponent": one.slope} for one in found]
 
 
-def _year(part: Part, scratch: Path, seconds: float) -> None:
+def _year(part: Part, scratch: Path, seconds: float, parts: results.Parts) -> None:
     from benchmarks.year import history, simulate
 
     known = history.read()
@@ -157,8 +171,8 @@ def _year(part: Part, scratch: Path, seconds: float) -> None:
     part.data["source"] = known.source
 
 
-_MEASURE: Mapping[str, Callable[[Part, Path, float], None]] = {
-    "small": _side, "large": _side, "scaling": _scaling, "year": _year, "dockerfile": _dockerfile,
+_MEASURE: Mapping[str, Callable[[Part, Path, float, results.Parts], None]] = {
+    "small": _side, "large": _side, "scaling": _scaling, "year": _year,
 }  # fmt: skip
 
 
@@ -191,8 +205,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=(*PARTS, *ASKED), action="append",
-                        help="this part; may be given several times")  # fmt: skip
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
     parser.add_argument("--quick", action="store_true", help="the small project, the main peers: five minutes")
     parser.add_argument("--minutes", type=float, help="for everything, 30 by default; with more there are more"
                         " rounds, and from 100 on all peers for both projects")  # fmt: skip
@@ -215,7 +228,7 @@ def _run(given: argparse.Namespace, scratch: Path) -> Run:
         for part in run.parts.values():
             _show(part)
         return run
-    names = given.only or (QUICK if given.quick else PARTS)
+    names = sorted(given.only, key=PARTS.index) if given.only else tuple(QUICK if given.quick else PARTS)
     run.go([name for name in names if not (given.resume and run.has(name))], whatever=bool(given.only))
     return run
 

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_GRACE = 240.0
+"""Seconds after the end in which first rounds may still begin, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Seconds of half an hour on two cores."""
+
+    seconds: float
+    least: float
+    """One round of everything takes so long: what comes before leaves that much."""
+
+
+PLAN: Mapping[str, Share] = {
+    "help": Share(3, 2), "year": Share(5, 4), "large": Share(790, 640), "small": Share(290, 200),
+    "dockerfile": Share(1, 1), "splice": Share(60, 50), "scaling": Share(130, 70), "tiny-gpt": Share(65, 50),
+    "registry": Share(50, 35), "engines": Share(100, 80), "throughput": Share(35, 25), "digits": Share(25, 15),
+}  # fmt: skip
+"""What tells most comes first. 26 minutes in all: a slow peer may take more."""
+PARTS = tuple(PLAN)
+QUICK: Mapping[str, Share] = {"help": Share(3, 2), "year": Share(5, 4), "small": Share(210, 150)}
+MINUTES, QUICK_MINUTES = 30.0, 5.0
 
 
 class Deadline:
     """Until when further rounds may begin."""
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+        self._now, self._seconds = now, seconds
         self._until = now() + seconds
 
     @property
     def left(self) -> float:
         """Seconds; negative when it is over."""
         return self._until - self._now()
+
+    @property
+    def late(self) -> bool:
+        """So long over that nothing more begins, not even a first round."""
+        return self.left < -max(self._seconds, _GRACE)
 
     def fits(self, seconds: float) -> bool:
         """Whether something that took ``seconds`` before would probably be over in time."""

@@ -1,6 +1,8 @@
 """The same Dockerfile (slim base, requirements with PyTorch, COPY) built by us and by Docker, in alternation.
 
 Cold is as on a machine that has never built anything: the base comes from the registry, the wheels from one page.
+Where the large project was measured in the same run, we took part there with Docker's Dockerfile, and the figures
+are those of its table.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.budget import Deadline
-from benchmarks.measure import Figure, touch_memory, trouble
+from benchmarks.measure import Figure, process, touch_memory, trouble
 from benchmarks.peers import docker, missing
 from benchmarks.project import TRAINLOAD
+from benchmarks.results import Part
 from benchmarks.side.builders import Builder, Docker, Trainload, call
 from benchmarks.side.dockerfiles import Installer, Recipe
 from benchmarks.side.materials import edit, materials, project
@@ -24,16 +27,23 @@ from benchmarks.side.newer import newer_docker
 from benchmarks.side.newer import reason as no_newer
 
 _ROUNDS, _TURNS = 5, 3
+NAME = "trainload -f Dockerfile"
+OTHER_DIGEST = "another digest from an empty store"
 _PIP = Recipe(Installer.PIP)
 _COLD, _EDITED, _AGAIN = "cold", "after an edit", "nothing changed"
 _WANTED: Mapping[str, float | None] = {_COLD: 8.0, _EDITED: 5.0, _AGAIN: None}
 """How many times faster than Docker it has to be."""
+_ROWS: Mapping[str, float | None] = {
+    "cold build": 8.0, "cold build, pushed": 8.0, "one line of code edited, pushed": 5.0, "nothing changed": None,
+}  # fmt: skip
+"""The same, by the scenarios of the side-by-side tables."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ours(Trainload):
+class FromDockerfile(Trainload):
     """Trainload with the Dockerfile; it is told nothing that Docker is not told."""
 
+    name: str = NAME
     recipe: Recipe = _PIP
 
     @property
@@ -51,6 +61,34 @@ class Ours(Trainload):
     def build(self, folder: Path, target: str) -> None:
         call([TRAINLOAD, "-q", "build", "-f", "Dockerfile", "-t", target], folder, self.environ)
 
+    def deliver(self, folder: Path, target: str) -> None:
+        call([TRAINLOAD, "-q", "build", "-f", "Dockerfile", "--push", target], folder, self.environ)
+
+    def run(self, folder: Path, target: str) -> float | None:
+        argv = [TRAINLOAD, "-q", "run", "-f", "Dockerfile"]
+        return process(argv, cwd=folder, environ=self.environ).first_output
+
+    def differs(self, folder: Path) -> bool:
+        """The digest that an empty store comes to with the lock is not the one that is here."""
+        first = self.digest(folder)
+        self.forget()
+        return self.digest(folder) != first
+
+
+def of_rows(large: Part) -> Iterator[Figure]:
+    """From the table of the large project, where we took part with the Dockerfile."""
+    for scenario, target in _ROWS.items():
+        found = large.medians(scenario)
+        if NAME not in found:
+            continue
+        yield Figure(f"Dockerfile, {scenario}: {NAME}", found[NAME], "s")
+        for peer, seconds in found.items():
+            if peer.startswith(("Docker", "BuildKit")):
+                times = seconds / found[NAME]
+                yield Figure(f"Dockerfile, {scenario}: faster than {peer}", times, "×", target, at_least=True)
+    if OTHER_DIGEST in large.data:
+        yield Figure(f"Dockerfile: {OTHER_DIGEST}", float(large.data[OTHER_DIGEST]), "", 0)
+
 
 Taken = Mapping[str, list[float]]
 """Seconds of one builder, build by build; cold, after an edit, with nothing changed."""
@@ -62,7 +100,7 @@ def figures(scratch: Path, cache: Path, until: Deadline, wanted: str = "large") 
     shared.mkdir(parents=True)
     with ExitStack() as stack:
         made = stack.enter_context(materials(shared / "m", cache, wanted))
-        ours = Ours(made, shared / "store")
+        ours = FromDockerfile(made, shared / "store")
         builders: list[Builder] = [ours]
         if not missing("dockerd", "docker"):
             client = ("docker", "-H", stack.enter_context(docker(shared / "classic")))
@@ -77,7 +115,7 @@ def figures(scratch: Path, cache: Path, until: Deadline, wanted: str = "large") 
             builder.prepare(folders[-1])
         taken = _taken(builders, folders, until)
         yield from _beside(builders, taken)
-        yield _again(ours, folders[0])
+        yield Figure(f"Dockerfile: {OTHER_DIGEST}", float(ours.differs(folders[0])), "", 0)
 
 
 def _taken(builders: Sequence[Builder], folders: Sequence[Path], until: Deadline) -> Mapping[str, Taken]:
@@ -114,10 +152,3 @@ def _beside(builders: Sequence[Builder], taken: Mapping[str, Taken]) -> Iterator
         for builder in builders[1:]:
             times = best[builder.name] / mine
             yield Figure(f"Dockerfile, {what}: faster than {builder.name}", times, "×", target, at_least=True)
-
-
-def _again(ours: Ours, folder: Path) -> Figure:
-    """The same digest from nothing but the lock."""
-    first = ours.digest(folder)
-    ours.forget()
-    return Figure("Dockerfile: another digest from an empty store", float(ours.digest(folder) != first), "", 0)

@@ -11,12 +11,12 @@ import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from benchmarks import delivery
 from benchmarks.budget import Deadline
 from benchmarks.measure import Figure, process, spread, timed
-from benchmarks.peers import PATH, docker, missing
+from benchmarks.peers import PATH, missing
 from benchmarks.project import TRAINLOAD, Bench
 
 _ROUNDS = 9
@@ -57,29 +57,27 @@ def figures(bench: Bench, until: Deadline) -> Iterator[Figure]:
     if reason:
         ours = statistics.median(_edited(bench, "embedded", bench.environ) for _ in range(_ROUNDS))
         yield Figure(f"{name}: edit to running, embedded", ours, "s", 0.6, note=reason)
-        return
-    yield from _edits(bench)
-    yield from delivery.figures(bench, until)
+    yield from delivery.figures(bench, until, {"docker": partial(_edits, bench)})
 
 
-def _edits(bench: Bench) -> Iterator[Figure]:
-    name, scratch = bench.folder.name, Path(bench.environ["TRAINLOAD_HOME"]).parent
-    with docker(scratch / "docker-edits") as host:
-        environ = {**bench.environ, "DOCKER_HOST": host}
-        Bench(bench.folder, environ, bench.arguments).run("run", "--engine", "docker", "--", *bench.arguments)
-        peer = Peer(bench, host)
-        peer.call("tag", f"localhost/trainload/{name}", "deps")
-        (bench.folder / "Dockerfile").write_text(_DOCKERFILE)
-        (bench.folder / ".dockerignore").write_text("outputs\n")
-        sides: Mapping[str, Callable[[], float]] = {
-            "embedded": lambda: _edited(bench, "embedded", environ),
-            "docker": lambda: _edited(bench, "docker", environ),
-            "theirs": peer.edited,
-        }
-        told: dict[str, list[float]] = {side: [] for side in sides}
-        for _ in range(_ROUNDS):
-            for side, measure in sides.items():
-                told[side].append(measure())
+def _edits(bench: Bench, engine: delivery.Engine) -> Iterator[Figure]:
+    """In the Docker that has the image."""
+    name = bench.folder.name
+    environ = {**bench.environ, **engine.environ}
+    Bench(bench.folder, environ, bench.arguments).run("run", "--engine", "docker", "--", *bench.arguments)
+    peer = Peer(bench, environ["DOCKER_HOST"])
+    peer.call("tag", f"localhost/trainload/{name}", "deps")
+    (bench.folder / "Dockerfile").write_text(_DOCKERFILE)
+    (bench.folder / ".dockerignore").write_text("outputs\n")
+    sides: Mapping[str, Callable[[], float]] = {
+        "embedded": lambda: _edited(bench, "embedded", environ),
+        "docker": lambda: _edited(bench, "docker", environ),
+        "theirs": peer.edited,
+    }
+    told: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(_ROUNDS):
+        for side, measure in sides.items():
+            told[side].append(measure())
     middle = {side: statistics.median(seconds) for side, seconds in told.items()}
     yield Figure(f"{name}: edit to running, embedded", middle["embedded"], "s", 0.6, note=spread(told["embedded"]))
     yield Figure(f"{name}: edit to running, in Docker", middle["docker"], "s", 1.5, note=spread(told["docker"]))

@@ -19,17 +19,19 @@ from benchmarks.project import TRAINLOAD
 from benchmarks.wheels import WheelWriter
 
 PACKAGES = (10, 30, 100, 200, 400)
-FILES = (100, 1_000, 10_000, 100_000, 1_000_000)
+FILES = (100, 1_000, 10_000, 100_000, 300_000, 1_000_000)
 GIGABYTES = (0.1, 0.3, 1.0, 2.0, 5.0)
 AT_ONCE = (1, 2, 4)
 _FILE = 200  # bytes of a small file
 _PACKAGE = 50_000  # bytes of a small wheel
 _BLOCK = 1 << 20
 _MEMBER = 200  # blocks of a large file
-_LINEAR = 1.1
+LINEAR = 1.1
 """A fitted exponent up to which growth counts as linear: measurements scatter."""
+_OF_BYTES = 0.45
+"""Of the time that is left when files have their turn."""
 _NOISE = 0.1  # seconds: what is less says nothing about growth
-_PROCESSORS = "processors"
+PROCESSORS = "processors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Curve:
     """CPU seconds at each point, beyond those of a build of next to nothing."""
     wanted: int = 0
     """Points there should be; fewer were measured where the time was over."""
+    note: str = ""
+    """Why there are fewer."""
 
     @property
     def slope(self) -> float:
@@ -52,7 +56,7 @@ class Curve:
 
     @property
     def linear(self) -> bool:
-        return self.slope <= _LINEAR
+        return self.slope <= LINEAR
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
@@ -69,7 +73,7 @@ def curves(folder: Path, until: Deadline, *, quick: bool) -> Iterator[Curve]:
     yield site.at_once()
     if (os.cpu_count() or 1) > 1:
         yield site.processors()
-    yield site.curve("files", "", FILES[:4] if quick else FILES, site.filed)
+    yield site.curve("files", "", FILES[:4] if quick else FILES, site.filed, kept=until.left * _OF_BYTES)
     yield site.curve("bytes", "GB", GIGABYTES[:2] if quick else GIGABYTES, site.large)
 
 
@@ -83,21 +87,24 @@ class Site:
         self._number = 0
         self._constant: Ended | None = None
 
-    def curve(self, what: str, unit: str, amounts: Sequence[float], wheels: Wheels) -> Curve:
-        """As many points as fit into the time, going by what the one before took for its amount."""
+    def curve(self, what: str, unit: str, amounts: Sequence[float], wheels: Wheels, kept: float = 0.0) -> Curve:
+        """As many points as fit into the time, going by what the one before took for its amount; ``kept``: seconds
+        of it for what comes after.
+        """
         constant = self._nothing()
         points: list[tuple[float, float]] = []
         cpu: list[float] = []
-        rate = 0.0
+        rate, note = 0.0, ""
         for amount in amounts:
-            if len(points) > 1 and not self._until.fits(rate * amount):
+            if len(points) > 1 and not self._until.fits(rate * amount + kept):
+                note = f"{amount:,g} {unit or what} would take {rate * amount:.0f} s, --minutes gives more"
                 break
             began = time.monotonic()
             ended = self._build(wheels, amount)
             points.append((float(amount), max(ended.seconds - constant.seconds, 0.0)))
             cpu.append(max(ended.cpu - constant.cpu, 0.0))
             rate = (time.monotonic() - began) / amount
-        return Curve(what, unit, tuple(points), constant.seconds, tuple(cpu), len(amounts))
+        return Curve(what, unit, tuple(points), constant.seconds, tuple(cpu), len(amounts), note)
 
     def _nothing(self) -> Ended:
         """A build without packages; the base is made by the first one."""
@@ -127,7 +134,7 @@ class Site:
 
     def _build(self, wheels: Wheels, amount: float) -> Ended:
         place = self._project(wheels, amount)
-        touch_memory(2 << 30)
+        touch_memory(1 << 30)
         return process([TRAINLOAD, "-q", "build"], cwd=place, environ=self._environ)
 
     def many(self, amount: float, place: Path) -> list[str]:
@@ -181,10 +188,10 @@ class Site:
         points = []
         for count in (1, os.cpu_count() or 1):
             place = self._project(self.large, 0.3)
-            touch_memory(2 << 30)
+            touch_memory(1 << 30)
             argv = ["taskset", "-c", f"0-{count - 1}", TRAINLOAD, "-q", "build"]
             points.append((float(count), process(argv, cwd=place, environ=self._environ).seconds))
-        return Curve(_PROCESSORS, "", tuple(points), 0.0, wanted=2)
+        return Curve(PROCESSORS, "", tuple(points), 0.0, wanted=2)
 
 
 class _Wheel(WheelWriter):
@@ -213,11 +220,11 @@ def report(found: Sequence[Mapping[str, Any]]) -> str:
         points = [tuple(point) for point in curve["points"]]
         amounts = " ".join(f"{x:g}" for x, _ in points)
         if len(points) < curve["wanted"]:
-            amounts += f" ({len(points)} of {curve['wanted']})"
+            amounts += f" ({len(points)} of {curve['wanted']}: {curve.get('note') or 'the time was over'})"
         seconds = " ".join(f"{y:.2f}" for _, y in points)
         cpu = " ".join(f"{one:.1f}" for one in curve["cpu"])
-        slope = "" if curve["what"] == _PROCESSORS else f"{exponent(points):.2f}"
+        slope = "" if curve["what"] == PROCESSORS else f"{exponent(points):.2f}"
         lines.append(f"| {curve['what']} {curve['unit']} | {amounts} | {seconds} | {cpu} | {slope} |")
-    steep = [curve["what"] for curve in found if curve["what"] != _PROCESSORS and curve["exponent"] > _LINEAR]
-    lines.append(f"\nWorse than linear: {', '.join(steep) or 'nothing'} (a power above {_LINEAR} counts as worse)")
+    steep = [curve["what"] for curve in found if curve["what"] != PROCESSORS and curve["exponent"] > LINEAR]
+    lines.append(f"\nWorse than linear: {', '.join(steep) or 'nothing'} (a power above {LINEAR} counts as worse)")
     return "\n".join(lines)

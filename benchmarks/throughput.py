@@ -13,6 +13,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from benchmarks.budget import Deadline
 from benchmarks.measure import Ended, Figure, process, timed, touch_memory
 from benchmarks.project import TRAINLOAD
 from trainload.digest import Digest, canonical_json
@@ -25,12 +26,12 @@ _PIECE = 1 << 20
 _TIMES = 3
 
 
-def figures(scratch: Path) -> Iterator[Figure]:
+def figures(scratch: Path, until: Deadline) -> Iterator[Figure]:
     home = scratch / "home"
     layer = _image(home)
     plain_push, plain_pull = _plain(scratch, layer)
     pushes, pulls = [], []
-    for attempt in range(_TIMES):
+    for attempt in until.rounds(_TIMES):
         with _serving(scratch / f"served-{attempt}") as host:
             address = f"{host}/big:one"
             touch_memory()

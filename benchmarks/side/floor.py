@@ -18,7 +18,7 @@ from benchmarks.side.shipping import EDITED, FIRST, least
 from benchmarks.side.transfers import AFTER_BUMP, COLD_PULL, IMPORT
 from benchmarks.splice import floor_on_two_threads
 
-_TIMES = 3
+_TIMES = 2
 _PIECE = 1 << 20
 
 

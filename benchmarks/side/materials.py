@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -106,7 +107,13 @@ def _large(wheels: Path) -> Sort:
 
 
 def _download(wheels: Path, requirements: str) -> None:
-    """Wheels for CPython 3.11 on x86-64 Linux and all they need; pip also looks where PIP_FIND_LINKS says."""
+    """Wheels for CPython 3.11 on x86-64 Linux and all they need; pip also looks where PIP_FIND_LINKS says.
+
+    Once: a run that has the cache of an earlier one needs no index, and measures with the same packages.
+    """
+    had = wheels / f".has-{hashlib.sha256(requirements.encode()).hexdigest()[:16]}"
+    if had.exists():
+        return
     asked = wheels.parent / "asked.txt"
     asked.write_text(requirements)
     platforms = [word for one in _PLATFORMS for word in ("--platform", one)]
@@ -115,6 +122,7 @@ def _download(wheels: Path, requirements: str) -> None:
     command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
     links = ["--find-links", str(wheels)]
     run(*command, *platforms, "--platform", "linux_x86_64", *target, *links, "-d", str(wheels), "-r", str(asked))
+    had.touch()
 
 
 def _versions(wheels: Path, name: str) -> list[str]:
@@ -161,7 +169,9 @@ def project(made: Materials, sort: Sort, place: Path) -> Path:
     (folder / "requirements.txt").write_text(sort.requirements)
     (folder / "train.py").write_text(_TRAIN.format(imports=sort.imports))
     (folder / "trainload.toml").write_text(f'name = "{sort.name}"\nbase = "{made.base}"\nuser = 0\n')
-    (folder / ".dockerignore").write_text("Dockerfile\n.dockerignore\ntrainload.toml\npylock.trainload.toml\n")
+    (folder / ".dockerignore").write_text(
+        "Dockerfile\nDockerfile.lock\n.dockerignore\ntrainload.toml\npylock.trainload.toml\n"
+    )
     return folder
 
 

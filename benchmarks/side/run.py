@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.budget import Deadline
+from benchmarks.dockerfile import OTHER_DIGEST, FromDockerfile
 from benchmarks.measure import trouble
 from benchmarks.peers import docker, missing
 from benchmarks.results import Part
@@ -21,7 +22,7 @@ from benchmarks.side.newer import newer_docker
 from benchmarks.side.newer import reason as no_newer
 from benchmarks.side.scenarios import ADDED_PUSHED, ALL, PUSHED, ROUNDS, Scenario, Work, rows, warm, works
 from benchmarks.side.shipping import PROGRAMS, ship
-from benchmarks.side.transfers import imports, pulls, sizes
+from benchmarks.side.transfers import Moved, moves
 
 _PIP, _UV = Recipe(Installer.PIP), Recipe(Installer.UV)
 _PIP_MOUNTED, _UV_MOUNTED = Recipe(Installer.PIP, mounts=True), Recipe(Installer.UV, mounts=True)
@@ -29,8 +30,6 @@ _ALL = (_PIP, _UV, _PIP_MOUNTED, _UV_MOUNTED)
 FOR_ALL = {"small": 800.0, "large": 3000.0}
 """Seconds from which on a project goes through all ways of all builders."""
 _OVER = "the time was over"
-_GRACE = 150.0
-"""Seconds over the time in which what was not measured yet has its one round."""
 _OTHERS = 0.35
 """Of the time: for what comes after the scenarios of building."""
 
@@ -62,15 +61,28 @@ def side_by_side(part: Part, site: Site) -> None:
         part.versions |= _other_versions()
         _tell(f"{part.name}: {until.left:.0f} s are left when all is prepared")
         for scenario, seconds in _shares(until, quick=site.quick):
-            if until.left < 0:
+            if until.late:  # else each has its one round
                 _left_out(part, scenario.name)
                 continue
             part.rows.extend(rows(scenario, ready, 2 if site.quick else ROUNDS, Deadline(seconds), _tell))
             if scenario is PUSHED:
+                _again(part, ready)
                 warm(ready)
         _attempt(part, "least", lambda: part.floors.update(floor.of_building(made, made.sort)))
         if not site.quick:
             _transfers(part, ready, engines, shared, until)
+
+
+def _again(part: Part, ready: Sequence[Work]) -> None:
+    """Whether our image of the Dockerfile is the same one, made on a machine that has the lock alone."""
+    for work in ready:
+        if isinstance(work.builder, FromDockerfile) and not work.failed:
+            differs = partial(work.builder.differs, work.folder)
+            _attempt(part, OTHER_DIGEST, partial(_note, part, OTHER_DIGEST, differs))
+
+
+def _note(part: Part, what: str, found: Callable[[], object]) -> None:
+    part.data[what] = found()
 
 
 def _shares(until: Deadline, *, quick: bool) -> Iterator[tuple[Scenario, float]]:
@@ -94,19 +106,16 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
         return
     ours, theirs = shown[:2]
     compiled = _compiled(ours, folder)
-    _attempt(part, "imports", lambda: part.rows.extend(
-        imports([*shown, compiled], engine, 5, Deadline(until.left * 0.2))))  # fmt: skip
-    _attempt(part, "sizes", lambda: part.data.update(sizes=list(sizes(shown, engine))))
     absent = missing(*PROGRAMS)
-    if absent or until.left < -_GRACE:
+    if absent or until.late:
         _left_out(part, "shipping", absent)
     else:
         _attempt(part, "shipping", partial(_ship, part, (ours, theirs), folder / "ship", until))
-    if until.left < -_GRACE:
-        _left_out(part, "pulls")
+    if until.late:
+        _left_out(part, "pulls, imports")
     else:  # the last, since it empties the engine that the images were built in
-        pulled = partial(pulls, shown, engine, folder / "pulled", 3, Deadline(until.left * 0.8))
-        _attempt(part, "pulls", lambda: part.rows.extend(pulled()))
+        pulled = partial(moves, shown, compiled, engine, folder / "pulled", Deadline(until.left * 0.8))
+        _attempt(part, "pulls, imports", lambda: _add(part, pulled()))
     (folder / "f").mkdir()
     moving = (ours.made, ours.named("added"), ours.named("bumped"), folder / "f")
     _attempt(part, "least of moving", lambda: part.floors.update(floor.of_moving(*moving)))
@@ -117,6 +126,11 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
     _attempt(
         part, "least bytes", lambda: part.data.update({"least bytes": floor.weight(ours.made, ours.made.sort)})
     )
+
+
+def _add(part: Part, moved: Moved) -> None:
+    part.rows.extend(moved.rows)
+    part.data["sizes"] = moved.sizes
 
 
 def _ship(part: Part, both: tuple[Work, Work], folder: Path, until: Deadline) -> None:
@@ -190,12 +204,14 @@ class _Ways:
     classic: tuple[Recipe, ...]
     buildkit: tuple[Recipe, ...]
     buildah: tuple[Recipe, ...]
+    ours: bool = True
+    """We build the Dockerfile that Docker is given, too."""
 
 
 def _wanted(project: str, site: Site) -> _Ways:
     """All of them where there is time; else what fits."""
     if site.quick:
-        return _Ways((_PIP,), (_UV_MOUNTED,), ())
+        return _Ways((_PIP,), (_UV_MOUNTED,), (), ours=False)
     if site.seconds >= FOR_ALL[project]:
         return _Ways((_PIP, _UV), _ALL, _ALL)
     if project == "small":
@@ -208,6 +224,8 @@ def _builders(engines: _Engines, place: Path, ways: _Ways) -> Iterator[Builder]:
     place.mkdir()
     yield Trainload(made, place / "store")
     yield PlainUv(made, place / "uv")
+    if ways.ours:
+        yield FromDockerfile(made, place / "store-f")
     if engines.classic:
         for recipe in ways.classic:
             yield Docker(made, recipe, "Docker classic", engines.classic, buildkit=False)

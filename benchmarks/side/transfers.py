@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,16 @@ from benchmarks.measure import touch_memory, trouble
 from benchmarks.peers import missing
 from benchmarks.project import TRAINLOAD
 from benchmarks.results import Row
-from benchmarks.side.builders import Trainload, call
+from benchmarks.side.builders import call
 from benchmarks.side.sample import Sample, measured
-from benchmarks.side.scenarios import Work
+from benchmarks.side.scenarios import SHORT, Work
 
 COLD_PULL, AFTER_BUMP = "cold pull", "pull after a bump"
 IMPORT = "first import in a new container"
 _NOTE = "MB: received"
+_ROUNDS = 3
+_IMPORTS = 6.0
+"""Seconds in which an import may be repeated; each container is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +42,100 @@ class _Taken:
 
     cold: list[Sample] = field(default_factory=list)
     after: list[Sample] = field(default_factory=list)
+    imported: list[Sample] = field(default_factory=list)
+    weight: Mapping[str, Any] | None = None
+    longest: float = 0.0
     failed: str = ""
 
 
-def pulls(
-    works: Sequence[Work], engine: tuple[str, ...], place: Path, rounds: int, until: Deadline
-) -> Iterator[Row]:
-    """Each tool's image, and how its newer version comes after it; ``engine``: a Docker client."""
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    work: Work
+    puller: Puller
+    engine: tuple[str, ...] = ()
+    """A Docker client: what was pulled is run there, and weighed."""
+    bumps: bool = True
+    """It was built in a newer version, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    rows: list[Row]
+    sizes: list[Mapping[str, Any]]
+
+
+def moves(works: Sequence[Work], compiled: Work, engine: tuple[str, ...], place: Path, until: Deadline) -> Moved:
+    """Each tool's image: pulled, imported from in a new container, weighed; how its newer version comes after it.
+
+    ``engine``: a Docker client, whose engine is emptied. ``compiled``: our image with bytecode. They take turns;
+    each has one round, those that are short have three.
+    """
     place.mkdir()
-    pairs = [(work, puller) for work in works for puller in _pullers(work, engine, place)]
-    taken = {id(pair): _Taken() for pair in pairs}
-    for _ in until.rounds(rounds):
-        for pair in pairs:
-            if not taken[id(pair)].failed:
-                _pulled(*pair, taken[id(pair)])
-    for pair in pairs:
-        work, puller = pair
-        found, name = taken[id(pair)], f"{puller.name}: image of {work.builder.name}"
-        yield Row(COLD_PULL, name, tuple(found.cold), rounds, _NOTE, found.failed)
-        yield Row(AFTER_BUMP, name, tuple(found.after), rounds, _NOTE, found.failed)
+    dockers = [_Pair(work, _docker(engine), engine) for work in works]
+    dockers += [_Pair(compiled, _docker(engine), engine, bumps=False)] if not compiled.failed else []
+    pairs = [*dockers, *(_Pair(works[0], puller) for puller in _others(works[0], place))]
+    taken = [_Taken() for _ in pairs]
+    for number in range(_ROUNDS):
+        for pair, found in zip(pairs, taken, strict=True):
+            short = found.longest < SHORT
+            if found.failed or (number and not short and not until.fits(found.longest)):
+                continue
+            began = time.monotonic()
+            _moved(pair, found)
+            found.longest = max(found.longest, time.monotonic() - began)
+    both = list(zip(pairs, taken, strict=True))
+    return Moved(
+        [row for pair, found in both for row in _rows(pair, found)],
+        [found.weight for _, found in both if found.weight is not None],
+    )
 
 
-def _pulled(work: Work, puller: Puller, taken: _Taken) -> None:
+def _moved(pair: _Pair, taken: _Taken) -> None:
+    work, puller = pair.work, pair.puller
     with trouble() as found:
         puller.forget()
         touch_memory(1 << 30)
         received = partial(getattr, work.made.way, "received")
         taken.cold.append(measured(partial(_quietly, puller.pull, work.named("added")), received))
-        taken.after.append(measured(partial(_quietly, puller.pull, work.named("bumped")), received))
+        if pair.engine:
+            for _ in Deadline(_IMPORTS).rounds(_ROUNDS):
+                taken.imported.append(measured(partial(_quietly, call, _importing(pair))))
+            taken.weight = taken.weight or _weight(work, pair.engine)
+        if pair.bumps:
+            taken.after.append(measured(partial(_quietly, puller.pull, work.named("bumped")), received))
     taken.failed = found.what
+
+
+def _rows(pair: _Pair, taken: _Taken) -> Iterator[Row]:
+    tool = pair.work.builder
+    name = f"{pair.puller.name}: image of {tool.name}"
+    yield Row(COLD_PULL, name, tuple(taken.cold), _ROUNDS, _NOTE, taken.failed)
+    if pair.bumps:
+        yield Row(AFTER_BUMP, name, tuple(taken.after), _ROUNDS, _NOTE, taken.failed)
+    if pair.engine:
+        kind = "bytecode" if tool.compiles else "no bytecode"
+        yield Row(IMPORT, f"{tool.name} ({kind})", tuple(taken.imported), _ROUNDS, failed=taken.failed)
+
+
+def _importing(pair: _Pair) -> list[str]:
+    words = ["run", "--rm", "--network", "host", pair.work.named("added")]
+    return [*pair.engine, *words, "python", "-c", pair.work.sort.imports]
 
 
 def _quietly(work: Callable[..., object], *arguments: object) -> None:
     work(*arguments)
 
 
-def _pullers(work: Work, engine: tuple[str, ...], place: Path) -> Iterator[Puller]:
-    """Docker for every image; of ours the tools for moving images, too: they move the same bytes for any."""
-    yield Puller(
+def _docker(engine: tuple[str, ...]) -> Puller:
+    return Puller(
         "docker pull",
         lambda: call([*engine, "system", "prune", "-af"]),
         lambda target: call([*engine, "pull", "-q", target]),
     )
-    if not isinstance(work.builder, Trainload):
-        return
+
+
+def _others(work: Work, place: Path) -> Iterator[Puller]:
+    """The tools for moving images, with ours: they move the same bytes for any."""
     if not missing("skopeo"):
         folder = place / "skopeo"
         folder.mkdir()
@@ -114,33 +168,10 @@ def _aside(folder: Path) -> None:
     folder.mkdir()
 
 
-def imports(works: Sequence[Work], engine: tuple[str, ...], rounds: int, until: Deadline) -> Iterator[Row]:
-    """The first import in a new container, of images with bytecode and without."""
-    samples: dict[str, list[Sample]] = {work.builder.name: [] for work in works}
-    failed = dict.fromkeys(samples, "")
-    for _ in until.rounds(rounds):
-        for work in works:
-            name = work.builder.name
-            with trouble() as found:
-                target = work.named("added")
-                call([*engine, "pull", "-q", target])
-                words = [*engine, "run", "--rm", "--network", "host", target, "python", "-c", work.sort.imports]
-                samples[name].append(measured(partial(_quietly, call, words)))
-            failed[name] = found.what or failed[name]
-    for work in works:
-        name = work.builder.name
-        kind = "bytecode" if work.builder.compiles else "no bytecode"
-        yield Row(IMPORT, f"{name} ({kind})", tuple(samples[name]), rounds, failed=failed[name])
-
-
-def sizes(works: Sequence[Work], engine: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """What each tool's image weighs, its base included: compressed in the registry, and unpacked in Docker."""
-    for work in works:
-        target = work.named("added")
-        with trouble():
-            raw = call(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"])
-            layers = json.loads(raw)["layers"]
-            call([*engine, "pull", "-q", target])
-            disk = int(call([*engine, "image", "inspect", "--format", "{{.Size}}", target]))
-            weight = sum(layer["size"] for layer in layers)
-            yield {"tool": work.builder.name, "layers": len(layers), "bytes": weight, "disk": disk}
+def _weight(work: Work, engine: tuple[str, ...]) -> Mapping[str, Any]:
+    """Of an image, its base included: compressed in the registry, and unpacked in Docker."""
+    target = work.named("added")
+    raw = call(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"])
+    layers = [layer["size"] for layer in json.loads(raw)["layers"]]
+    disk = int(call([*engine, "image", "inspect", "--format", "{{.Size}}", target]))
+    return {"tool": work.builder.name, "layers": len(layers), "bytes": sum(layers), "disk": disk}

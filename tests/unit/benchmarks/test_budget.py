@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.budget import Deadline
+from benchmarks.budget import MINUTES, PLAN, QUICK, QUICK_MINUTES, Deadline
 
 
 class Clock:
@@ -34,3 +34,19 @@ def test_all_rounds_are_made_when_there_is_time() -> None:
     clock.passes(101)
     assert until.left < 0
     assert not until.fits(0.1)
+
+
+def test_nothing_more_begins_when_it_is_long_over() -> None:
+    clock = Clock()
+    until = Deadline(400, clock)
+    clock.passes(700)
+    assert until.left < 0
+    assert not until.late  # what has no round yet may still have its one
+    clock.passes(200)
+    assert until.late
+
+
+def test_the_plan_leaves_a_tenth_of_the_time_and_each_part_its_least() -> None:
+    for plan, minutes in ((PLAN, MINUTES), (QUICK, QUICK_MINUTES)):
+        assert sum(share.seconds for share in plan.values()) <= minutes * 60 * 0.9
+        assert all(share.least <= share.seconds for share in plan.values())
