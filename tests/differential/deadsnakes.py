@@ -11,6 +11,9 @@ from trainload.testing.debs import Item, MadeDeb
 
 DEPENDS = "libc6 (>= 2.35), libexpat1, zlib1g, libffi8, libssl3, libbz2-1.0, liblzma5"
 
+_OTHERS = ("lib/python3.11/site-packages", "lib/python3.11/distutils")
+"""Not in the package there: Ubuntu's ``python3-distutils`` owns the second, for all its Pythons."""
+
 
 def files(prefix: str) -> dict[str, bytes]:
     """Paths on a server below ``prefix`` → content; the index is not signed."""
@@ -39,7 +42,7 @@ def _package() -> MadeDeb:
     for path, content in python_spec().files.items():
         if path == "bin/python3.11":
             items.append(Item(f"./usr/{path}", content.data, 0o755))
-        elif path.startswith("lib/python3.11/") and not path.startswith("lib/python3.11/site-packages"):
+        elif path.startswith("lib/python3.11/") and not path.startswith(_OTHERS):
             own = path.endswith("/site.py")
             data = Path("/usr/lib/python3.11/site.py").read_bytes() if own else content.data
             items.append(Item(f"./usr/{path}", data))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.conda_python import version
+from tests.differential import systems
 from tests.differential.builders import by_buildah, by_docker, run
 from tests.differential.cases import CASES, Case
 from tests.differential.compare import config_differences, differing, read_layout
@@ -23,7 +24,11 @@ from tests.peers import Docker, DockerRegistry
 
 WHOLE = "TRAINLOAD_WHOLE_CORPUS" in os.environ
 TAKEN = [case for case in CASES if WHOLE or not case.whole]
-MISSING = DockerRegistry.missing() or ("" if shutil.which("buildah") else "buildah is not installed")
+MISSING = (
+    DockerRegistry.missing()
+    or ("" if shutil.which("buildah") else "buildah is not installed")
+    or (systems.missing() or Docker.missing() if WHOLE else "")
+)
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are given to other users"),
     pytest.mark.skipif(bool(MISSING), reason=MISSING),
@@ -45,7 +50,8 @@ while True:
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     version()  # skips where this machine's Python cannot be moved into an image
-    with Workshop(tmp_path_factory.mktemp("corpus")) as made:
+    folder = tmp_path_factory.mktemp("corpus")
+    with Workshop(folder, folder / "systems" if WHOLE else None) as made:
         yield made
 
 
@@ -62,7 +68,7 @@ def test_the_same_image_which_does_the_same(case: Case, workshop: Workshop) -> N
     again = json.loads(workshop.trainload(at, "build", "--json", *FLAGS, "--frozen").stdout)
     assert again["digest"] == built["digest"]
     (at / "Dockerfile.lock").unlink()  # what only we write is not copied there
-    in_docker = WHOLE and not Docker.missing() and "--mount" not in (at / "Dockerfile").read_text()
+    in_docker = WHOLE and "--mount" not in (at / "Dockerfile").read_text()
     theirs = by_docker(workshop, at, bases) if in_docker else by_buildah(workshop, at)
     assert ours.installed() == theirs.installed()
     assert {path: pair for path, pair in differing(ours, theirs).items() if path not in case.differs} == {}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tests.differential import bases, deadsnakes, wheels
+from tests.differential import bases, deadsnakes, systems, wheels
 from tests.peers import Docker, DockerRegistry
 
+from trainload.dockerfile.config import PATH
 from trainload.testing.conda import Content, Spec, write_channel
 from trainload.testing.index import PackageIndex
 from trainload.testing.server import FaultServer
@@ -45,7 +46,7 @@ class Workshop:
 
     folder: Path
     systems: Path | None = None
-    """A folder with ``bookworm.tar`` and ``jammy.tar`` as mmdebstrap makes them, instead of what we compose."""
+    """Where the distributions are made by mmdebstrap, and kept; None: we compose them."""
 
     def __enter__(self) -> Workshop:
         self._stack = ExitStack()
@@ -110,9 +111,9 @@ class Workshop:
         if self.systems is not None:
             docker = ["docker", "-H", self.docker.host]
             target = f"{self.registry.host}/systems/{name}:1"
-            subprocess.run(
-                [*docker, "import", "-c", "CMD /bin/bash", self.systems / f"{name}.tar", target], check=True
-            )
+            config = ["-c", 'CMD ["/bin/bash"]', "-c", f"ENV PATH={PATH}"]
+            made = systems.make(name, self.systems)
+            subprocess.run([*docker, "import", *config, made, target], check=True)
             subprocess.run([*docker, "push", "-q", target], check=True)
             (at / f"{name}.Dockerfile").write_text(f"FROM {target}\n")
             self.trainload(at, "-q", "build", "-f", f"{name}.Dockerfile", "-t", name, **own)

@@ -36,6 +36,11 @@ _SECRETS = frozenset(
 )
 
 
+def inherited(config: RuntimeConfig) -> RuntimeConfig:
+    """``config`` of a base as a stage starts with it: a base without a PATH gets one, as with Docker's builders."""
+    return config if "PATH" in config.env else replace(config, env={**config.env, "PATH": PATH})
+
+
 def configured(config: RuntimeConfig, what: What, place: Place, *, commanded: bool) -> RuntimeConfig:
     """``config`` after one instruction, whose words are expanded. ``commanded``: this stage has had a CMD.
 

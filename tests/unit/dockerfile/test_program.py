@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from trainload.dockerfile.config import FROM_SCRATCH, PATH
+from trainload.dockerfile.config import FROM_SCRATCH, PATH, inherited
 from trainload.dockerfile.parse import parse
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Staged, find_stages, undeclared
@@ -139,6 +140,13 @@ def test_the_config_is_dockers(lines: str, want: Mapping[str, object]) -> None:
     assert {key: getattr(found, key) for key in want} == want
     rest = {key: getattr(found, key) for key in RuntimeConfig.__dataclass_fields__ if key not in want}
     assert rest == {key: getattr(PYTHON, key) for key in rest}
+
+
+def test_a_stage_always_has_a_path() -> None:
+    """Docker's builders give one to a base that has none."""
+    bare = replace(PYTHON, env={"LANG": "C.UTF-8"})
+    assert inherited(bare).env == {"LANG": "C.UTF-8", "PATH": PATH}
+    assert inherited(PYTHON) == PYTHON
 
 
 def test_an_image_from_scratch_has_a_path() -> None:

@@ -11,7 +11,7 @@ from trainload.builder.bases import document
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.makers import Code
 from trainload.builder.workshop import BaseLayers, MadeLayer, Workshop
-from trainload.dockerfile.config import FROM_SCRATCH
+from trainload.dockerfile.config import FROM_SCRATCH, inherited
 from trainload.dockerfile.model import SCRATCH
 from trainload.errors import FetchError, ImageError, LockError, Place, RegistryError, StoreError, Text
 from trainload.image.model import Image
@@ -59,7 +59,7 @@ def _image(bench: Bench, name: str, platform: Platform) -> Foundation:
         PlannedLayer(Kind.BASE, _title(told, number), layer, layer.size, _WHY)
         for number, layer in enumerate(told.layers)
     ]
-    return Foundation(shop.of_base(planned), told.config, shop, told)
+    return Foundation(shop.of_base(planned), inherited(told.config), shop, told)
 
 
 def _title(told: BaseDocument, number: int) -> str:
