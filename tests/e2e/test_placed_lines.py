@@ -79,6 +79,8 @@ class Bench:
     home: Path
     index: str
     folder: Path
+    wheels: Mapping[str, tuple[str, str]]
+    """``demo-2.0`` → address and sha256 of the index's own."""
 
     def trainload(self, folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "TRAINLOAD_HOME": str(self.home)}
@@ -202,12 +204,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     points = b"[console_scripts]\ndemo = demo.cli:main\n"
     with FaultServer() as server:
         index = PackageIndex(server)
+        wheels: list[tuple[str, bytes]] = []
         for version in ("1.0", "2.0"):
             info = f"demo-{version}.dist-info/entry_points.txt"
-            index.add(wheel("demo", version, requires=["helper>=1"], files={"demo/cli.py": tool, info: points}))
-        index.add(wheel("helper", "1.5"), wheel("Odd_Name", "0.1", files={"odd_name/data/x.txt": b"x\n"}))
+            made = wheel("demo", version, requires=["helper>=1"], files={"demo/cli.py": tool, info: points})
+            wheels.append(made)
+        wheels += [wheel("helper", "1.5"), wheel("Odd_Name", "0.1", files={"odd_name/data/x.txt": b"x\n"})]
+        index.add(*wheels)
         index.add(wheel("pip", "99.0", files={"pip/__main__.py": b"print('pip 99')\n"}))
-        found = Bench(folder / "home", index.url, folder)
+        known = {
+            "-".join(name.split("-")[:2]): (server.url + index.path(name, data), hashlib.sha256(data).hexdigest())
+            for name, data in wheels
+        }
+        found = Bench(folder / "home", index.url, folder, known)
         plain = folder / "plain"
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)
@@ -317,12 +326,36 @@ def test_wheels_of_a_folder_and_indexes_that_the_requirements_name(bench: Bench)
     assert bench.trainload(at, "run").stdout == "1.5 3.0\n"
 
 
+def test_hashes_addresses_folders_and_what_pip_conf_says(bench: Bench) -> None:
+    address, sha256 = bench.wheels["demo-2.0"][0], bench.wheels["Odd_Name-0.1"][1]
+    hashed = f"odd-name==0.1 --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{sha256}  # two\n"
+    at = bench.project(
+        "options",
+        "ARG BASE=slim\nFROM $BASE\nENV PYTHONPATH=/srv/app\nCOPY app /srv/app\nCOPY pip.conf /etc/\n"
+        "COPY requirements.txt /r/\n"
+        "RUN pip install --no-cache-dir --require-hashes -r /r/requirements.txt\n"
+        f"RUN pip install --no-cache-dir {address}\n"
+        "RUN pip install --no-cache-dir --target /opt/apart --trusted-host a.example demo\n"
+        'CMD ["demo"]\n',
+        {
+            "pip.conf": f"[global]\nindex-url = {bench.index}\ntimeout = 60\n[list]\nformat = columns\n",
+            "requirements.txt": f"--prefer-binary\n{hashed}",
+            "app/main.py": "",
+        },
+    )
+    files = check(bench, at, placed=3)
+    origin = json.loads(files["opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/direct_url.json"][-1])
+    assert origin == {"archive_info": {}, "url": address}, "as this image's old pip writes it"
+    assert {"opt/apart/bin/demo", "opt/apart/helper/__init__.py"} <= set(files), "beside which nothing counts"
+    assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
+
+
 def test_what_would_be_different_is_run(bench: Bench) -> None:
     at = bench.project(
         "honest",
         "ARG BASE=slim\nFROM $BASE\nCOPY pip.conf /etc/pip.conf\n"
         "RUN pip install --no-cache-dir demo\nRUN true || false\nRUN useradd -m bob && true || false\n",
-        {"pip.conf": f"[global]\nindex-url = {bench.index}\n"},
+        {"pip.conf": f"[global]\nindex-url = {bench.index}\nsrc = /srv\n"},
     )
     bench.trainload(at, "build", "--network", "default")
     rows = bench.rows(at)

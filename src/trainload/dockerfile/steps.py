@@ -74,6 +74,10 @@ class InstallPython:
     """Absolute."""
     system: bool = False
     """``--break-system-packages``, or uv's ``--system``."""
+    hashes: bool = False
+    """``--require-hashes``."""
+    target: str | None = None
+    """``--target``, absolute: what is installed elsewhere does not count."""
     cache_kept: bool = False
     """Neither an option nor a variable keeps pip from leaving its cache."""
 

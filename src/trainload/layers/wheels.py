@@ -24,7 +24,7 @@ from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import File
 from trainload.plan.key import recipe_key
 from trainload.plan.model import VENV, PrefixWheelsRecipe, WheelsRecipe
-from trainload.plan.placed import Below, SiteRecipe
+from trainload.plan.placed import AddressedSiteRecipe, Below, SiteRecipe
 
 _OPEN = 16
 """Wheels held open at once; most of a wheel's files lie together, so few are opened again."""
@@ -48,8 +48,16 @@ def write_wheels(
     with _Shelf(sources) as shelf:
         scheme = recipe.scheme if isinstance(recipe, SiteRecipe) else None
         prefix = recipe.prefix if isinstance(recipe, PrefixWheelsRecipe) else VENV
+        schemes = recipe.schemes() if isinstance(recipe, AddressedSiteRecipe) else {}
         wheels = [
-            read_wheel(shelf.open(file), file.name, recipe.python, limits, prefix=prefix, folders=scheme)
+            read_wheel(
+                shelf.open(file),
+                file.name,
+                recipe.python,
+                limits,
+                prefix=prefix,
+                folders=schemes.get(file.name, scheme),
+            )
             for file in recipe.wheels
         ]
         check_ownership({wheel.file: claims_of(wheel) for wheel in wheels})

@@ -169,6 +169,8 @@ def _made(archive: Archive, points: tuple[EntryPoint, ...]) -> list[Item]:
     """Files that installing makes: launchers of entry points, and who installed it (PEP 376; uv writes both)."""
     info = f"{archive.scheme.site_packages}/{archive.info}"
     made = [_made_item(f"{info}/INSTALLER", INSTALLER), _made_item(f"{info}/REQUESTED", b"")]
+    origin = archive.scheme.install.origin.encode()
+    made += [_made_item(f"{info}/direct_url.json", origin)] if origin else []
     for point in points:
         where = place(f"{archive.scheme.data}/scripts/{point.name}", archive.scheme)
         if isinstance(where, Refused):

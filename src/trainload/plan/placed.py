@@ -23,6 +23,18 @@ class InstallScheme:
     """Absolute, as scripts name it in their first line."""
     is_venv: bool = False
 
+    @property
+    def origin(self) -> str:
+        """What ``direct_url.json`` of its wheel says (PEP 610)."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedScheme(InstallScheme):
+    """For one wheel that was asked for by its address."""
+
+    origin: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Below:
@@ -51,6 +63,20 @@ class SiteRecipe:
     below: tuple[Below, ...] = ()
     """What lies there and does not look like folders of ours, sorted by path."""
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedSiteRecipe(SiteRecipe):
+    """Wheels some of which were asked for by their address."""
+
+    origins: tuple[tuple[str, str], ...] = ()
+    """File name → what ``direct_url.json`` says (PEP 610)."""
+
+    def schemes(self) -> dict[str, InstallScheme]:
+        """File name → where it goes, if it is one of those."""
+        one = self.scheme
+        plain = (one.site, one.scripts, one.headers, one.data, one.interpreter, one.is_venv)
+        return {name: AddressedScheme(*plain, origin=origin) for name, origin in self.origins}
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,22 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ("pip install --break-system-packages rich", (pip("rich", system=True, **KEPT),)),
     ("PIP_NO_CACHE_DIR=1 pip install rich", (pip("rich"),)),
     ("uv pip install --system --no-cache -r requirements.txt", (pip(tool=("uv", "pip"), files=FILE, system=True),)),
+    ("pip install --target lib rich", (pip("rich", target="/app/lib", **KEPT),)),
+    (
+        "pip install -i http://wheels.example/simple --trusted-host wheels.example --compile rich",
+        (pip("rich", index="http://wheels.example/simple", **KEPT),),
+    ),
+    ("pip install --no-cache-dir --require-hashes -r requirements.txt", (pip(files=FILE, hashes=True),)),
+    (
+        "pip install https://files.example/x-1.0-py3-none-any.whl 'y @ https://files.example/y-2-py3-none-any.whl'",
+        (
+            pip(
+                "https://files.example/x-1.0-py3-none-any.whl",
+                "y @ https://files.example/y-2-py3-none-any.whl",
+                **KEPT,
+            ),
+        ),
+    ),
     ("pip install rich && pip cache purge", (pip("rich", **KEPT), Nothing("pip cache purge"))),
     # conda
     ("conda env create -f environment.yml", (CreateCondaEnvironment("conda", "/app/environment.yml"),)),
@@ -233,8 +249,10 @@ RUN = [
     "pip install -e .",
     "pip install git+https://git.example/x",
     "pip install ./wheels/x-1.0-py3-none-any.whl",
-    "pip install https://files.example/x-1.0-py3-none-any.whl",
-    "pip install --target /x foo",
+    "pip install https://files.example/x-1.0.tar.gz",
+    "pip install https://me@files.example/x-1.0-py3-none-any.whl",
+    "pip install 'x @ file:///x-1.0-py3-none-any.whl'",
+    "pip install --target /x --user foo",
     "pip install $UNKNOWN",
     "pip install foo # && pip install bar\npip install -e .",
     "pip download foo",
@@ -302,7 +320,14 @@ def test_variables_of_pip_count_as_its_options() -> None:
     found = understand(line("pip install foo", env))
     assert found == Understood((pip("foo", index="https://wheels.example/simple"),))
     assert isinstance(understand(line("pip install foo", {"PIP_CONSTRAINT": "/x"})), Opaque)
-    assert isinstance(understand(line("pip install foo", {"PYTHONPATH": "/x"})), Opaque)
+    assert isinstance(understand(line("pip install foo", {"PYTHONHOME": "/x"})), Opaque)
+
+
+def test_options_add_to_what_variables_list() -> None:
+    env = {"PIP_EXTRA_INDEX_URL": "https://a.example/simple", "PYTHONPATH": "/app", "PIP_TRUSTED_HOST": "a.example"}
+    found = understand(line("pip install --no-cache-dir --extra-index-url https://b.example/simple foo", env))
+    both = ("https://a.example/simple", "https://b.example/simple")
+    assert found == Understood((pip("foo", extra_indexes=both),))
 
 
 def test_an_exported_option_holds_for_the_rest_of_the_line() -> None:

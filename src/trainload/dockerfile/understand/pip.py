@@ -20,32 +20,37 @@ _FLAGS = {
     "--no-cache-dir": "no-cache", "--no-cache": "no-cache", "-U": "upgrade", "--upgrade": "upgrade",
     "--pre": "pre", "--no-deps": "no-deps", "--force-reinstall": "reinstall",
     "--break-system-packages": "system", "-q": "plain", "--quiet": "plain", "-v": "plain", "--verbose": "plain",
-    "--no-progress": "plain", "--no-index": "no-index",
+    "--no-progress": "plain", "--no-index": "no-index", "--require-hashes": "hashes",
 }  # fmt: skip
 _VALUED = {
     "-r": "file", "-c": "constraint", "--constraint": "constraint", "-i": "index", "--index-url": "index",
     "--extra-index-url": "extra-index", "--prefix": "prefix", "-f": "find-links", "--find-links": "find-links",
+    "-t": "target", "--target": "target",
 }  # fmt: skip
 _PIP_TABLE = Table(
     flags={
         **_FLAGS, "--user": "user", "--disable-pip-version-check": "plain", "--no-input": "plain",
         "--no-warn-script-location": "plain", "--no-warn-conflicts": "plain", "--no-color": "plain",
-        "--no-python-version-warning": "plain", "--prefer-binary": "binary",
+        "--no-python-version-warning": "plain", "--prefer-binary": "binary", "--compile": "plain",
+        "--no-compile": "plain", "--use-pep517": "plain",
     },
     valued={
         **_VALUED, "--requirement": "file", "--pypi-url": "index", "--root-user-action": "plain",
         "--progress-bar": "plain", "--timeout": "plain", "--default-timeout": "plain", "--retries": "plain",
         "--upgrade-strategy": "strategy", "--only-binary": "only-binary",
+        "--trusted-host": "plain", "--cache-dir": "plain",
     },
 )  # fmt: skip
 _UV_TABLE = Table(
     flags={
         **_FLAGS, "-n": "no-cache", "--system": "system", "--reinstall": "reinstall",
-        "--no-build": "binary", "--no-python-downloads": "plain",
+        "--no-build": "binary", "--no-python-downloads": "plain", "--compile-bytecode": "plain",
+        "--compile": "plain", "--no-compile-bytecode": "plain", "--no-compile": "plain",
     },
     valued={
         **_VALUED, "--requirements": "file", "--requirement": "file", "--constraints": "constraint",
         "--default-index": "index", "--index": "extra-index", "--link-mode": "plain",
+        "--allow-insecure-host": "plain", "--trusted-host": "plain", "--cache-dir": "plain",
     },
 )  # fmt: skip
 HARMLESS = frozenset(
@@ -54,6 +59,7 @@ HARMLESS = frozenset(
         "PIP_TIMEOUT", "PIP_RETRIES", "PIP_NO_INPUT", "PIP_PROGRESS_BAR", "PIP_NO_COLOR", "PIP_QUIET",
         "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_PREFER_BINARY",
         "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_CACHE_DIR", "PIP_FIND_LINKS", "PIP_NO_INDEX",
+        "PIP_TRUSTED_HOST", "PIP_COMPILE", "PIP_NO_COMPILE", "PIP_NO_PYTHON_VERSION_WARNING", "PIP_VERBOSE",
         # set by images to say which version they brought, read by no pip
         "PIP_VERSION",
     }
@@ -64,9 +70,14 @@ UV_HARMLESS = frozenset(
         "UV_SYSTEM_PYTHON", "UV_NO_CACHE", "UV_CACHE_DIR", "UV_LINK_MODE", "UV_HTTP_TIMEOUT", "UV_NO_PROGRESS",
         "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_PYTHON_DOWNLOADS",
         "UV_BREAK_SYSTEM_PACKAGES", "UV_CONCURRENT_DOWNLOADS", "UV_FIND_LINKS", "UV_NO_INDEX",
+        "UV_COMPILE_BYTECODE", "UV_INSECURE_HOST", "UV_FROZEN", "UV_LOCKED", "UV_PROJECT_ENVIRONMENT",
+        "UV_TOOL_BIN_DIR", "UV_TOOL_DIR", "UV_PYTHON_INSTALL_DIR", "UV_PYTHON_PREFERENCE", "UV_NO_DEV",
+        "UV_CONCURRENT_INSTALLS", "UV_CONCURRENT_BUILDS", "UV_NATIVE_TLS", "UV_LOCK_TIMEOUT",
+        "UV_NO_MANAGED_PYTHON",
     }
 )  # fmt: skip
-_PLACES = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "CONDA_PREFIX"})
+_PLACES = frozenset({"PYTHONHOME", "PYTHONUSERBASE", "CONDA_PREFIX"})
+_WHEEL = re.compile(r"https?://[^\s@?#]+\.whl(?:#sha256=[0-9a-f]{64})?")
 _NO = frozenset({"", "0", "false", "off", "no", "n", "f"})
 
 
@@ -124,19 +135,18 @@ def _install(
 ) -> InstallPython:
     _check_values(options)
     for text in requirements:
-        _check_requirement(text)
+        check_requirement(text)
     files = tuple(_path(workdir, path) for path in options.all("file"))
     constraints = tuple(_path(workdir, path) for path in options.all("constraint"))
     if not requirements and not files:
         raise Beyond(Text("{command} without a package", command=f"{' '.join(tool)} install"))
     start = "UV" if tool[0] == "uv" else "PIP"
     index = options.one("index") or env.get(f"{start}_INDEX_URL") or env.get(f"{start}_DEFAULT_INDEX")
-    extra = options.all("extra-index") or tuple(env.get(f"{start}_EXTRA_INDEX_URL", "").split())
+    extra = (*env.get(f"{start}_EXTRA_INDEX_URL", "").split(), *options.all("extra-index"))
     system = "system" in options.flags or any(
-        env.get(name, "").lower() not in _NO
-        for name in (f"{start}_BREAK_SYSTEM_PACKAGES", f"{start}_SYSTEM_PYTHON")
+        is_yes(env.get(name, "")) for name in (f"{start}_BREAK_SYSTEM_PACKAGES", f"{start}_SYSTEM_PYTHON")
     )
-    prefix = options.one("prefix")
+    prefix, target = options.one("prefix"), options.one("target")
     return InstallPython(
         tool=tool,
         requirements=tuple(requirements),
@@ -145,7 +155,7 @@ def _install(
         index=index or None,
         extra_indexes=extra,
         find_links=_links(options.all("find-links"), env.get(f"{start}_FIND_LINKS", ""), workdir),
-        no_index="no-index" in options.flags or env.get(f"{start}_NO_INDEX", "").lower() not in _NO,
+        no_index="no-index" in options.flags or is_yes(env.get(f"{start}_NO_INDEX", "")),
         prereleases="pre" in options.flags,
         user="user" in options.flags,
         upgrade="upgrade" in options.flags,
@@ -153,6 +163,8 @@ def _install(
         dependencies="no-deps" not in options.flags,
         prefix=_path(workdir, prefix) if prefix is not None else None,
         system=system,
+        hashes="hashes" in options.flags,
+        target=_path(workdir, target) if target is not None else None,
         cache_kept=not _no_cache(options, env, start),
     )
 
@@ -182,16 +194,26 @@ def _check_values(options: Options) -> None:
     for address in (*options.all("index"), *options.all("extra-index")):
         if not re.fullmatch(r"https?://[^\s@]+", address):
             raise Beyond(Text("the index {address}", address=re.sub(r"//[^/]*@", "//…@", address)))
-    if "user" in options.flags and options.one("prefix") is not None:
-        raise Beyond(Text("--user and --prefix together"))
+    places = [name for name in ("prefix", "target") if options.one(name) is not None]
+    if len([*places, *({"user"} & options.flags)]) > 1:
+        raise Beyond(Text("options of {command} that exclude each other", command="pip"))
 
 
-def _check_requirement(text: str) -> None:
-    """Names with versions only: paths, addresses and archives have to be built or looked at."""
+def is_yes(text: str) -> bool:
+    """As pip reads a setting that is on or off."""
+    return text.strip().lower() not in _NO
+
+
+def check_requirement(text: str) -> None:
+    """Names with versions, and addresses of wheels. Raises :class:`Beyond`: a path or a source has to be built."""
+    if _WHEEL.fullmatch(text):
+        return
     try:
         requirement = nesting.requirement(text)
     except InvalidRequirement:
         raise Beyond(Text("the requirement {text}", text=text)) from None
+    if requirement.url is not None and _WHEEL.fullmatch(requirement.url):
+        return
     if requirement.url is not None or text.lower().endswith((".whl", ".zip", ".tar.gz")):
         raise Beyond(Text("the requirement {text}", text=text))
 

@@ -51,7 +51,7 @@ def _is_alone(words: Sequence[str]) -> bool:
         verbs = [word for word in rest if not word.startswith("-")]
         return bool(verbs) and verbs[0] in _REMOVES and any(_YES.fullmatch(word) for word in rest)
     if _PIP.fullmatch(name):
-        return rest[:2] == ["config", "set"] or (rest[:1] == ["uninstall"] and "-r" not in rest)
+        return rest[:1] == ["config"] or (rest[:1] == ["uninstall"] and "-r" not in rest)
     if _PYTHON.fullmatch(name):
         return rest[:2] == ["-m", "venv"] and "--upgrade-deps" not in rest
     if name == "virtualenv":

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
-from trainload import nesting
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Target
 from trainload.builder.dockerfile.placing.links import Linked, links_folder
+from trainload.builder.dockerfile.placing.required import name_of
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import LockError, Problems, Text
 from trainload.events import Level, Said
 from trainload.lock.found import Installed
-from trainload.lock.model import PythonFile, Url
+from trainload.lock.model import PythonFile, PythonPackage, Url
 from trainload.lock.select import Target as Fitting
 from trainload.lock.select import choose
 from trainload.platform import Platform
 from trainload.project.model import RequirementFiles
-from trainload.project.requirements import logical_lines
 from trainload.resolve.places import credentials
 from trainload.resolve.provided import Provided
 from trainload.resolve.question import Question
@@ -32,7 +30,6 @@ from trainload.resolve.sources import Leave
 from trainload.resolve.uv import NeedsBuild
 from trainload.system import scratch
 
-_ADDRESS = re.compile(r"https?://[^\s@]+")
 _NAMED = 60
 """Characters of what is asked for that a question of the lock tells."""
 
@@ -59,6 +56,8 @@ class Ask:
     target: Target
     platform: Platform
     glibc: tuple[int, int] | None
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Project → the sha256 its file may have, sorted; empty: any."""
 
     @property
     def question(self) -> str:
@@ -67,7 +66,9 @@ class Ask:
         told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
         plain = {
             "asked": {
-                **{name: value for name, value in asdict(self).items() if name not in ("target", "platform")}
+                name: value
+                for name, value in asdict(self).items()
+                if name not in ("target", "platform") and (name != "hashes" or value)
             },
             "python": self.target.python.version,
             "installed": [[each.name, each.version] for each in self.target.installed],
@@ -80,81 +81,8 @@ class Ask:
         """What is kept where it fits: all that is installed, but for what is named to be upgraded."""
         if not self.upgrade:
             return self.target.installed
-        named = {_name(line) for line in (*self.requirements, *"\n".join(self.files).splitlines())}
+        named = {name_of(line) for line in (*self.requirements, *"\n".join(self.files).splitlines())}
         return tuple(each for each in self.target.installed if each.name not in named)
-
-
-@dataclass(slots=True)
-class Read:
-    """What requirements files say together."""
-
-    texts: tuple[str, ...] = ()
-    """The requirements of each, with those of the files it includes."""
-    index: str | None = None
-    extra_indexes: list[str] = field(default_factory=list)
-    find_links: list[str] = field(default_factory=list)
-    no_index: bool = False
-    prereleases: bool = False
-
-
-def read_files(paths: Sequence[str], ground: Ground) -> Read:
-    """Files that lie below. Raises :class:`Beyond` for more than requirements and where to look for them."""
-    found = Read()
-    found.texts = tuple("\n".join(_lines(path, ground, (), found)) for path in paths)
-    return found
-
-
-def _option(line: str, found: Read) -> bool:
-    """An option of a whole file (pip: Requirements File Format § Global options)."""
-    match = re.fullmatch(r"(--?[a-z-]+)(?:[ =]+(\S+))?", line)
-    match match.groups() if match else ():
-        case ("--no-index", None):
-            found.no_index = True
-        case ("--pre", None):
-            found.prereleases = True
-        case ("--prefer-binary", None):
-            pass
-        case ("-i" | "--index-url", str(address)) if _ADDRESS.fullmatch(address):
-            found.index = address
-        case ("--extra-index-url", str(address)) if _ADDRESS.fullmatch(address):
-            found.extra_indexes.append(address)
-        case ("-f" | "--find-links", str(link)) if _ADDRESS.fullmatch(link) or link.startswith("/"):
-            found.find_links.append(link)
-        case _:
-            return False
-    return True
-
-
-def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> list[str]:
-    data = ground.read(path)
-    if data is None or path in above:
-        raise Beyond(Text("the file {path}, which is not there", path=path))
-    lines = []
-    for _, line in logical_lines(data.decode("utf-8", "replace")):
-        include = re.fullmatch(r"(?:-r|--requirement)[ =]*(\S+)", line)
-        if include is not None and "://" not in include[1]:
-            folder = path.rpartition("/")[0]
-            lines += _lines(f"{folder}/{include[1]}", ground, (*above, path), found)
-        elif line.startswith("-") and _option(line, found):
-            continue
-        elif line.startswith("-") or "--" in line or "${" in line or not _is_plain(line):
-            raise Beyond(Text("{path} has {line}", path=path, line=line))
-        else:
-            lines.append(line)
-    return lines
-
-
-def _is_plain(line: str) -> bool:
-    from packaging.requirements import InvalidRequirement
-
-    try:
-        return nesting.requirement(line).url is None
-    except InvalidRequirement:
-        return False
-
-
-def _name(line: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0]).lower()
 
 
 def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
@@ -205,11 +133,24 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     placed = tuple(package for package in found.packages if package.wheels or package.sdist)  # not what stays
     told = tuple(package for package in placed if all(wheel.sha256 for wheel in package.wheels))
     rest = tuple(package for package in placed if package not in told)  # their sizes come with their bytes
+    told, rest = (_allowed(asked, told), _allowed(asked, rest)) if asked.hashes else (told, rest)
     packages = (*fill_sizes(told, services.http, credentials=credentials(indexes)), *rest)
     problems = Problems()
     chosen = choose(packages, target, problems, sdists=False)
     problems.check()
     return tuple(_with_hash(one, found.unhashed, bench, services) for one in chosen)
+
+
+def _allowed(asked: Ask, packages: Sequence[PythonPackage]) -> tuple[PythonPackage, ...]:
+    """Without files of other hashes, as pip leaves them out. Raises :class:`Beyond` where none is left."""
+    allowed = dict(asked.hashes)
+    found = []
+    for package in packages:
+        wheels = tuple(wheel for wheel in package.wheels if wheel.sha256 in allowed.get(package.name, ()))
+        if not wheels:
+            raise Beyond(Text("{name}, whose wheels have other hashes than the line wants", name=package.name))
+        found.append(replace(package, wheels=wheels))
+    return tuple(found)
 
 
 def _with_hash(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing.configured import configure
 from trainload.dockerfile.steps import InstallPython
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
@@ -18,7 +20,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROGRAM = re.compile(r"(?P<prefix>.*/)?bin/python(?P<minor>3\.[0-9]{1,2})")
 _SHEBANG = re.compile(rb"#! *(/[^\s]+)[ \t]*\r?\n")
 _LONG_SHEBANG = re.compile(rb"#!/bin/sh\n'''exec' \"?(/[^\s\"]+)\"? ")
-_CONFIGURED = ("etc/pip.conf", "etc/xdg/pip/pip.conf")
+_OF_PACKAGES = (".dist-info", ".egg-info", ".egg-link", ".egg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +46,52 @@ class Caller:
     """Absolute."""
 
 
-def find_target(step: InstallPython, ground: Ground, caller: Caller) -> Target:
-    """Raises :class:`Beyond` for anything that is not as it usually is."""
+def find_target(step: InstallPython, ground: Ground, caller: Caller) -> tuple[Target, InstallPython]:
+    """Where ``step`` installs, and ``step`` with what the image's configuration adds.
+
+    Raises :class:`Beyond` for anything that is not as it usually is.
+    """
     called = _interpreter(step, ground, caller.env)
     program = ground.real(called)
     match = _PROGRAM.fullmatch(program)
     seen = ground.find(program)
     if match is None or seen is None or seen.kind is not MemberKind.FILE:
         raise Beyond(Text("the image's {program} is no Python that is known", program=called))
-    minor = match["minor"]
     venv = _environment(called, ground)
     python = _known(ground, program, venv)
-    _check_configuration(step, ground, caller, venv)
+    prefix = (match["prefix"] or "").strip("/")
+    step = configure(step, ground, caller.home.strip("/"), prefix if venv is None else venv)
+    _check_path(caller.env.get("PYTHONPATH", ""), ground)
+    return _target(step, ground, caller, python, _Called(called, venv, prefix)), step
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """A Python as a line calls it."""
+
+    program: str
+    venv: str | None
+    """The root of its virtual environment."""
+    prefix: str
+    """Of the Python itself."""
+
+
+def _target(step: InstallPython, ground: Ground, caller: Caller, python: FoundPython, how: _Called) -> Target:
+    minor, venv, called = python.minor, how.venv, how.program
     if venv is None:
-        _check_managed(step, ground, (match["prefix"] or "").strip("/"), minor)
+        _check_managed(step, ground, how.prefix, minor)
     if step.user and venv is not None:
         raise Beyond(Text("--user in a virtual environment"))
     home = caller.home.strip("/")
+    if step.target is not None:
+        return _apart(step.target, ground, Target(python, _own(home, minor, called), ()), caller)
     if step.user or (caller.uid != 0 and step.prefix is None):
         if venv is not None:
             raise Beyond(Text("the user {user}, who is not root", user=caller.uid))
         return _for_user(step, ground, Target(python, _own(home, minor, called), python.installed), caller)
     if step.prefix is not None:
-        return _prefixed(step, ground, python, called, (match["prefix"] or "").strip("/"))
-    scheme = _scheme(venv, (match["prefix"] or "").strip("/"), minor, called, ground)
+        return _prefixed(step, ground, python, called, how.prefix)
+    scheme = _scheme(venv, how.prefix, minor, called, ground)
     return Target(python, scheme, python.installed)
 
 
@@ -128,15 +152,16 @@ def _known(ground: Ground, program: str, venv: str | None) -> FoundPython:
     raise Beyond(Text("the image's {program} is no Python that is known", program=f"/{program}"))
 
 
-def _check_configuration(step: InstallPython, ground: Ground, caller: Caller, venv: str | None) -> None:
-    home = caller.home.strip("/")
-    files = [*_CONFIGURED, f"{home}/.config/pip/pip.conf", f"{home}/.pip/pip.conf"]
-    files += [f"{venv}/pip.conf"] if venv is not None else []
-    if step.tool[0] == "uv":
-        files = ["etc/uv/uv.toml", f"{home}/.config/uv/uv.toml"]
-    for file in files:
-        if ground.find(file) is not None:
-            raise Beyond(Text("{file} of the image changes what is installed", file=f"/{file}"))
+def _check_path(variable: str, ground: Ground) -> None:
+    """PYTHONPATH: folders with a project's own modules, not with packages or what takes a module's place."""
+    for folder in filter(None, variable.split(":")):
+        if not folder.startswith("/"):
+            raise Beyond(Text("the variable {name}, which changes where Python packages lie", name="PYTHONPATH"))
+        for name in ground.folder(folder):
+            stem = name.removesuffix(".py")
+            own = {"pip", "setuptools", "pkg_resources", "sitecustomize", "usercustomize", *sys.stdlib_module_names}
+            if name.endswith(_OF_PACKAGES) or stem in own:
+                raise Beyond(Text("{path}, where PYTHONPATH leads Python", path=f"{folder.rstrip('/')}/{name}"))
 
 
 def _check_managed(step: InstallPython, ground: Ground, prefix: str, minor: str) -> None:
@@ -196,3 +221,12 @@ def _prefixed(step: InstallPython, ground: Ground, python: FoundPython, called: 
         root, called,
     )  # fmt: skip
     return Target(python, scheme, python.installed)
+
+
+def _apart(folder: str, ground: Ground, target: Target, caller: Caller) -> Target:
+    """``--target``: a folder of its own, beside which nothing counts as installed."""
+    root = ground.real(folder)
+    if ground.folder(root) or caller.uid != 0:
+        raise Beyond(Text("--target with a folder that is not empty, or for a user who is not root"))
+    scheme = InstallScheme(root, f"{root}/bin", f"{root}/include/python", root, target.scheme.interpreter)
+    return Target(target.python, scheme, ())

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
-from trainload.builder.dockerfile.placing.asking import Ask, ask, read_files
+from trainload.builder.dockerfile.placing.asking import Ask, ask
 from trainload.builder.dockerfile.placing.interpreter import Caller, Target, find_target
 from trainload.builder.dockerfile.placing.links import wheels_in
 from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
+from trainload.builder.dockerfile.placing.required import Read, name_of, read_files
 from trainload.dockerfile.steps import InstallPython
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Place, Text
 from trainload.lock.model import File, Found, PythonFile, Url
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.plan.order import LAYERS, group
-from trainload.plan.placed import SiteRecipe
+from trainload.plan.placed import AddressedSiteRecipe, SiteRecipe
 
 _WHY = Text("its wheels are placed where pip would install them")
 _NAMED = 4
@@ -30,13 +33,14 @@ def place_python(
 
     Raises :class:`LockError` when the lock may not change, :class:`FetchError` when an index cannot be reached.
     """
-    target = find_target(step, ground, caller)
+    target, step = find_target(step, ground, caller)
     files = read_files(step.files, ground)
+    _check_hashes(step, files)
     links = (*step.find_links, *files.find_links)
     asked = Ask(
         requirements=step.requirements,
         files=files.texts,
-        constraints=read_files(step.constraints, ground).texts,
+        constraints=read_files((*step.constraints, *files.included), ground).texts,
         index=files.index or step.index,
         extra_indexes=(*step.extra_indexes, *files.extra_indexes),
         find_links=tuple(link for link in links if "://" in link),
@@ -49,13 +53,40 @@ def place_python(
         target=target,
         platform=bench.platform,
         glibc=ground.facts.glibc,
+        hashes=tuple((name, tuple(sorted(known))) for name, known in sorted(files.hashes.items())),
     )
     found = _known(asked, bench, ground)
     placed, replaced = _split(found, step, target)
     if not placed:
         return ()
     removed = removed_by(replaced, target.scheme, ground)
-    return _layers(placed, target, removed, ground)
+    return _layers(placed, target, removed, ground, _origins(placed, asked))
+
+
+def _check_hashes(step: InstallPython, files: Read) -> None:
+    """One hash, or ``--require-hashes``, and everything needs one: what the line itself names cannot have any."""
+    if (step.hashes or files.needs_hashes) and (step.requirements or not files.hashes):
+        named = (*step.requirements, *step.files)[0]
+        raise Beyond(Text("{line}, which has no hash where others have one", line=named))
+
+
+def _origins(placed: Sequence[PythonFile], asked: Ask) -> Mapping[str, str]:
+    """File → what is noted of a wheel that is asked for by its address (PEP 610), as pip and uv write it."""
+    lines = [line for line in (*asked.requirements, *"\n".join(asked.files).splitlines()) if "://" in line]
+    direct = {name_of(line) for line in lines}
+    found = {}
+    for package in placed:
+        location = package.file.location
+        if package.name in direct and isinstance(location, Url):
+            sha256 = package.file.sha256
+            info: dict[str, object] = {"hash": f"sha256={sha256}", "hashes": {"sha256": sha256}}
+            if not _tells_hashes(asked.target):
+                told = any(name_of(line) == package.name and "#sha256=" in line for line in lines)
+                info = {"hash": info["hash"]} if told else {}
+            pips = json.dumps({"archive_info": info, "url": location.url}, sort_keys=True)
+            uvs = json.dumps({"url": location.url, "archive_info": {}}, separators=(",", ":"))
+            found[package.file.name] = uvs if asked.is_uv else pips
+    return found
 
 
 def _known(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
@@ -126,8 +157,18 @@ def _split(
     return tuple(placed), tuple(replaced)
 
 
+def _tells_hashes(target: Target) -> bool:
+    """pip 23.1 and newer write what they found, older ones only what the address says."""
+    version = next((each.version for each in target.python.installed if each.name == "pip"), "0")
+    return [int(part) for part in re.findall("[0-9]+", version)[:2]] >= [23, 1]
+
+
 def _layers(
-    placed: Sequence[PythonFile], target: Target, removed: tuple[str, ...], ground: Ground
+    placed: Sequence[PythonFile],
+    target: Target,
+    removed: tuple[str, ...],
+    ground: Ground,
+    origins: Mapping[str, str],
 ) -> tuple[PlannedLayer, ...]:
     """Large packages alone, since their layers are then the same everywhere; all in one where something goes."""
     minor, scheme = target.python.minor, target.scheme
@@ -141,11 +182,22 @@ def _layers(
         PlannedLayer(
             Kind.PACKAGE if len(one) == 1 else Kind.SMALL,
             _names(one),
-            replace(base, wheels=tuple(package.file for package in one), removed=removed),
+            _recipe(base, tuple(package.file for package in one), removed, origins),
             sum(package.file.size or 0 for package in one),
             _WHY,
         )
         for one in groups
+    )
+
+
+def _recipe(
+    base: SiteRecipe, wheels: tuple[File, ...], removed: tuple[str, ...], origins: Mapping[str, str]
+) -> SiteRecipe:
+    told = tuple((file.name, origins[file.name]) for file in wheels if file.name in origins)
+    if not told:
+        return replace(base, wheels=wheels, removed=removed)
+    return AddressedSiteRecipe(
+        wheels, base.python, base.scheme, base.uid, base.gid, removed, base.below, origins=told
     )
 
 

@@ -1,0 +1,111 @@
+"""What requirements files and ``pip.conf`` files of an image say of a ``pip install``."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing.configured import configure
+from trainload.builder.dockerfile.placing.interpreter import _check_path
+from trainload.builder.dockerfile.placing.required import name_of, read_files
+from trainload.digest import Digest
+from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.understand.words import Beyond
+from trainload.store.store import Store
+from trainload.testing.images import put_layer
+from trainload.testing.tars import TarEntry, tar
+
+FIRST, SECOND = "1" * 64, "2" * 64
+WHEEL = "https://files.example/c_d-1.0-py3-none-any.whl"
+
+
+def ground(at: Path, **files: str) -> Ground:
+    store = Store.open(at / "home")
+    stream = tar(*(TarEntry(path.replace("__", "/"), text.encode()) for path, text in files.items()))
+    with store.writing():
+        layer = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
+    return Ground(store, (layer,))
+
+
+def test_hashes_are_told_by_project_and_left_out_of_what_is_asked(tmp_path: Path) -> None:
+    text = (
+        "--trusted-host a.example\n-c bounds.txt\n"
+        f"A_b==1 --hash=sha256:{FIRST} \\\n  --hash=sha512:00 --hash sha256:{SECOND}\n"
+        f"{WHEEL} --hash=sha256:{FIRST}\n"
+    )
+    found = read_files(["/r.txt"], ground(tmp_path, **{"r.txt": text}))
+    assert found.texts == (f"A_b==1\n{WHEEL}",)
+    assert found.hashes == {"a-b": {FIRST, SECOND}, "c-d": {FIRST}}
+    assert found.needs_hashes and found.included == ["/bounds.txt"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a==1 --hash=sha256:{FIRST}\nb==1\n",
+        f"a>=1 --hash=sha256:{FIRST}\n",
+        "--require-hashes\na==1\n",
+        "a==1 --hash=sha384:00\n",
+        "a==1 --config-settings x=y\n",
+        "a @ file:///a-1-py3-none-any.whl\n",
+        "https://files.example/a-1.tar.gz\n",
+        "${A}\n",
+    ],
+)
+def test_what_pip_would_refuse_or_build_is_left_to_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Beyond):
+        read_files(["/r.txt"], ground(tmp_path, **{"r.txt": text}))
+
+
+def test_the_project_of_a_requirement() -> None:
+    lines = ["A.b[x]>=1", "a_b @ https://files.example/q-1-py3-none-any.whl", f"{WHEEL}#sha256={FIRST}"]
+    assert [name_of(line) for line in lines] == ["a-b", "a-b", "c-d"]
+
+
+def test_files_of_pip_go_before_one_another_and_the_line_before_all(tmp_path: Path) -> None:
+    below = ground(
+        tmp_path,
+        **{
+            "etc/pip.conf": "[global]\nindex-url = https://a.example/simple\n"
+            "extra_index_url = https://x.example/simple\n",
+            "root/.config/pip/pip.conf": "[install]\nindex-url = https://b.example/simple\n[list]\nformat = json\n",
+            "opt/py/pip.conf": "[global]\nno-index = false\nbreak-system-packages = true\ntimeout = 5\n",
+        },
+    )
+    step = InstallPython(("pip",), ("foo",), extra_indexes=("https://y.example/simple",))
+    found = configure(step, below, "root", "opt/py")
+    assert found.index == "https://b.example/simple"
+    assert found.extra_indexes == ("https://x.example/simple", "https://y.example/simple")
+    assert found.system and not found.no_index
+    asked = InstallPython(("pip",), ("foo",), index="https://c.example/simple")
+    assert configure(asked, below, "root", "opt/py").index == "https://c.example/simple"
+    assert configure(InstallPython(("uv", "pip"), ("foo",)), below, "root", "opt/py").index is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[global]\nuser = true\n", "[install]\nindex-url = https://a:b@c.example\n", "no section\n"]
+)
+def test_an_option_of_a_file_that_is_not_known_is_left_to_pip(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Beyond):
+        configure(InstallPython(("pip",), ("foo",)), ground(tmp_path, **{"etc/pip.conf": text}), "root", "usr")
+
+
+@pytest.mark.parametrize(
+    ("name", "harmless"),
+    [
+        ("app/main.py", True),
+        ("app/lib/x.py", True),
+        ("app/demo.egg-info", False),
+        ("app/queue.py", False),
+    ],
+)
+def test_folders_of_pythonpath_have_modules_and_no_packages(tmp_path: Path, name: str, *, harmless: bool) -> None:
+    below = ground(tmp_path, **{name: ""})
+    if harmless:
+        _check_path("/app::/none", below)
+        return
+    with pytest.raises(Beyond):
+        _check_path("/app", below)
