@@ -115,7 +115,7 @@ class Site:
 
     @property
     def _environ(self) -> Mapping[str, str]:
-        return {**os.environ, "UV_NO_INDEX": "1", "TRAINLOAD_HOME": str(self._folder / "store")}
+        return {**os.environ, "TRAINLOAD_HOME": str(self._folder / "store")}
 
     def _project(self, wheels: Wheels, amount: float) -> Path:
         self._number += 1
@@ -124,8 +124,10 @@ class Site:
         names = wheels(amount, place / "wheels")
         (place / "requirements.txt").write_text("".join(f"{name}\n" for name in names))
         (place / "train.py").write_text('print("trained")\n')
+        (place / "uv.toml").write_text("no-index = true\n")
         (place / "trainload.toml").write_text(
-            f'name = "p{self._number}"\nbase = "apt:bookworm"\nfind-links = ["wheels"]\nexclude = ["wheels/**"]\n'
+            f'name = "p{self._number}"\nbase = "apt:bookworm"\nfind-links = ["wheels"]\n'
+            'exclude = ["wheels/**", "uv.toml"]\n'
             '[limits]\nmax-members = 2000000\nmax-unpacked = "20g"\n'
         )
         argv = [TRAINLOAD, "-q", "lock"]

@@ -62,8 +62,8 @@ class Materials:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Of programs that read no other index than the folder."""
-        return {**os.environ, "TRAINLOAD_FIND_LINKS": str(self.wheels), "UV_NO_INDEX": "1", "PYTHONUNBUFFERED": "1"}
+        """Of programs that find the wheels in the folder; the project's ``uv.toml`` says to ask no index."""
+        return {**os.environ, "TRAINLOAD_FIND_LINKS": str(self.wheels), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
@@ -169,9 +169,9 @@ def project(made: Materials, sort: Sort, place: Path) -> Path:
     (folder / "requirements.txt").write_text(sort.requirements)
     (folder / "train.py").write_text(_TRAIN.format(imports=sort.imports))
     (folder / "trainload.toml").write_text(f'name = "{sort.name}"\nbase = "{made.base}"\nuser = 0\n')
-    (folder / ".dockerignore").write_text(
-        "Dockerfile\nDockerfile.lock\n.dockerignore\ntrainload.toml\npylock.trainload.toml\n"
-    )
+    (folder / "uv.toml").write_text("no-index = true\n")
+    own = ("Dockerfile", "Dockerfile.lock", ".dockerignore", "trainload.toml", "pylock.trainload.toml", "uv.toml")
+    (folder / ".dockerignore").write_text("".join(f"{name}\n" for name in own))
     return folder
 
 

@@ -113,7 +113,8 @@ def resolve_beside(
 def _compile(request: PythonRequest, uv: Uv, examiner: Examiner | None) -> Adopted:
     """Every platform in one resolution; one by one when that leaves some platform without a wheel it can take.
 
-    Also one by one where a base image has not the same on all platforms.
+    Also one by one where a base image has not the same on all platforms, and at once where there is but one:
+    an answer for every system and Python takes longer, and folders of wheels for one of them have none.
     """
     with scratch.folder("lock") as folder:
         output = folder / "pylock.resolved.toml"
@@ -122,6 +123,8 @@ def _compile(request: PythonRequest, uv: Uv, examiner: Examiner | None) -> Adopt
         question = Question(request, uv, output, examiner)
         if not request.provided.is_same():
             return _one_by_one(question, Leave())
+        if len(request.targets) == 1 and (alone := _alone(question)) is not None:
+            return alone
         together, leave = question.answer(Leave())
         if not together.misfits:
             return together
@@ -130,6 +133,24 @@ def _compile(request: PythonRequest, uv: Uv, examiner: Examiner | None) -> Adopt
         except LockError:
             return together
         return together if apart.misfits else apart
+
+
+def _alone(question: Question) -> Adopted | None:
+    """The answer for the one platform there is; None: there is none, and the common one may say better why."""
+    before = question.output.read_bytes() if question.output.exists() else None
+    try:
+        found = replace(question, alone=True).answer(Leave())[0]
+    except LockError as error:
+        if error.retryable:
+            raise
+        found = None
+    if found is not None and not found.misfits:
+        return found
+    if before is None:
+        question.output.unlink(missing_ok=True)
+    else:
+        question.output.write_bytes(before)
+    return None
 
 
 def _one_by_one(question: Question, leave: Leave) -> Adopted:

@@ -272,6 +272,14 @@ def test_W30_a_package_without_a_wheel_for_a_platform_is_named(root: Path, index
     assert "no wheel of a 1.0 fits linux/arm64" in str(misfits[ARM64][0])
 
 
+def test_what_other_systems_would_need_keeps_no_project_for_one_platform_from_its_lock(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    index.add(wheel("a", "1.0", requires=["of-windows ; sys_platform == 'win32'"]))
+    packages = resolve_python(request(root, index, "a", platforms=(AMD64,)), uv).packages
+    assert versions(packages) == {"a": "1.0"}
+
+
 def test_platforms_are_resolved_apart_when_the_newest_version_does_not_fit_one(
     root: Path, index: PackageIndex, uv: Uv
 ) -> None:
