@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 
 from trainload import pipeline
@@ -17,8 +16,8 @@ from trainload.builder.dockerfile.build import (
 )
 from trainload.builder.dockerfile.ground import Listings, keep_listing
 from trainload.builder.dockerfile.lockfile import Answers
+from trainload.builder.dockerfile.rows import How
 from trainload.builder.dockerfile.stage import Built as Stage
-from trainload.builder.dockerfile.stage import How
 from trainload.builder.dockerfile.takes import Context
 from trainload.builder.dockerfile.weights import Loaded, environment, load, lock_of, twice
 from trainload.builder.dockerfile.weights import planned as planned_weights
@@ -34,6 +33,7 @@ from trainload.plan.model import Plan, RuntimeConfig
 from trainload.platform import Platform
 from trainload.project.model import CodeListing, DockerfileInput, Project
 from trainload.project.weights import Pickles
+from trainload.values import dataclass, replace
 
 _OTHERS = ("base", "python", "profile", "accelerator", "system")
 """Settings that a Dockerfile decides."""

@@ -213,7 +213,7 @@ class Workshop:
         found |= self._found_elsewhere({layer: key for layer, key in keys.items() if layer not in found})
         for made in found.values():
             if self._settled(made):
-                self._tell(made)
+                self.tell(made)
         return found
 
     def _found_elsewhere(self, keys: Mapping[PlannedLayer, Digest]) -> dict[PlannedLayer, MadeLayer]:
@@ -293,7 +293,7 @@ class Workshop:
             layer = None if self.anew else self.store.recipes.find(key)
             if layer is not None:
                 made = MadeLayer(planned, layer, How.PRESENT)
-                self._tell(made)
+                self.tell(made)
                 return made
             self.reporter.report(Began(str(key), planned.title, planned.size))
             started = time.monotonic()
@@ -317,7 +317,7 @@ class Workshop:
         self.reporter.report(Ended(str(key), planned.title, How.MADE, size, seconds))
         return MadeLayer(planned, layer, How.MADE)
 
-    def _tell(self, made: MadeLayer) -> None:
+    def tell(self, made: MadeLayer) -> None:
         """That nothing was done for it."""
         key, size = str(recipe_key(made.planned.recipe)), made.layer.descriptor.size
         self.reporter.report(Ended(key, made.planned.title, made.how, size))

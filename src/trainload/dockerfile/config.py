@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import replace
 
 from trainload.dockerfile.model import (
     Cmd,
@@ -25,6 +24,7 @@ from trainload.dockerfile.model import (
 )
 from trainload.errors import ConfigError, Place, Text
 from trainload.plan.model import HealthConfig, RuntimeConfig
+from trainload.values import replace
 
 SHELL = ("/bin/sh", "-c")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix

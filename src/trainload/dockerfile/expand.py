@@ -8,10 +8,10 @@ there for whoever declares them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trainload.errors import ConfigError, Place, Text
 from trainload.platform import Platform
+from trainload.values import dataclass, field
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PROXIES = frozenset(name for word in _PROXIES for name in (word, word.lower()))

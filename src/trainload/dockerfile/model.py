@@ -5,7 +5,7 @@ The grammar is BuildKit's (docs.docker.com/reference/dockerfile); flags of an in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from trainload.values import dataclass
 
 DOCKERFILE = "Dockerfile"
 SCRATCH = "scratch"

@@ -69,7 +69,7 @@ def parse(data: bytes, name: str) -> Dockerfile:
 
 def parse_trigger(text: str, escape: str, base: str) -> Instruction:
     """An ONBUILD instruction of the image ``base``. Raises :class:`ConfigError`."""
-    from dataclasses import replace
+    from trainload.values import replace
 
     directive = "# escape=`\n" if escape == "`" else ""
     found, _ = _instructions(f"{directive}{text}\n", f"ONBUILD of {base}")

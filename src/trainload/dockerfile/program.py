@@ -6,7 +6,6 @@ Pure: needs the config of the image below, whose variables are seen and whose ON
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from trainload.dockerfile.config import absolute, configured, looks_secret, suspicious, whole
 from trainload.dockerfile.expand import PROXIES, Scope
@@ -33,6 +32,7 @@ from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import ConfigError, Place, Text
 from trainload.plan.model import RuntimeConfig
+from trainload.values import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)

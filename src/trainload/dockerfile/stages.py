@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from trainload.dockerfile.expand import PROXIES, Scope, platform_arguments
 from trainload.dockerfile.model import SCRATCH, Arg, Copy, Dockerfile, From, Instruction, Run
 from trainload.dockerfile.mounts import read_mount
 from trainload.errors import ConfigError, Place, Text, UsageError
 from trainload.platform import Platform
+from trainload.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trainload.dockerfile.model import Heredoc, RunMount
-from trainload.dockerfile.steps import PlacedStep
 from trainload.errors import Text
+from trainload.values import dataclass, field
+
+if TYPE_CHECKING:
+    from trainload.dockerfile.steps import PlacedStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from trainload.digest import Digest
 from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import CopyRecipe, RunRecipe
-from trainload.plan.placed import FilesRecipe, SiteRecipe
+from trainload.plan.placed import FilesRecipe, KnownRecipe, SiteRecipe
 from trainload.platform import Platform
 from trainload.values import dataclass
 
@@ -294,6 +294,7 @@ Recipe = (
     BaseRecipe | ImageLayerRecipe | SystemRecipe | ConfiguredRecipe | InterpreterRecipe | EnvironmentRecipe
     | WheelsRecipe | UnbuiltRecipe | CondaRecipe | CondaEnvironmentRecipe | BytecodeRecipe | UserRecipe
     | CodeRecipe | SourceRecipe | WeightsRecipe | CopyRecipe | RunRecipe | SiteRecipe | FilesRecipe
+    | KnownRecipe
 )  # fmt: skip
 
 

@@ -37,6 +37,13 @@ class AddressedScheme(InstallScheme):
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRecipe:
+    """Of a layer that was made before: only its key is known, and nothing can be made of it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Below:
     """A folder or link that lies below: what an entry of the same path has to keep."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +17,7 @@ from trainload.limits import Limits
 from trainload.plan.lines import LineJob
 from trainload.platform import Platform
 from trainload.project.model import Settings
+from trainload.values import dataclass, field
 
 if TYPE_CHECKING:
     from trainload.builder.bases import Bases

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trainload.builder.dockerfile.bench import Bench, Wanted
 from trainload.builder.dockerfile.stage import Built, build_stage
@@ -18,6 +17,7 @@ from trainload.plan.model import Plan
 from trainload.plan.order import MOST_LAYERS
 from trainload.platform import Platform
 from trainload.tree import Tree
+from trainload.values import dataclass
 
 _MOST_TOLD = 10
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|.*\.git(?:#.*)?$")

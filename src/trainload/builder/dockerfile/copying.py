@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from trainload.builder.dockerfile.ground import Accounts, Ground, Seen
 from trainload.builder.dockerfile.takes import Item, Taken
@@ -17,6 +16,7 @@ from trainload.layers.model import ByteSink, Written
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import ROOT, LayerWriter, Owner, Stream
 from trainload.plan.lines import CopyRecipe, Folder
+from trainload.values import dataclass, field
 
 _FOLDER = MemberKind.DIRECTORY
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from trainload.plan.model import BaseDocument, Kind, Plan, PlannedLayer, Runtime
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.reference import DOCKER_HUB, Reference
+from trainload.values import dataclass, replace
 
 _WHY = Text("the Dockerfile's FROM")
 _TITLE = 120

@@ -6,7 +6,6 @@ A layer is read once per store; its listing is kept among the store's facts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 
@@ -20,6 +19,7 @@ from trainload.layers.writer import Owner
 from trainload.limits import DEFAULT, KiB, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
+from trainload.values import dataclass, field, replace
 
 __all__ = ["Accounts", "Ground", "Listings", "Seen"]
 _SMALL = 16 * MiB

@@ -11,13 +11,13 @@ import json
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from trainload.digest import Digest, canonical_json
 from trainload.layers.tar import Header, Type
 from trainload.layers.tarread import Member, MemberKind
 from trainload.layers.writer import Owner
+from trainload.values import dataclass
 
 _FORMAT = 4
 _WHITEOUT = ".wh."

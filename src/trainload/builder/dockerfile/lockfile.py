@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainload.errors import LockError, Place, Text
 from trainload.lock.answers import Answer, dumps, loads
 from trainload.system.files import replace
 from trainload.tree import Tree
+from trainload.values import dataclass, field
 
 
 @dataclass(slots=True)
@@ -22,6 +22,8 @@ class Answers:
     frozen: bool = False
     """New questions are refused."""
     used: dict[str, Answer] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """Every question that was answered, in order."""
 
     @classmethod
     def read(cls, tree: Tree, file: str, *, frozen: bool, anew: bool = False) -> Answers:
@@ -34,6 +36,7 @@ class Answers:
         found = self.known.get(question)
         if found is not None:
             self.used[question] = found
+            self.asked.append(question)
         return found
 
     def put(self, question: str, answer: Answer) -> Answer:
@@ -45,6 +48,7 @@ class Answers:
                 hints=[Text("run `trainload build` without --frozen and keep {file}", file=self.file)],
             )
         self.known[question] = self.used[question] = answer
+        self.asked.append(question)
         return answer
 
     def ask(self, question: str, answer: Callable[[], Answer]) -> Answer:

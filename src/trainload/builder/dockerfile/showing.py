@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.builder.dockerfile.bench import Bench, Secret
@@ -17,6 +16,7 @@ from trainload.errors import ConfigError, Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.plan.lines import JobMount, LineMount
 from trainload.system import scratch
+from trainload.values import dataclass
 
 SECRETS = "/run/secrets"  # BuildKit: where a secret lies unless its mount says otherwise
 Sources = Callable[[str | None], Source]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 
 from trainload.builder.dockerfile.bench import Bench, Wanted
 from trainload.builder.dockerfile.copying import write_copied
 from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.recall import Recall
+from trainload.builder.dockerfile.rows import How, Row, all_rows
 from trainload.builder.dockerfile.showing import keys, shown
 from trainload.builder.dockerfile.takes import LayersSource, Source, Taken, written
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.expand import PROXIES
-from trainload.dockerfile.model import Arg, Onbuild, Shell, Workdir
+from trainload.dockerfile.model import Run
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
-from trainload.dockerfile.steps import InstallDistribution, InstallPython
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding
 from trainload.errors import ConfigError, Place, RunError, Text
 from trainload.image.model import Layer
@@ -27,47 +26,17 @@ from trainload.layers.model import ByteSink, Written
 from trainload.plan.lines import CopyRecipe, CopySource, Folder, LineJob, RunRecipe
 from trainload.plan.model import BaseDocument, Kind, PlannedLayer, Recipe, RuntimeConfig
 from trainload.platform import Platform
+from trainload.values import dataclass, field
 
 _TITLE = 200
-_FROM_OUTSIDE = (InstallPython, InstallDistribution)
+_FROM_OUTSIDE = ("InstallPython", "InstallDistribution")
 _COPIED = Text("files are placed")
 _FOLDER = Text("its folder is placed")
 _UNDERSTOOD = Text("understood: what it leaves is placed")
 _EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
 _RUN = Text("run in the sandbox: what it does is not known before")
 
-_CONFIG = Text("a line of the image's config")
-_SAYS: Mapping[type, Text] = {
-    Arg: Text("a variable of the build"),
-    Workdir: Text("its folder goes into the next layer"),
-    Shell: Text("what runs the lines after it, and a line of the image's config"),
-    Onbuild: Text("for images that are built on this one"),
-}
-
 Write = Callable[[Sequence[Layer], ByteSink], Written]
-
-
-class How(StrEnum):
-    """What becomes of a line."""
-
-    BASE = "base"
-    PLACED = "placed"
-    RUN = "run"
-    CONFIG = "config"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the file, for people."""
-
-    line: int
-    text: str
-    how: How
-    why: Text
-    present: bool | None = None
-    """Its layer is known; None: it makes none."""
-    later: bool = False
-    """What it takes from outside is not asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +69,17 @@ def build_stage(
         ground = lay(bench, stage.base, stage.platform, place)
     program = evaluate(staged, stage, ground.config)
     lines = _Lines(bench, program, staged.file.name, before, ground.shop, list(ground.layers), dry=dry)
-    lines.understood = _understood(staged, stage, program)
+    lines.understand = partial(_understood, staged, stage, program)
+    lines.elsewhere = [
+        item.text for other in staged.stages if other is not stage for item in other.instructions
+        if isinstance(item.what, Run)
+    ]  # fmt: skip
     if stage.parent is not None:
         lines.whole = before[stage.parent].whole
     lines.run()
     return Built(
         stage, tuple(lines.made), program.config, ground.shop, ground.base, program.warnings,
-        tuple(_rows(stage, lines.rows, ground)), lines.whole,
+        tuple(all_rows(stage, lines.rows, ground)), lines.whole,
     )  # fmt: skip
 
 
@@ -118,19 +91,6 @@ def _understood(staged: Staged, stage: Stage, program: Program) -> Mapping[int, 
     from trainload.builder.dockerfile.placing.putting import understandings
 
     return dict(zip(runs, understandings(list(runs.values()), staged, stage), strict=True))
-
-
-def _rows(stage: Stage, rows: Sequence[Row], ground: Foundation) -> Iterator[Row]:
-    """Every instruction: those that make layers, and those that say something of the config."""
-    why = Text("{count} layers", count=len(ground.layers))
-    yield Row(stage.line, stage.text, How.BASE, why, all(one.here for one in ground.layers))
-    told = {row.line for row in rows}
-    config = [
-        Row(item.line, item.text, How.CONFIG, _SAYS.get(type(item.what), _CONFIG))
-        for item in stage.instructions
-        if item.line not in told
-    ]
-    yield from sorted((*rows, *config), key=lambda row: row.line)
 
 
 @dataclass(slots=True)
@@ -147,7 +107,11 @@ class _Lines:
     whole: bool = True
     """Nothing is missing yet."""
     rows: list[Row] = field(default_factory=list)
-    understood: Mapping[int, Understanding] = field(default_factory=dict)
+    understand: Callable[[], Mapping[int, Understanding]] = dict
+    """What the RUNs do, by their numbers among the steps: found out when a line is not known from before."""
+    understood: Mapping[int, Understanding] | None = None
+    elsewhere: Sequence[str] = ()
+    """RUNs of other stages, as they are written."""
 
     def run(self) -> None:
         for number, step in enumerate(self.program.steps):
@@ -158,10 +122,41 @@ class _Lines:
                 case CopyStep():
                     self._copy(step)
                 case RunStep():
-                    why = self._put(step, self.understood[number])
-                    if why is not None:
-                        self._run(step, why)
+                    self._line(number, step)
         self._make_folders()
+
+    def _line(self, number: int, step: RunStep) -> None:
+        """A RUN: as it was left before, placed, or run."""
+        if self.dry or not self.bench.wanted.place:
+            self._place_or_run(number, step)
+            return
+        recall = Recall(self.bench, self.shop, self.program.config.env)
+        folders = tuple(Folder(one.path, one.user) for one in self.folders)
+        later = [one.run for one in self.program.steps[number + 1 :] if isinstance(one, RunStep)]
+        key = recall.key(step.run, diff_ids(self.made), folders, [*later, *self.elsewhere])
+        known = recall.find(key)
+        if isinstance(known, Opaque):
+            self._run(step, known.reason)
+        elif known is not None:
+            self._make_folders()
+            self.made += known
+        else:
+            asked = len(self.bench.answers.asked)
+            why, layers = self._place_or_run(number, step)
+            recall.note(key, layers, self.bench.answers.asked[asked:], why)
+
+    def _place_or_run(self, number: int, step: RunStep) -> tuple[Text | None, Sequence[MadeLayer]]:
+        """Why it was run; or the layers it was placed as."""
+        found = self._put(step, self._understood(number))
+        if isinstance(found, Text):
+            self._run(step, found)
+            return found, ()
+        return None, found
+
+    def _understood(self, number: int) -> Understanding:
+        if self.understood is None:
+            self.understood = self.understand()
+        return self.understood[number]
 
     def _make_folders(self) -> None:
         """WORKDIRs that no line has taken into its own layer."""
@@ -176,8 +171,8 @@ class _Lines:
             lambda below, sink: self._written(recipe, (), place, below, sink),
         )
 
-    def _put(self, step: RunStep, understood: Understanding) -> Text | None:
-        """Place what the line leaves; or say why it has to be run."""
+    def _put(self, step: RunStep, understood: Understanding) -> Text | Sequence[MadeLayer]:
+        """Place what the line leaves: its layers; or why it has to be run."""
         if isinstance(understood, Opaque) or not self.bench.wanted.place:
             return understood.reason if isinstance(understood, Opaque) else _RUN
         from trainload.builder.dockerfile.placing.putting import Putting
@@ -192,14 +187,14 @@ class _Lines:
             self.whole = known is not None
             self.made = list(known) if known is not None else self.made
             why = _UNDERSTOOD if self.whole else _EXPECTED
-            later = not self.whole and any(isinstance(one, _FROM_OUTSIDE) for one in understood.steps)
+            later = not self.whole and any(type(one).__name__ in _FROM_OUTSIDE for one in understood.steps)
             self.rows.append(Row(step.line, step.text, How.PLACED, why, self.whole, later))
-            return None
+            return ()
         found = putting.put(self.made, understood)
         if isinstance(found, Opaque):
             return found.reason
-        self.made = list(found)
-        return None
+        below, self.made = len(self.made), list(found)
+        return self.made[below:]
 
     def _copy(self, step: CopyStep) -> None:
         place = Place(self.file, line=step.line)

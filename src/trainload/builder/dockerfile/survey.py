@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from trainload.builder.dockerfile.listing import Listing, Seen, of_member, statement
@@ -15,6 +14,7 @@ from trainload.layers.foreign.changes import Change, Effect, LayerReader
 from trainload.layers.tarread import MemberKind
 from trainload.limits import KiB, Limits
 from trainload.store.store import Store
+from trainload.values import dataclass, field
 
 TEXT_LIMIT = 256 * KiB
 _TEXT = re.compile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +19,7 @@ from trainload.project.ignore import Rules
 from trainload.project.ignore import parse as rules
 from trainload.project.secrets import HARMLESS, NAMES
 from trainload.tree import Entry, EntryKind, Tree
+from trainload.values import dataclass, replace
 
 _PIECE = 1 << 20
 _HOPS = 40  # Linux MAXSYMLINKS

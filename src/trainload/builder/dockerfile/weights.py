@@ -6,7 +6,6 @@ The Dockerfile knows nothing of them: neither its lines nor the keys of its laye
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.build import Finished
@@ -25,6 +24,7 @@ from trainload.project.weights import LocalSource, Wanted
 from trainload.resolve.local import LocalFiles, entries
 from trainload.resolve.weights import Shelf, lock_weights
 from trainload.tree import Tree
+from trainload.values import dataclass, replace
 
 _ONCE = ("HF_HOME", "TORCH_HOME")
 """Variables that say where weights are: two answers would hide one of them."""

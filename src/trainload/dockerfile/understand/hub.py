@@ -6,12 +6,12 @@ import ast
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from trainload.dockerfile.steps import FetchWeights, PlacedStep
 from trainload.dockerfile.understand.options import Table, read
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
+from trainload.values import replace
 
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?python(?:3(?:\.[0-9]{1,2})?)?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")

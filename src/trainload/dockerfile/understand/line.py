@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trainload.dockerfile.steps import (
     AddGroup,
@@ -29,6 +28,7 @@ from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.words import Beyond, Command, Word, commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
 from trainload.errors import Text
+from trainload.values import dataclass
 
 LISTS = "/var/lib/apt/lists"
 _ROOT = frozenset({"", "root", "0", "root:root", "0:0", "root:0", "0:root"})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
+from trainload.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

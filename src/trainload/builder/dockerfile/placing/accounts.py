@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.dockerfile.steps import AddGroup, AddUser, ChangeUser
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
+from trainload.values import replace
 
 _PASSWD, _GROUP, _SHADOW, _GSHADOW = "etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"
 _DEFAULTS = {

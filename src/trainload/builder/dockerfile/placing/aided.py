@@ -7,7 +7,6 @@ configures them, so nothing of what it does has to be modelled (docs/adr/0038).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.digest import Digest, canonical_json
@@ -18,6 +17,7 @@ from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import LineMount, RunRecipe
 from trainload.plan.model import Kind, PlannedLayer
+from trainload.values import dataclass
 
 FOLDER = "/run/packages"
 """Where apt sees what it is given."""

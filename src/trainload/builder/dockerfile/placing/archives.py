@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from trainload.builder.dockerfile.ground import Ground
@@ -16,6 +15,7 @@ from trainload.layers.debian.exclude import SLIM, as_profile
 from trainload.lock.distribution.pins import Pin, parse
 from trainload.lock.distribution.suites import SUITES, Suite
 from trainload.resolve.thirdparty import OwnArchive, Setup
+from trainload.values import dataclass
 
 _RECOMMENDS = re.compile(r'^\s*APT::Install-Recommends\s+"?(\w+)"?\s*;', re.MULTILINE | re.IGNORECASE)
 _SETTINGS = re.compile(r"Default-Release|Install-Suggests\s+\"?(?:1|true|yes)|Architectures\s*\{", re.IGNORECASE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field, replace
 
 from trainload.builder.dockerfile.ground import Ground, Seen
 from trainload.dockerfile.understand.words import Beyond
@@ -12,6 +11,7 @@ from trainload.layers.debian.root import normalise
 from trainload.layers.files import MOST
 from trainload.layers.tarread import MemberKind
 from trainload.plan.placed import FilesRecipe, PlacedEntry
+from trainload.values import dataclass, field, replace
 
 _KINDS = {MemberKind.DIRECTORY: "directory", MemberKind.SYMLINK: "symlink", MemberKind.FILE: "file"}
 _HOPS = 40

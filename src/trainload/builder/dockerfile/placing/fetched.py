@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from trainload.resolve.cache import FolderCache
 from trainload.resolve.hub import Hub, find_endpoints
 from trainload.resolve.local import LocalFiles
 from trainload.resolve.weights import Shelf, lock_weights
+from trainload.values import replace
 
 _ELSEWHERE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE",
               "PYTORCH_PRETRAINED_BERT_CACHE", "SENTENCE_TRANSFORMERS_HOME")  # fmt: skip

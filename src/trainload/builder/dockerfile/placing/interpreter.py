@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
@@ -15,6 +14,7 @@ from trainload.errors import Text
 from trainload.layers.tarread import MemberKind
 from trainload.lock.found import FoundPython, Installed
 from trainload.plan.placed import InstallScheme
+from trainload.values import dataclass
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROGRAM = re.compile(r"(?P<prefix>.*/)?bin/python(?P<minor>3\.[0-9]{1,2})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainload.builder.dockerfile.ground import Ground
@@ -14,6 +13,7 @@ from trainload.errors import Text
 from trainload.image.model import Layer
 from trainload.layers.foreign.changes import Effect, LayerReader
 from trainload.layers.tarread import MemberKind
+from trainload.values import dataclass
 
 _SOURCES = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
 _MOST = 2000

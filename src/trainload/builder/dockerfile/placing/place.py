@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -37,6 +36,7 @@ from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
 from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
+from trainload.values import dataclass
 
 _OF_FILES = (
     AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, Remove, WriteFile, Nothing,

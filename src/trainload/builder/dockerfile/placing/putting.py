@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -30,6 +29,7 @@ from trainload.plan.placed import SiteRecipe
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.system import scratch
+from trainload.values import dataclass, replace
 
 _NO_CONFIG = RuntimeConfig("", "", (), (), {}, {})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
+from trainload.values import dataclass, field
 
 _LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<address>\S+)\s+(?P<suite>\S+)(?P<components>.*)")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")

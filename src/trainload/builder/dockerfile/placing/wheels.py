@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -21,6 +20,7 @@ from trainload.lock.model import File, Found, PythonFile, Url
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.plan.order import LAYERS, group
 from trainload.plan.placed import AddressedSiteRecipe, SiteRecipe
+from trainload.values import dataclass, replace
 
 _WHY = Text("its wheels are placed where pip would install them")
 _NAMED = 4
