@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from trainload.registry.client import Client
     from trainload.resolve.conda.request import Conda
     from trainload.resolve.fetch import Fetcher
+    from trainload.resolve.indexes import Services as Distribution
     from trainload.resolve.services import Services
     from trainload.resolve.upgrade import Upgrade
     from trainload.system.http import Http
@@ -296,32 +297,27 @@ def _make_lock(site: Site, project: Project, inputs: str, old: Lock | None, wish
 
 
 def services(site: Site, project: Project, wishes: Wishes) -> Services:
-    from trainload.resolve.archives import find_archives
     from trainload.resolve.cache import FolderCache
-    from trainload.resolve.indexes import Services as Distribution
     from trainload.resolve.services import Services
     from trainload.resolve.uv import Uv
 
-    archives = find_archives(project.settings.mirrors.value.apt)
     cache = FolderCache(site.store.home / "cache" / "indexes")
     http = changed(site.http, offline=wishes.offline)
 
     def distribution(previous: Sequence[ReleaseFile]) -> Distribution:
+        from trainload.resolve.archives import find_archives
+        from trainload.resolve.indexes import Services as Distribution
+
+        archives = find_archives(project.settings.mirrors.value.apt)
         return Distribution(http, archives, cache, site.now, previous, wishes.allow_stale, reporter=site.reporter)
 
     builder = _builder(site, project, wishes)
     ground = Ground(site.tree, site.root, site.environ, site.store, site.reporter)
     return Services(
-        http,
-        distribution,
-        Uv(site.environ, wishes.offline),
-        site.reporter,
-        wishes.unhashed,
-        lambda ground: Desk(builder, ground),
-        bases(site, wishes),
-        lambda: shelf(project.settings, ground, http),
+        http, distribution, Uv(site.environ, wishes.offline), site.reporter, wishes.unhashed,
+        lambda ground: Desk(builder, ground), bases(site, wishes), lambda: shelf(project.settings, ground, http),
         _conda(site, project, wishes),
-    )
+    )  # fmt: skip
 
 
 def _conda(site: Site, project: Project, wishes: Wishes) -> Conda | None:

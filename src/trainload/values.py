@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass", "field", "replace"]
+__all__ = ["dataclass", "field", "names_of", "replace"]
 
 _FACTORY: Any = object()
 """Stands in a signature for a value that is made anew each time."""
@@ -53,6 +53,13 @@ def _replace(value: Any, /, **changes: Any) -> Any:
     if names is None:
         return dataclasses.replace(value, **changes)
     return type(value)(**{**{name: getattr(value, name) for name in names}, **changes})
+
+
+def names_of(cls: type) -> tuple[str, ...] | None:
+    """The fields of a data class; None for another class."""
+    names = vars(cls).get(_NAMES)
+    fields = getattr(cls, "__dataclass_fields__", None) if names is None else None
+    return names if fields is None else tuple(fields)
 
 
 field = dataclasses.field

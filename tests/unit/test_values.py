@@ -131,7 +131,7 @@ def test_values_of_both_behave_alike(pair: tuple[type, type]) -> None:
             outcome(lambda: hash(one) == hash(same)), outcome(lambda: hash(one) == hash((1,))),
             outcome(lambda: one < other), outcome(lambda: one >= same), outcome(lambda: one < 1),
             [(each.name, each.type, getattr(one, each.name)) for each in dataclasses.fields(cls)],
-            dataclasses.asdict(one), dataclasses.is_dataclass(cls),
+            values.names_of(cls), dataclasses.asdict(one), dataclasses.is_dataclass(cls),
             repr(values.replace(one, x=5)) == repr(dataclasses.replace(one, x=5)), values.replace(one, x=5).x,
             outcome(lambda: values.replace(one, nothing=1))[0],  # type: ignore[index]
             copy.copy(one) == one, copy.deepcopy(one) == one,
@@ -185,6 +185,10 @@ def test_what_the_standard_library_refuses_is_refused() -> None:
     for wrong in (mutable, order):
         refused, ours = (outcome(partial(wrong, maker)) for maker in MAKERS)
         assert ours == refused and isinstance(ours, tuple)
+
+
+def test_other_classes_have_no_fields() -> None:
+    assert values.names_of(Path) is None and values.names_of(Point) == ("x", "y", "said")
 
 
 def test_a_class_may_be_extended_by_one_of_the_standard_library() -> None:

@@ -11,9 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from trainload.destinations.blobs import Blobs
-from trainload.destinations.cargo import Part
-from trainload.destinations.together import Stop, together
 from trainload.digest import Digest
 from trainload.errors import FetchError, ImageError, LockError, RegistryError, StoreError, Text
 from trainload.events import How, Reporter
@@ -38,6 +35,7 @@ from trainload.store.trouble import DamagedError
 from trainload.values import dataclass
 
 if TYPE_CHECKING:
+    from trainload.destinations.together import Stop
     from trainload.layers.foreign.look import Findings
 
 
@@ -143,6 +141,7 @@ class Bases:
 
     def facts(self, reference: Reference, image: Image) -> Facts:
         """What the image has; its layers are downloaded and looked into unless that was done before."""
+        from trainload.destinations.together import Stop, together
         from trainload.layers.foreign.found import facts
         from trainload.layers.foreign.look import joined
 
@@ -160,6 +159,10 @@ class Bases:
         if self.store.hold(digest):
             return How.PRESENT
         self._check_online(reference)
+        from trainload.destinations.blobs import Blobs
+        from trainload.destinations.cargo import Part
+        from trainload.destinations.together import Stop
+
         blobs = Blobs(self.store, self.registry(), self.reporter, Stop(stopped))
         how = blobs.bring(reference, Part(Descriptor(layer.media_type, digest, layer.size), title))
         self.store.whereabouts.learn(reference, [digest])  # a push to the same registry mounts it from there

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -30,6 +29,7 @@ from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.registry.entries import Entries, is_entry
 from trainload.store.store import Store
+from trainload.values import dataclass, field, replace
 
 _TAGS = 100
 """Tags looked at when the one that is pushed to is new; the first of a registry's list."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trainload.errors import ImageError, Text
 from trainload.image.model import Image, ImageIndex
 from trainload.image.parse import is_image_config, make_image, parse_manifest, select
@@ -11,6 +9,7 @@ from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.registry.client import Client
+from trainload.values import replace
 
 
 def remote_image(client: Client, reference: Reference, platform: Platform) -> Image:

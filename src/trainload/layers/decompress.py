@@ -9,12 +9,12 @@ from __future__ import annotations
 import lzma
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from trainload.errors import LayerError, Place
 from trainload.layers.tarread import Readable
 from trainload.limits import DEFAULT, Limits, MiB, accepting
+from trainload.values import dataclass, replace
 
 _INPUT = 1 << 16
 _OUTPUT = 1 << 18

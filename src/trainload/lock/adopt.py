@@ -7,7 +7,6 @@ out, so that the lock reads as a list of what goes in.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -18,6 +17,7 @@ from trainload.lock.model import File, Found, Location, PythonPackage, Url
 from trainload.lock.read import refusal
 from trainload.lock.select import MACHINE_MARKERS, Target, holds, nothing_fits
 from trainload.platform import Platform
+from trainload.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel, Pylock

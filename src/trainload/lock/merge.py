@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from trainload.lock.model import File, PythonPackage
 from trainload.lock.select import MACHINE_MARKERS
 from trainload.platform import Platform
+from trainload.values import replace
 
 
 def merge(parts: Mapping[Platform, tuple[PythonPackage, ...]]) -> tuple[PythonPackage, ...]:

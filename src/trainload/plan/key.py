@@ -7,6 +7,7 @@ from functools import lru_cache
 from trainload.digest import Digest, canonical_json
 from trainload.plan.model import BuildRecipe, Recipe
 from trainload.plan.placed import KnownRecipe
+from trainload.values import names_of
 
 
 @lru_cache(1024)  # asked for by everybody who looks for a layer; recipes are values
@@ -21,7 +22,7 @@ def recipe_key(recipe: Recipe | BuildRecipe) -> Digest:
 
 def _without_locations(item: object) -> object:
     """As ``dataclasses.asdict`` has it, which copies every leaf."""
-    names = getattr(type(item), "__dataclass_fields__", None)
+    names = names_of(type(item))
     if names is not None:
         return {name: _without_locations(getattr(item, name)) for name in names if name != "location"}
     if isinstance(item, dict):

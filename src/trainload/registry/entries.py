@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
@@ -23,6 +22,7 @@ from trainload.image.strict_json import parse_object
 from trainload.reference import Reference
 from trainload.registry.client import Client, Fetched
 from trainload.registry.protocol import RefusedError
+from trainload.values import dataclass, field, replace
 
 LAYER_ENTRY = "application/vnd.trainload.layer.v1"
 FACT_ENTRY = "application/vnd.trainload.fact.v1"

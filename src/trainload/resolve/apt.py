@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from trainload.values import dataclass
 
 _SUITES = {
     "debian": r"(?:bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable)",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +16,7 @@ from trainload.lock.distribution.mirrors import PUBLIC
 from trainload.lock.distribution.suites import ARCHIVES
 from trainload.lock.model import ArchivePath
 from trainload.resolve import apt
+from trainload.values import dataclass, field
 
 _KNOWN_TO_TOOLS = (
     "usr/sbin/debootstrap",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trainload.errors import LockError, Text
@@ -19,6 +18,7 @@ from trainload.lock.distribution.suites import Pocket, Suite
 from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile, Url
 from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
 from trainload.resolve.thirdparty import USUAL, Setup, address_of, load
+from trainload.values import dataclass, replace
 
 _MAY_LACK = Contents(()).optional
 _T = TypeVar("_T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from trainload.errors import ConfigError, Place, Text
@@ -23,11 +22,11 @@ from trainload.project.keys import Configure
 from trainload.project.model import Profile, Project, Settings
 from trainload.project.python import fitting
 from trainload.resolve.conda.request import is_conda
-from trainload.resolve.distribution import Extent, resolve_distribution
 from trainload.resolve.image import resolve_image
 from trainload.resolve.interpreter import known_builds, resolve_interpreter
 from trainload.resolve.provided import Provided
 from trainload.resolve.services import Services
+from trainload.values import replace
 
 
 def resolve_base(
@@ -100,6 +99,8 @@ def _resolved_base(
         if asks(old) == asks(asked) and bool(old.python) == python:
             return old
         releases = old.releases
+    from trainload.resolve.distribution import Extent, resolve_distribution
+
     base = resolve_distribution(
         asked.suite,
         profile=asked.profile,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trainload.digest import Digest
 from trainload.errors import ConfigError, LockError, Place, Text
@@ -18,8 +17,10 @@ from trainload.project.keys import PYTHON_OF_SUITE, Configure
 from trainload.project.model import CondaFile, CondaLockFile, Project, Settings
 from trainload.project.python import accepted
 from trainload.reference import Reference
-from trainload.resolve.distribution import resolve_on_top
-from trainload.resolve.indexes import Services as DistributionServices
+from trainload.values import dataclass
+
+if TYPE_CHECKING:
+    from trainload.resolve.indexes import Services as DistributionServices
 
 _CONDA = "/opt/conda"  # plan.model.CONDA, which this stage may not import
 
@@ -228,6 +229,8 @@ def _packages(
             want=", ".join(SUITES),
             hints=[Text("take a base that has them, or one of these distributions")],
         )
+    from trainload.resolve.distribution import resolve_on_top
+
     services = distribution(old.releases if old is not None else ())
     status = {platform.architecture: found.facts[platform].status for platform in platforms}
     return resolve_on_top(suites.pop(), wishes, status, services)

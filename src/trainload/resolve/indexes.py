@@ -12,7 +12,6 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -28,6 +27,7 @@ from trainload.lock.model import ReleaseFile
 from trainload.resolve.archives import Archives, Root
 from trainload.resolve.signatures import Trust, shipped, signed_part
 from trainload.system.http import Http, Retry
+from trainload.values import dataclass, replace
 
 INRELEASE_LIMIT = 16 * MiB
 """The largest real one has 270 KB."""

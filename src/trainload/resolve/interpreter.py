@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +15,7 @@ from trainload.platform import Platform
 from trainload.project.keys import PYTHON_OF_SUITE
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
+from trainload.values import dataclass
 
 PATTERN = (
     "https://github.com/astral-sh/python-build-standalone/releases/download/"

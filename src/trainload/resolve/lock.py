@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trainload.errors import LockError, Problems, Text
@@ -42,6 +41,7 @@ from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Examiner
 from trainload.resolve.unhashed import Trust, pinned
 from trainload.resolve.upgrade import Upgrade, check_upgrade, split
+from trainload.values import dataclass, field, replace
 
 
 def make_lock(

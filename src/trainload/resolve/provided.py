@@ -11,7 +11,6 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
@@ -26,6 +25,7 @@ from trainload.lock.merge import marker_of
 from trainload.lock.model import PythonPackage
 from trainload.lock.select import MACHINE_MARKERS
 from trainload.platform import Platform
+from trainload.values import dataclass, field, replace
 
 FAMILY = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata", "torchcodec"})
 """Projects whose builds differ by accelerator; uv's own list for ``--torch-backend`` is of the same kind."""

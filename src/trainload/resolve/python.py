@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from trainload.errors import LockError, Problems
 from trainload.lock.adopt import Adopted, adopt
@@ -26,6 +25,7 @@ from trainload.resolve.request import OF_THE_INDEX, PythonRequest, find_links, r
 from trainload.resolve.sources import Examiner, Leave
 from trainload.resolve.uv import Uv, explain
 from trainload.system import scratch
+from trainload.values import replace
 
 
 def resolve_python(request: PythonRequest, uv: Uv, examiner: Examiner | None = None) -> Adopted:

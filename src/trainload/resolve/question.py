@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from trainload.resolve.sources import Examiner, Leave
 from trainload.resolve.uv import NeedsBuild, Uv, explain, is_network_failure
 from trainload.resolve.uvconfig import config_flags
 from trainload.system import process
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from packaging.version import Version

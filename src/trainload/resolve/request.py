@@ -6,7 +6,6 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +20,7 @@ from trainload.project.model import Dependencies, PyprojectDependencies, Require
 from trainload.resolve.places import link_folders
 from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
+from trainload.values import dataclass, field
 
 OF_THE_INDEX = "cuda"
 """The package index's own torch carries CUDA; every other accelerator is one of uv's torch backends."""

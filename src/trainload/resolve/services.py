@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainload.events import SILENT, Reporter
 from trainload.lock.model import Lock, ReleaseFile
 from trainload.resolve.conda.request import Conda
 from trainload.resolve.image import Images
-from trainload.resolve.indexes import Services as DistributionServices
 from trainload.resolve.sources import Backends
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
+from trainload.values import dataclass, field
 
 if TYPE_CHECKING:
+    from trainload.resolve.indexes import Services as DistributionServices
     from trainload.resolve.weights import Shelf
 
 

@@ -7,11 +7,11 @@ Only the signed part of an InRelease file is ever looked at (THREATS D11). The m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from trainload.errors import Place, SignatureError, Text, printable
+from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from trainload.errors import FetchError
 from trainload.lock.model import File, Lock, PythonPackage, Url
 from trainload.system.http import Http, Retry, origin
+from trainload.values import replace
 
 _AT_ONCE = 8  # requests without a body
 _TIMEOUT = 5.0  # seconds; a size is not worth more

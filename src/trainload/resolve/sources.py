@@ -8,13 +8,13 @@ metadata is then found out: the sdist's own words where they are binding (PEP 64
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from trainload import nesting
 from trainload.errors import BackendError, LockError, PlanError, RunError, Text, TrainloadError
 from trainload.lock.model import Build, File, PythonPackage
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, static_metadata
+from trainload.values import dataclass, field
 
 _ROUNDS = 5
 """So often a backend may ask for more, knowing what it has; real ones ask once."""

@@ -10,7 +10,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from trainload.errors import FetchError, LockError, Place, Text
@@ -22,6 +21,7 @@ from trainload.lock.distribution.suites import Pocket
 from trainload.resolve.archives import Root
 from trainload.resolve.indexes import INRELEASE_LIMIT, PACKAGES_LIMIT, Moved, Opened, Services, unpacked, verified
 from trainload.resolve.signatures import Trust
+from trainload.values import dataclass, field
 
 _ENDINGS = (".xz", ".gz", "")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -19,6 +18,7 @@ from trainload.events import SILENT, Began, Ended, How, Level, Reporter, Said
 from trainload.limits import DEFAULT
 from trainload.lock.model import ChannelPath, File, Found, Location, Lock, PythonPackage, Url
 from trainload.system.http import Http, origin
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.lock.adopt import Adopted

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
 
 from trainload.errors import Text, UsageError
 from trainload.lock.model import Base, DistributionBase, PythonPackage, packages_of
 from trainload.project.weights import HubSource, Wanted
+from trainload.values import dataclass, replace
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainload.errors import LockError, Text
 from trainload.system import process
+from trainload.values import dataclass, field
 
 _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
 _UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry")

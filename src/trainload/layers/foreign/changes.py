@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from trainload.errors import LayerError, Place, Text, printable
 from trainload.layers.decompress import Decompressed, opened
 from trainload.layers.tarread import Member, TarReader, member_path
 from trainload.limits import DEFAULT, Limits
+from trainload.values import dataclass
 
 _HIDES, _OPAQUE, _AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
 _REST = 1 << 18

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from trainload.layers.debian.root import join, normalise
 from trainload.layers.foreign.look import Findings
 from trainload.limits import DEFAULT
 from trainload.lock.found import Facts, FoundPython, Installed
 from trainload.plan.model import VENV
+from trainload.values import dataclass
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KNOWN = ("/usr/local/bin", "/usr/bin", "/opt/conda/bin", "/opt/venv/bin", "/opt/python/bin")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Container, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
@@ -17,6 +17,7 @@ from trainload.errors import LayerError, Place, Text
 from trainload.layers.foreign.changes import Change, Effect, LayerReader
 from trainload.layers.tarread import Member, MemberKind
 from trainload.limits import DEFAULT, Limits, MiB
+from trainload.values import dataclass, field
 
 FORMAT = 1
 """Of what is looked for: raised when it changes, so that layers are read anew."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from trainload.lock.distribution import relations
@@ -12,6 +11,7 @@ from trainload.lock.distribution.pins import Priorities
 from trainload.lock.distribution.relations import Group, Relation
 from trainload.lock.distribution.stanzas import FIELDS
 from trainload.lock.distribution.versions import by_version
+from trainload.values import dataclass
 
 _AT = {name: index for index, name in enumerate(FIELDS)}
 _PRIORITIES = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}

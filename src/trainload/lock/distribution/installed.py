@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from trainload.errors import LockError, Place, Text
 from trainload.lock.distribution.candidates import Candidates
@@ -16,6 +15,7 @@ from trainload.lock.distribution.choose import explained, wish
 from trainload.lock.distribution.index import Index, Stanza
 from trainload.lock.distribution.solver import Solver
 from trainload.lock.distribution.stanzas import FIELDS, RELATIONS, field_values
+from trainload.values import replace
 
 _STATUS = re.compile(r"^Status: *\S+ +ok +installed *$", re.MULTILINE)
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")

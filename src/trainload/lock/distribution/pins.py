@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from trainload.values import dataclass, field
 
 DEFAULT = 500
 _NAMES = re.compile(r"[a-z0-9*?+.-]+")

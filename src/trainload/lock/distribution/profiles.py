@@ -15,9 +15,9 @@ Every system has its Essential packages (Debian policy 3.8), and other packages 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
 
 from trainload.errors import ConfigError, Text
+from trainload.values import dataclass, replace
 
 _CORE = (
     "base-files",  # /etc/os-release, the folders of the system

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from trainload.errors import LockError, Text
 from trainload.lock.distribution.versions import OPERATORS, satisfies
+from trainload.values import dataclass
 
 _ONE = re.compile(
     r"\s*([a-z0-9][a-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*([<>=]{1,2})\s*([^\s()]+)\s*\))?\s*(?:\[[^\]]*\])?\s*",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from trainload.errors import Place, SignatureError, Text
+from trainload.values import dataclass
 
 _HASHED = re.compile(r"\s([0-9a-f]{64})\s+([0-9]{1,15})\s+(\S+)", re.ASCII)
 _FIELD = re.compile(r"([A-Za-z0-9-]+):[ \t]*(.*)")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from trainload.errors import ConfigError, Text
+from trainload.values import dataclass
 
 ARCHIVES = ("debian", "debian-security", "ubuntu", "ubuntu-ports")
 """Names of archives; also the last part of their address on almost every mirror."""

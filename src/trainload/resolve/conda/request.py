@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from trainload.platform import Platform
 from trainload.project.model import CondaFile, CondaLockFile, Origin, Settings
 from trainload.resolve.provided import Provided
 from trainload.resolve.upgrade import Upgrade
+from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.resolve.conda.channels import Channels
