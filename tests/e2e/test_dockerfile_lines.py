@@ -139,14 +139,46 @@ def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -
         ("RUN --mount=type=bind,source=/,target=/host ls /host", "not of this machine"),
         ("RUN --mount=type=secret,id=t,required=true cat /run/secrets/t", "the secret t is not given"),
         ("RUN --mount=type=ssh true", "ssh agents are not passed on"),
-        ("USER ghost\nRUN id", "the image has no user ghost"),
+        ("USER ghost\nRUN id", "an earlier RUN useradd"),
+        ('RUN ["ghost"]', "the image has no program ghost"),
+        ("COPY a.txt /s/\nRUN /s/a.txt", "/s/a.txt is not executable: COPY --chmod=755"),
+        ("COPY --chmod=755 dos.sh /s/\nRUN cd /s && ./dos.sh || /s/dos.sh", "line ends of Windows"),
+        ("RUN /gone/for/good", "the image has no /gone/for/good at this line"),
+        ("RUN source /x", 'SHELL ["/bin/bash", "-c"]'),
+        ("RUN echo '/bin/sh: 1: could not resolve' | cat", "went on without"),
     ],
 )
 def test_F11_what_is_refused_says_its_line(folder: Path, home: Path, line: str, told: str) -> None:
+    (folder / "dos.sh").write_text("#!/bin/sh\r\necho hello\r\n")
     said = refused(folder, home, line)
     assert told in said
-    assert f"Dockerfile:{3 + line.count(chr(10))}" in said or "USER" in line
+    assert f"Dockerfile:{3 + line.count(chr(10))}" in said
     assert "Traceback" not in said
+
+
+def test_a_line_that_goes_on_without_a_network_is_right_only_by_your_word(folder: Path, home: Path) -> None:
+    line = "RUN echo 'curl: (6) Could not resolve host: files.example' >&2 | cat > /x"
+    said = refused(folder, home, line)
+    assert "files.example" in said
+    assert "--network default" in said and "--network none" in said
+    assert build(folder, home, line, "--network", "none")["layers"]
+    assert build(folder, home, line)["layers"][-1]["present"]  # it was said once
+
+
+def test_the_folder_may_be_an_argument_as_with_docker(folder: Path, home: Path) -> None:
+    (folder / "docker").mkdir()
+    (folder / "docker" / "Dockerfile").write_text("FROM tiny\nCOPY a.txt /b.txt\n")
+    words = ("-t", "same:1", "-f", "project/docker/Dockerfile")
+    one = json.loads(trainload(folder.parent, home, "build", "--json", *words, "project").stdout)
+    absolute = str(folder / "docker" / "Dockerfile")
+    other = json.loads(trainload(folder, home, "build", "--json", "-f", absolute, ".").stdout)
+    assert other["digest"] == one["digest"]
+    told = trainload(folder / "docker", home, "build", "-f", "../Dockerfile", code=2).stderr
+    assert "trainload -C .. build -f Dockerfile" in told
+    told = trainload(folder, home, "build", "-f", "Dockerfile", code=1).stderr
+    assert "Dockerfile: the file does not exist" in told
+    (folder / "Dockerfile.gpu").write_text("FROM tiny\n")
+    assert "-f Dockerfile.gpu" in trainload(folder, home, "build", "-f", "Dockerfile", code=1).stderr
 
 
 def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:

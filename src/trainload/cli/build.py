@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trainload.cli.above import warn_below
 from trainload.cli.dockerfiles import dockerfile_options, hand_over
-from trainload.cli.options import pass_world
+from trainload.cli.options import folder_argument, pass_world
 from trainload.cli.pushing import build_and_send, document, lines, ready
 from trainload.cli.wishes import build_options, caching_options
 from trainload.cli.world import World
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--engine", type=click.Choice(["docker", "podman", "buildah"]),
               help="Hand the Dockerfile to this builder; the image stays with it.")  # fmt: skip
+@folder_argument
 @pass_world
 @build_options
 @dockerfile_options
@@ -45,6 +47,8 @@ def command(
 ) -> None:
     from trainload.reference import Reference
 
+    file = wishes.flags.get("dockerfile")
+    warn_below(world, None if file is None else str(file))
     names = tuple(str(Reference.parse(reference)) for reference in references)
     if engine is not None:
         if targets:

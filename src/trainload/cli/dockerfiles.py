@@ -59,7 +59,7 @@ def dockerfile_options(verb: Callable[Concatenate[World, Wishes, P], R]) -> Call
     @functools.wraps(verb)
     def called(world: World, wishes: Wishes, *args: P.args, **kwargs: P.kwargs) -> R:
         asked = _asked(kwargs)
-        wishes = replace(wishes, flags={**wishes.flags, **_flags(asked)})
+        wishes = replace(wishes, flags={**wishes.flags, **_flags(world, asked)})
         return verb(world, _with_file(world, wishes, asked), *args, **kwargs)
 
     return _with_options(called, _NETWORK)
@@ -74,7 +74,7 @@ def late_dockerfile_options(
         @functools.wraps(verb)
         def called(world: World, later: Later, *args: P.args, **kwargs: P.kwargs) -> R:
             asked = _asked(kwargs)
-            flags = _flags(asked)
+            flags = _flags(world, asked)
 
             def make() -> Wishes:
                 wishes = later.make()
@@ -105,8 +105,8 @@ def _text(value: object) -> str | None:
     return str(value) if value else None
 
 
-def _flags(asked: _Asked) -> dict[str, object]:
-    return {} if asked.file is None else {"dockerfile": _inside(asked.file)}
+def _flags(world: World, asked: _Asked) -> dict[str, object]:
+    return {} if asked.file is None else {"dockerfile": _inside(world, asked.file)}
 
 
 def _with_file(world: World, wishes: Wishes, asked: _Asked) -> Wishes:
@@ -125,16 +125,28 @@ def _with_file(world: World, wishes: Wishes, asked: _Asked) -> Wishes:
     return replace(wishes, dockerfile=wanted)
 
 
-def _inside(file: str) -> str:
-    import posixpath
+def _inside(world: World, file: str) -> str:
+    """The file, below the project's folder; with ``build FOLDER`` named from where we were called, as in Docker.
 
-    path = posixpath.normpath(file)
-    if path.startswith(("/", "../")):
-        raise UsageError(
-            Text("the Dockerfile lies in the project's folder"), got=file,
-            hints=[Text("name the folder with -C, and the file in it with -f")],
-        )  # fmt: skip
-    return path
+    Raises :class:`UsageError`.
+    """
+    import os
+    from pathlib import Path
+
+    from trainload.cli.options import started
+
+    start = started(click.get_current_context())
+    named = (start.cwd or world.cwd) / (start.directory or "") / file
+    if start.folder is None or not named.exists():
+        named = world.cwd / file
+    path = os.path.relpath(named, world.cwd)
+    if not path.startswith("../"):
+        return path
+    raise UsageError(
+        Text("the Dockerfile lies outside of the project's folder"), got=file,
+        hints=[Text("build in its folder: trainload -C {folder} build -f {name}", folder=Path(path).parent,
+                    name=Path(path).name)],
+    )  # fmt: skip
 
 
 def _arguments(world: World, words: Words) -> dict[str, str]:

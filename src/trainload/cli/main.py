@@ -243,13 +243,23 @@ def _usage(error: click.ClickException) -> TrainloadError:
     hints: list[Text] = []
     if isinstance(error, click.NoSuchOption | click.NoSuchCommand):
         message = error.message
-        if error.possibilities:
+        known = _habit(error)
+        if known is not None:
+            hints.append(known)
+        elif error.possibilities:
             hints.append(Text("did you mean {words}?", words=", ".join(error.possibilities)))
     else:
         message = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hints.append(Text("see {command} --help", command=error.ctx.command_path))
     return UsageError(Text("{message}", message=" ".join(message.split()).removesuffix(".")), hints=hints)
+
+
+def _habit(error: click.NoSuchOption | click.NoSuchCommand) -> Text | None:
+    from trainload.cli.habits import instead
+
+    verb = error.ctx.info_name if error.ctx is not None else None
+    return instead(verb, error.option_name) if isinstance(error, click.NoSuchOption) else None
 
 
 def _tell(error: TrainloadError, start: Start) -> int:

@@ -33,6 +33,8 @@ class Start:
     quiet: bool = False
     home: str | None = None
     directory: str | None = None
+    folder: str | None = None
+    """The project's folder as an argument of the verb, as ``docker build FOLDER`` has it."""
     insecure: tuple[str, ...] = ()
     """Registries named by ``--insecure-registry``."""
     authorities: tuple[str, ...] = ()
@@ -90,6 +92,13 @@ def registry_options(verb: Callable[P, R]) -> Callable[P, R]:
     )(verb)  # fmt: skip
 
 
+def folder_argument(verb: Callable[P, R]) -> Callable[P, R]:
+    """``trainload build .``: who comes from Docker names the folder last."""
+    return click.argument(
+        "folder", required=False, expose_value=False, callback=_keep("folder"), metavar="[FOLDER]"
+    )(verb)
+
+
 def started(ctx: click.Context) -> Start:
     start = ctx.find_root().obj
     assert isinstance(start, Start)
@@ -101,7 +110,7 @@ def world_of(ctx: click.Context) -> World:
     start = started(ctx)
     if start.cwd is None:
         raise UsageError(Text("the current folder does not exist any more"), hints=[Text("cd into another folder")])
-    cwd = start.cwd / (start.directory or "")
+    cwd = start.cwd / (start.directory or "") / (start.folder or "")
     if not cwd.is_dir():
         raise UsageError(Text("{folder} is not a folder", folder=cwd))
     environ = {**start.environ, **({"TRAINLOAD_HOME": str(start.cwd / start.home)} if start.home else {})}

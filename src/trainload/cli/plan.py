@@ -10,7 +10,7 @@ import click
 
 from trainload.cli import units
 from trainload.cli.dockerfiles import dockerfile_options
-from trainload.cli.options import pass_world
+from trainload.cli.options import folder_argument, pass_world
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text
@@ -28,6 +28,7 @@ _SIGNS = {"same": " ", "new": "+", "gone": "-"}
 
 @click.command("plan", help="Show what goes in, how big it is and why, before anything is built.")
 @click.option("--diff", "other", metavar="IMAGE", help="Compare with an image in the store.")
+@folder_argument
 @pass_world
 @build_options
 @dockerfile_options

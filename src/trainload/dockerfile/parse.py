@@ -87,8 +87,9 @@ def _instructions(text: str, name: str) -> tuple[tuple[Instruction, ...], str]:
     except DockerfileSyntaxError as error:
         told = re.sub(r"^Dockerfile parse error(?: on line \d+)?: ", "", str(error))
         raise ConfigError(
-            Text("{reason}", reason=told), place=Place(name, line=error.line), hints=_meant(told)
-        ) from error
+            Text("{reason}", reason=told), place=Place(name, line=error.line), got=_shown(text, error.line),
+            want=_FORMS.get(told.split()[0]), hints=_meant(told),
+        ) from error  # fmt: skip
     problems, found = Problems(), []
     for node in tree.instructions:
         place = Place(name, line=node.start_line)
@@ -100,6 +101,15 @@ def _instructions(text: str, name: str) -> tuple[tuple[Instruction, ...], str]:
         found.append(Instruction(what, node.start_line, node.original.strip(), node.end_line))
     problems.check()
     return tuple(found), tree.escape_token
+
+
+_FORMS = {"ENV": "ENV name=value", "LABEL": "LABEL name=value"}
+_WIDTH = 100  # characters of a line in an error
+
+
+def _shown(text: str, line: int | None) -> str | None:
+    lines = text.splitlines()
+    return lines[line - 1].strip()[:_WIDTH] if line and line <= len(lines) else None
 
 
 def _meant(told: str) -> list[Text]:
@@ -120,17 +130,21 @@ class _Node:
         self.heredocs = tuple(Heredoc(h.name, h.content, h.expand, h.chomp) for h in node.heredocs)
         self.original = node.original
         self._flags: dict[str, list[str]] = {}
+        self._known: set[str] = set()
+        """Flags that were asked for, given or not."""
         for flag in node.flags:
             key, equals, value = flag.removeprefix("--").partition("=")
             self._flags.setdefault(key, []).append(value if equals else "true")
 
     def flag(self, key: str) -> str | None:
+        self._known.add(key)
         values = self._flags.pop(key, [])
         if len(values) > 1:
             raise self.wrong(Text("--{flag} is given twice", flag=key))
         return values[0] if values else None
 
     def flags(self, key: str) -> tuple[str, ...]:
+        self._known.add(key)
         return tuple(self._flags.pop(key, ()))
 
     def switch(self, key: str) -> bool | None:
@@ -141,8 +155,13 @@ class _Node:
 
     def done(self) -> None:
         """No flag is left. Raises :class:`ConfigError`."""
+        from difflib import get_close_matches
+
         for key in self._flags:
-            raise self.wrong(Text("{instruction} has no flag --{flag}", instruction=self.name, flag=key))
+            error = self.wrong(Text("{instruction} has no flag --{flag}", instruction=self.name, flag=key))
+            near = get_close_matches(key, sorted(self._known), n=1)
+            error.hints = tuple(Text("did you mean {name}?", name=f"--{name}") for name in near)
+            raise error
 
     def one(self, want: str) -> str:
         self.done()

@@ -30,6 +30,7 @@ from trainload.dockerfile.mounts import read_mount
 from trainload.dockerfile.parse import parse_trigger
 from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.understood import RunLine
+from trainload.dockerfile.unset import unset
 from trainload.errors import ConfigError, Place, Text
 from trainload.plan.model import RuntimeConfig
 from trainload.values import dataclass, field, replace
@@ -114,6 +115,7 @@ class _Walk:
 
     def take(self, item: Instruction) -> None:
         place = Place(self.staged.file.name, line=item.line or self.stage.line)
+        self.warnings += unset(item.what, self.scope.variables, self.staged.file, place)
         what = self._expanded(item.what, place)
         match what:
             case Arg():

@@ -96,3 +96,5 @@ class LineJob:
     """It may take so long."""
     why: Text | None = None
     """Why it is run and not placed, where that may be news."""
+    undecided: bool = False
+    """It has no network, and nobody has said that it needs none."""

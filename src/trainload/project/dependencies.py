@@ -37,7 +37,7 @@ from trainload.values import dataclass
 if TYPE_CHECKING:
     from trainload.project.imports import Scan
 
-_DOCKERFILES = ("Dockerfile", "Containerfile")
+_DOCKERFILES = ("Dockerfile", "dockerfile", "Containerfile")
 _FOREIGN = {
     "Pipfile": "pipenv requirements > requirements.txt",
     "Pipfile.lock": "pipenv requirements > requirements.txt",

@@ -117,7 +117,10 @@ def _pattern(value: str) -> str | None:
 
 
 def _url(value: str) -> str | None:
-    return value if re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value) else None
+    if not re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value):
+        return None
+    port = re.search(r"//(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:]*):([^/?#]*)", value)
+    return value if port is None or re.fullmatch("(?:[0-9]{1,5})?", port[1], re.ASCII) else None
 
 
 def _channel(value: str) -> str | None:

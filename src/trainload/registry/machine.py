@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,12 +49,20 @@ def hosts_here(
 def _variable(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for word in _words(environ.get(MIRRORS, "")):
         registry, _, url = word.partition("=")
-        if not registry or not url.startswith(("https://", "http://")) or not urlsplit(url).hostname:
+        if not registry or not url.startswith(("https://", "http://")) or not _is_server(url):
             raise ConfigError(
                 Text("this value cannot be used"), place=Place("environment", MIRRORS), got=word,
-                want="docker.io=https://mirror.example",
+                want="docker.io=https://mirror.example", hints=[Text("several have commas between them")],
             )  # fmt: skip
         yield registry, url
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _flat(mirrors: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:

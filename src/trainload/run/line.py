@@ -28,19 +28,16 @@ from trainload.plan.lines import LineJob
 from trainload.run.below import Below, Looks
 from trainload.run.capture import Change, Changes, Rules, find_changes, write_changes
 from trainload.run.embedded import Changing, EmbeddedEngine
+from trainload.run.failed import failure, without_network
 from trainload.run.inside import Inside
 from trainload.run.model import Limits as RunLimits
 from trainload.run.model import Mount, RunSpec
 from trainload.run.unpack import LayerBlob, unpack
 from trainload.system import scratch
 
-_LAST = 20
-"""Lines of a failed program that are told."""
-_TAIL = 64 << 10
+_BLOCK = 64 << 10
 _PROCESSES = 4096
 _LOOK = 0.2  # seconds
-_TOLD = 160
-"""Characters of a failed command that are told."""
 _WIDTH = 500
 """Bytes of a line that are told."""
 _NOISE = re.compile(
@@ -51,11 +48,6 @@ _NOISE = re.compile(
 )
 """What says only when and how a program ran."""
 _PYC = re.compile(r"(?:.*/)?__pycache__/[^/]+\.pyc")
-_NO_NETWORK = re.compile(
-    r"temporary failure (?:in name resolution|resolving)|could not resolve|network is unreachable"
-    r"|name or service not|failed to establish a new connection|no address associated|getaddrinfo|bad address",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +89,27 @@ def write_line(job: LineJob, layers: Sequence[Layer], room: Room, sink: ByteSink
         log = folder / "log"
         log.touch()
         with following(log, room.reporter):
-            outcome = engine.run(_spec(job, str(log)), Changing(prepare, capture))
+            try:
+                outcome = engine.run(_spec(job, str(log)), Changing(prepare, capture))
+            except RunError as error:
+                raise _not_started(job, seen, error) from error
         if outcome.exit_code != 0:
-            raise _failure(job, log, outcome.exit_code, outcome.reason)
+            raise failure(job, seen, log, outcome.exit_code, outcome.reason)
+        refused = without_network(job, log)
+        if refused is not None:
+            raise refused
     return written[0]
+
+
+def _not_started(job: LineJob, seen: Below, error: RunError) -> RunError:
+    """``error``, whose hints are for containers, as one of the line."""
+    hints = error.hints
+    try:
+        _person(seen, job.recipe.user or "0")
+    except RunError:
+        hints = (Text("make it with an earlier RUN useradd, or give a number: USER 1000"),)
+    return RunError(Text("{line}: {reason}", line=job.label, reason=error.text), got=error.got, want=error.want,
+                    hints=hints)  # fmt: skip
 
 
 @contextmanager
@@ -114,7 +123,7 @@ def following(log: Path, reporter: Reporter) -> Iterator[None]:
             ended = False
             while not ended:
                 ended = done.wait(_LOOK)
-                rest += file.read(_TAIL)
+                rest += file.read(_BLOCK)
                 *lines, rest = re.split(rb"[\r\n]+", rest)
                 lines += [rest] if ended else []
                 for line in lines:
@@ -247,33 +256,3 @@ def _spec(job: LineJob, log: str) -> RunSpec:
         seconds=job.seconds,
         step=True,
     )
-
-
-def _told(argv: Sequence[str]) -> str:
-    """A command, as it was written, as far as a line of text holds it."""
-    words = argv[-1].split() if argv[0].endswith("sh") and len(argv) > 2 else argv
-    text = " ".join(words)
-    return text if len(text) <= _TOLD else f"{text[: _TOLD - 1]}…"
-
-
-def _failure(job: LineJob, log: Path, code: int, reason: Text) -> RunError:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL))
-        said = file.read().decode("utf-8", "replace")
-    error = RunError(
-        Text(
-            "{line}: RUN {command} failed: {reason}", line=job.label, command=_told(job.recipe.argv), reason=reason
-        )
-    )
-    error.said = tuple(line for line in said.splitlines() if line.strip())[-_LAST:]
-    hints: list[Text] = []
-    if not job.recipe.network and _NO_NETWORK.search(said):
-        hints.append(
-            Text("RUN has no network unless it is asked for: --network default (trainload run: --build-network)")
-        )
-        if job.why is not None:
-            hints.append(Text("the line is run, not placed, because of this: {reason}", reason=job.why))
-    if os.geteuid() != 0 and re.search(r"Operation not permitted|Invalid argument", said):
-        hints.append(Text("root can give files to other users, an ordinary user cannot: build as root"))
-    error.hints = tuple(hints)
-    return error

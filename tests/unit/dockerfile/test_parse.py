@@ -181,3 +181,22 @@ def test_mounts(text: str, want: model.RunMount | None) -> None:
             read_mount(text, Place("D", line=3))
     else:
         assert read_mount(text, Place("D", line=3)) == want
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("COPY --chwn=1 a /", "did you mean --chown?"),
+        ("HEALTHCHECK --intervall=5s CMD x", "did you mean --interval?"),
+    ],
+)
+def test_a_misspelt_flag_is_told_with_the_one_it_is_nearest_to(line: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as failed:
+        parse(f"FROM a\n{line}\n".encode(), "Dockerfile")
+    assert f"did you mean {hint}" in str(failed.value)
+
+
+def test_what_the_parser_refuses_is_told_with_its_line_and_a_form() -> None:
+    with pytest.raises(ConfigError) as failed:
+        parse(b"FROM a\nLABEL me\n", "Dockerfile")
+    assert (failed.value.got, failed.value.want) == ("LABEL me", "LABEL name=value")

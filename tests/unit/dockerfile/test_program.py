@@ -266,3 +266,40 @@ def test_F12_what_looks_like_a_secret_is_told_without_its_value(line: str, warne
     warnings = program(f"FROM a\n{line}").warnings
     assert bool(warnings) == warned
     assert all("abc" not in str(warning) for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ARG TOP=1\nFROM a\nENV A=$TOP", "Dockerfile:3: $TOP is empty: the ARG of line 1 does not hold here"),
+        ("FROM b AS x\nARG IN=1\nFROM a\nUSER ${IN}", "Dockerfile:4: $IN is empty: the ARG of line 2"),
+        ("FROM a\nARG V\nCOPY x /$V/", "Dockerfile:3: $V is empty: it is not given"),
+        ("FROM a\nARG VERSION=1\nLABEL v=$VERISON", "did you mean $VERSION?"),
+        ("FROM a\nWORKDIR /${GONE}", "Dockerfile:2: $GONE is empty: no ARG or ENV has this name"),
+    ],
+)
+def test_a_variable_without_a_value_is_told_with_the_usual_reason(text: str, told: str) -> None:
+    (warning,) = program(text).warnings
+    assert told in str(warning)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ENV LD_LIBRARY_PATH=/x:$LD_LIBRARY_PATH",  # what images below may or may not set
+        "ENV A=${GONE:-1} B=${GONE-2} C=${GONE:+3}",
+        r"ENV A=\$GONE B='$GONE'",
+        "ENV P=$PATH:$LANG",
+        "RUN echo $GONE",
+        "CMD echo $GONE",
+    ],
+)
+def test_a_variable_that_may_be_unset_is_nothing_to_tell(line: str) -> None:
+    assert program(f"FROM a\n{line}").warnings == ()
+
+
+def test_an_entrypoint_without_words_is_none() -> None:
+    from trainload.builder.dockerfile.build import general_warnings
+
+    assert program("FROM a\nENTRYPOINT\nCMD").config.entrypoint == ()
+    assert general_warnings(staged("FROM a\nENTRYPOINT\nCMD")) == ()

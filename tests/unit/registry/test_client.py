@@ -164,7 +164,11 @@ def test_R22_mirrors_come_from_the_environment_the_project_and_docker(tmp_path: 
     assert hosts.server("docker.io").base == "https://registry-1.docker.io"
 
 
-@pytest.mark.parametrize("value", ["docker.io", "docker.io=ftp://x", "=https://x", "docker.io=https://"])
+@pytest.mark.parametrize(
+    "value",
+    ["docker.io", "docker.io=ftp://x", "=https://x", "docker.io=https://", "docker.io=https://x:y",
+     "docker.io=https://x:5000 ghcr.io=https://y"],
+)  # fmt: skip
 def test_a_variable_that_says_nothing_is_told(value: str) -> None:
     with pytest.raises(ConfigError, match="TRAINLOAD_MIRRORS_REGISTRY"):
         hosts_here({"TRAINLOAD_MIRRORS_REGISTRY": value}, {})

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.takes import Chunks, Item, Taken
 from trainload.dockerfile.program import CopyStep
-from trainload.errors import ConfigError, LayerError, Place, Text
+from trainload.errors import ConfigError, FetchError, LayerError, Place, Text
 from trainload.layers.decompress import compression, opened
 from trainload.layers.tarread import Member, MemberKind, TarReader, member_path
 from trainload.layers.writer import Owner
@@ -60,7 +60,11 @@ def _fetched(bench: Bench, step: CopyStep, url: str, place: Place) -> Taken:
     if wanted is not None:
         sha256, size = wanted[1], None
     else:
-        answer = bench.answers.ask(f"ADD {url}", partial(_look, bench, url))
+        try:
+            answer = bench.answers.ask(f"ADD {url}", partial(_look, bench, url))
+        except FetchError as error:
+            error.place = error.place or place
+            raise
         sha256, size = _locked(answer, place)
     file = File(name, sha256, size, Url(url))
 

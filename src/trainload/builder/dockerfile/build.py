@@ -40,7 +40,14 @@ def lock_name(file: str) -> str:
 def stages_of(tree: Tree, wanted: Wanted, platform: Platform) -> Staged:
     """The file, parsed, and its stages. Raises :class:`ConfigError` with lines."""
     name = posixpath.normpath(wanted.file)
-    return find_stages(parse(tree.read(name, limit=LONGEST), name), wanted.arguments, platform, wanted.target)
+    try:
+        data = tree.read(name, limit=LONGEST)
+    except ConfigError as error:
+        here = (one.path for one in tree.walk(lambda _: False))
+        others = [path for path in here if re.search("(?i)(docker|container)file", path)]
+        error.hints = (*error.hints, *(Text("there is {file}: -f {file}", file=one) for one in others[:3]))
+        raise
+    return find_stages(parse(data, name), wanted.arguments, platform, wanted.target)
 
 
 def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
@@ -134,4 +141,5 @@ def general_warnings(staged: Staged) -> tuple[Text, ...]:
 
 
 def _looks_like_list(command: Words) -> bool:
-    return not command.is_exec and re.match(r"\[\s*['\"]", command.words[0]) is not None
+    first = command.words[0] if command.words else ""  # ENTRYPOINT alone resets the base's
+    return not command.is_exec and re.match(r"\[\s*['\"]", first) is not None

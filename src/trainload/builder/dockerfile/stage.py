@@ -275,7 +275,8 @@ class _Lines:
                 raise no_sandbox(place, self.program.stage.platform)
             with shown(self.bench, line, sources, place) as seen:
                 proxies = tuple((name, value) for name, value in line.env.items() if self._is_proxy(name))
-                job = LineJob(recipe, str(place), seen.mounts, (*proxies, *seen.env), self.bench.seconds, why)
+                env, undecided = (*proxies, *seen.env), self._undecided(line.network)
+                job = LineJob(recipe, str(place), seen.mounts, env, self.bench.seconds, why, undecided)
                 try:
                     return rooms.run(job, self._ground(below), sink)
                 except RunError as error:
@@ -302,6 +303,10 @@ class _Lines:
                 place=place, got=f"--network={asked}", hints=[Text("trainload build --network default")],
             )  # fmt: skip
         return self.bench.wanted.network and asked != "none"
+
+    def _undecided(self, asked: str | None) -> bool:
+        """Nobody has said whether RUN has a network: neither the line nor the command line."""
+        return self.bench.wanted.network_asked is None and asked != "none"
 
     def _take_folders(self) -> tuple[Folder, ...]:
         taken, self.folders = self.folders, []

@@ -60,6 +60,8 @@ HARMLESS = frozenset(
         "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_PREFER_BINARY",
         "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_CACHE_DIR", "PIP_FIND_LINKS", "PIP_NO_INDEX",
         "PIP_TRUSTED_HOST", "PIP_COMPILE", "PIP_NO_COMPILE", "PIP_NO_PYTHON_VERSION_WARNING", "PIP_VERBOSE",
+        # whom pip trusts: we trust whom this machine trusts, and what comes is locked by its hash
+        "PIP_CERT",
         # set by images to say which version they brought, read by no pip
         "PIP_VERSION",
     }
