@@ -193,7 +193,7 @@ def test_mounts(text: str, want: model.RunMount | None) -> None:
 def test_a_misspelt_flag_is_told_with_the_one_it_is_nearest_to(line: str, hint: str) -> None:
     with pytest.raises(ConfigError) as failed:
         parse(f"FROM a\n{line}\n".encode(), "Dockerfile")
-    assert f"did you mean {hint}" in str(failed.value)
+    assert hint in str(failed.value)
 
 
 def test_what_the_parser_refuses_is_told_with_its_line_and_a_form() -> None:
