@@ -114,7 +114,7 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
     if until.late:
         _left_out(part, "pulls, imports")
     else:  # the last, since it empties the engine that the images were built in
-        pulled = partial(moves, shown, compiled, engine, folder / "pulled", Deadline(until.left * 0.8))
+        pulled = partial(moves, (shown, compiled), engine, folder / "pulled", Deadline(until.left * 0.8), _tell)
         _attempt(part, "pulls, imports", lambda: _add(part, pulled()))
     (folder / "f").mkdir()
     moving = (ours.made, ours.named("added"), ours.named("bumped"), folder / "f")

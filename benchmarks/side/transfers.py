@@ -64,12 +64,19 @@ class Moved:
     sizes: list[Mapping[str, Any]]
 
 
-def moves(works: Sequence[Work], compiled: Work, engine: tuple[str, ...], place: Path, until: Deadline) -> Moved:
+def moves(
+    both: tuple[Sequence[Work], Work],
+    engine: tuple[str, ...],
+    place: Path,
+    until: Deadline,
+    tell: Callable[[str], None],
+) -> Moved:
     """Each tool's image: pulled, imported from in a new container, weighed; how its newer version comes after it.
 
-    ``engine``: a Docker client, whose engine is emptied. ``compiled``: our image with bytecode. They take turns;
-    each has one round, those that are short have three.
+    ``both``: the tools, and our image with bytecode. ``engine``: a Docker client, whose engine is emptied. They
+    take turns; each has one round, those that are short have three.
     """
+    works, compiled = both
     place.mkdir()
     dockers = [_Pair(work, _docker(engine), engine) for work in works]
     dockers += [_Pair(compiled, _docker(engine), engine, bumps=False)] if not compiled.failed else []
@@ -83,11 +90,9 @@ def moves(works: Sequence[Work], compiled: Work, engine: tuple[str, ...], place:
             began = time.monotonic()
             _moved(pair, found)
             found.longest = max(found.longest, time.monotonic() - began)
-    both = list(zip(pairs, taken, strict=True))
-    return Moved(
-        [row for pair, found in both for row in _rows(pair, found)],
-        [found.weight for _, found in both if found.weight is not None],
-    )
+            tell(f"{pair.puller.name}, {pair.work.builder.name}: {found.longest:.2f} s in all {found.failed}")
+    rows = [row for pair, found in zip(pairs, taken, strict=True) for row in _rows(pair, found)]
+    return Moved(rows, [found.weight for found in taken if found.weight is not None])
 
 
 def _moved(pair: _Pair, taken: _Taken) -> None:
