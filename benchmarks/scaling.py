@@ -7,6 +7,7 @@ import os
 import random
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Site:
             points.append((float(amount), max(ended.seconds - constant.seconds, 0.0)))
             cpu.append(max(ended.cpu - constant.cpu, 0.0))
             rate = (time.monotonic() - began) / amount
+            sys.stderr.write(f"  {what} {amount:g} {unit}: {ended.seconds:.2f} s\n")
         return Curve(what, unit, tuple(points), constant.seconds, tuple(cpu), len(amounts), note)
 
     def _nothing(self) -> Ended:

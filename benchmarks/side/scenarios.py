@@ -79,6 +79,10 @@ class Work:
         self.fresh()
 
 
+def _nothing(work: Work) -> None:
+    """Each round goes on from the one before; the first one from ``warm``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     name: str
@@ -90,15 +94,17 @@ class Scenario:
     """Rounds that make sense."""
     share: float = 1.0
     """Of the time for a project, beside that of the other scenarios."""
-
-
-def _nothing(work: Work) -> None:
-    """Each round goes on from the one before; the first one from ``warm``."""
+    once: Callable[[Work], object] = _nothing
+    """Not timed, before the first round."""
 
 
 def _edited(work: Work) -> None:
     edit(work.folder)
     work.tag = "edited"
+
+
+def _edited_only(work: Work) -> None:
+    edit(work.folder)
 
 
 def _cold(work: Work) -> None:
@@ -130,12 +136,10 @@ def _elsewhere(work: Work) -> None:
     edit(work.folder)
 
 
-def _edited_while_running(work: Work) -> None:
-    """It ran before the edit too: its image is where it runs."""
-    if work.tag != "running":
-        work.tag = "running"
-        _run(work)
-    edit(work.folder)
+def _running(work: Work) -> None:
+    """It ran before the first edit too: its image is where it runs."""
+    work.tag = "running"
+    _run(work)
 
 
 def _run(work: Work) -> float | None:
@@ -154,7 +158,9 @@ def _pushes(builder: Builder) -> bool:
 PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push, share=8)
 UNCHANGED = Scenario("nothing changed", _nothing, Work.build)
 EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.deliver, useful=_pushes, share=2)
-EDIT_RUNNING = Scenario("one line of code edited, running", _edited_while_running, _run, useful=_runs, share=2)
+EDIT_RUNNING = Scenario(
+    "one line of code edited, running", _edited_only, _run, useful=_runs, share=2, once=_running
+)
 ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.deliver, useful=_pushes, share=8)
 BUMP_PUSHED = Scenario(
     "one large package in another version, pushed", _bumped, Work.deliver, useful=_pushes,
@@ -183,6 +189,10 @@ def rows(
     samples: dict[str, list[Sample]] = {work.builder.name: [] for work in taking}
     longest = dict.fromkeys(samples, 0.0)
     rounds = min(rounds, scenario.most(works[0].sort))
+    for work in taking:
+        with trouble() as found:
+            scenario.once(work)
+        work.failed = found.what
     for number in range(rounds):
         for work in taking:
             name = work.builder.name
