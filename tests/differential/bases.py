@@ -64,7 +64,8 @@ RUN /opt/conda/bin/python3.11 /tmp/pip-24.0-py3-none-any.whl/pip install -q\\
     --no-index --no-cache-dir --no-compile  \\
     /tmp/pip-24.0-py3-none-any.whl && rm /tmp/pip-24.0-py3-none-any.whl
 COPY --chmod=755 conda /opt/conda/bin/conda
-RUN mkdir -p /opt/conda/envs /opt/conda/conda-meta && touch /opt/conda/conda-meta/history
+RUN mkdir -p /opt/conda/envs /opt/conda/conda-meta && touch /opt/conda/conda-meta/history \
+    && echo 'channels: [conda-forge]' > /opt/conda/.condarc
 ENV LANG=C.UTF-8 LC_ALL=C.UTF-8
 ENV PATH=/opt/conda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV CONDA_CHANNEL_ALIAS={channels}
@@ -172,8 +173,13 @@ alias = os.environ["CONDA_CHANNEL_ALIAS"]
 def install(prefix, channels, specs):
     addresses = [f"{alias}/{name}" for name in channels]
     found = rattler.VirtualPackage.detect()
-    records = asyncio.run(rattler.solve(addresses, specs, platforms=["linux-64", "noarch"], virtual_packages=found))
+    records = asyncio.run(rattler.solve(addresses, specs, platforms=["linux-64", "noarch"], virtual_packages=found,
+                                        add_pip_as_python_dependency=True))
     asyncio.run(rattler.install(records, prefix, cache_dir=BASE / "pkgs", show_progress=False))
+    known = pathlib.Path.home() / ".conda" / "environments.txt"
+    known.parent.mkdir(exist_ok=True)
+    with known.open("a") as file:
+        print(prefix, file=file)
 
 
 def option(words, *names, default=None):

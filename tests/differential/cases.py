@@ -33,7 +33,7 @@ CASES = (
     Case("04-weights", 1, "AutoModel of distilbert-base-uncased", whole=True),
     Case("05-nonroot", 2, "999 999 /home/appuser/app"),
     Case("06-uvicorn-health", 2, port=80, answers='{"Hello": "World"}', healthy=True, whole=True),
-    Case("07-miniconda-jupyter", 0, port=8888, answers="notebooks", whole=True),
+    Case("07-miniconda-jupyter", 1, port=8888, answers="notebooks", whole=True),
     Case(
         "08-torchserve",
         0,
@@ -44,7 +44,7 @@ CASES = (
     Case("09-tf-serving", 0, port=8501, answers="half_plus_two ['00000123']", whole=True),
     Case("10-entrypoint-python", 1, "(3, 10) 1.26.0 ['main.py']", whole=True),
     Case("11-venv-builder", 1, "/opt/venv 3.0.0 ['now']", whole=True),
-    Case("12-pytorch-base", 4, "2.1.0 4.66.1 1001 Europe/Berlin", whole=True),
+    Case("12-pytorch-base", 5, "2.1.0 4.66.1 1001 Europe/Berlin", whole=True),
     Case("13-hf-space", 2, port=7860, answers='{"Hello": "World!"}', differs={"home/user/app": _WORKDIR}),
     Case("14-args-stages", 0, "hi from /opt/app", whole=True),
 )

@@ -17,6 +17,7 @@ LEFT = re.compile(
     r"| etc/ld\.so\.cache | .*\.dist-info/(RECORD|INSTALLER|REQUESTED) | etc/(hosts|resolv\.conf|hostname)"
     r"| (proc|sys|dev)(/.*)? | etc/mtab | \.dockerenv"
     r"| var/lib/dpkg/(status|available|lock.*|triggers/.*|status-old|diversions.*|info/.*) "
+    r"| (.*/)?conda-meta/([^/]+\.json|history) | opt/conda/(.*/)?CACHEDIR\.TAG"
     r"| var/lib/apt/extended_states.* | var/lib/systemd.* | etc/machine-id",
     re.VERBOSE,
 )

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -152,8 +152,15 @@ def main():
     http.server.ThreadingHTTPServer(("0.0.0.0", port), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
         import_hello = b"import ctypes, sys\nLIB = ctypes.CDLL(sys.prefix + '/lib/libhello.so')\n"
+        hello = library()
+        # conda runs it, which the stand-in for conda does not
+        hello = replace(hello, files={k: v for k, v in hello.files.items() if not k.endswith("-post-link.sh")})
+        pip = {
+            "site-packages/pip/__init__.py": Content(b"__version__ = '24.0'\n"),
+            "site-packages/pip-24.0.dist-info/METADATA": Content(b"Name: pip\nVersion: 24.0\n"),
+        }
         packages = [
-            python_spec(), library(),
+            python_spec(), hello, Spec("pip", "24.0", "pyh0_0", pip, "noarch", noarch="python", depends=["python"]),
             Spec("jupyter", "1.0", "pyh0_0", {"site-packages/jupyter.py": Content(jupyter),
                  "site-packages/hello.py": Content(import_hello)}, "noarch", depends=["python >=3.8", "libhello"],
                  noarch="python", entry_points=["jupyter = jupyter:main"]),

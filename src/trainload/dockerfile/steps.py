@@ -48,6 +48,15 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class CondaActive:
+    """The environment that is active while a command runs: ``conda run -n x``."""
+
+    tool: str
+    environment: str | None
+    """As in :class:`InstallConda`."""
+
+
+@dataclass(frozen=True, slots=True)
 class InstallPython:
     """``pip install``, ``python -m pip install``, ``uv pip install``."""
 
@@ -80,28 +89,38 @@ class InstallPython:
     """``--target``, absolute: what is installed elsewhere does not count."""
     cache_kept: bool = False
     """Neither an option nor a variable keeps pip from leaving its cache."""
+    active: CondaActive | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InstallConda:
-    """``conda install``, ``mamba install``."""
+    """``conda install``, ``conda create``; mamba's and micromamba's."""
 
     tool: str
+    """What is called: ``conda``, ``/opt/conda/bin/mamba``."""
     specs: tuple[str, ...]
     channels: tuple[str, ...] = ()
+    """Before those of the image's configuration."""
     environment: str | None = None
-    """A name or, with a slash, a prefix; None: base."""
+    """A name or, with a slash, an absolute prefix; None: the one that is active, or base."""
+    creates: bool = False
+    override: bool = False
+    """No other channels than ``channels``."""
+    priority: str | None = None
+    """``strict`` or ``disabled``, where the line says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateCondaEnvironment:
-    """``conda env create -f``, ``conda env update -f``."""
+    """``conda env create -f``, ``conda env update -f``, ``micromamba install -f``."""
 
     tool: str
     file: str
     """Absolute."""
     environment: str | None = None
+    """As in :class:`InstallConda`; None: the name in the file."""
     update: bool = False
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

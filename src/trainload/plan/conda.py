@@ -51,6 +51,19 @@ def package_layers(
     return tuple(_layer(each, environment) for each in groups)
 
 
+def package_layer(packages: Sequence[CondaPackage], site_packages: str, python: str, why: Text) -> PlannedLayer:
+    """One layer of ``packages``; ``site_packages`` and ``python``: of the environment."""
+    ordered = sorted(packages, key=lambda package: package.name)
+    needs = any(package.noarch == "python" for package in ordered)
+    recipe = CondaRecipe(
+        tuple(map(_files, ordered)),
+        site_packages if needs else "",
+        ".".join(python.split(".")[:2]) if needs else "",
+    )
+    size = sum(package.file.size or 0 for package in ordered)
+    return PlannedLayer(Kind.CONDA, _title(ordered), recipe, size, why)
+
+
 def _of(environment: CondaEnvironment, platform: Platform) -> tuple[CondaPackage, ...]:
     packages = environment.packages.get(platform.architecture)
     if packages is None:
@@ -76,16 +89,9 @@ def name(project: Project) -> str:
 
 
 def _layer(packages: Sequence[CondaPackage], environment: CondaEnvironment) -> PlannedLayer:
-    ordered = sorted(packages, key=lambda package: package.name)
-    needs = any(package.noarch == "python" for package in ordered)
-    recipe = CondaRecipe(
-        tuple(map(_files, ordered)),
-        environment.site_packages if needs else "",
-        ".".join(environment.python.split(".")[:2]) if needs else "",
-    )
-    why = Text("smaller packages share layers") if len(ordered) > 1 else Text("large enough for a layer of its own")
-    size = sum(package.file.size or 0 for package in ordered)
-    return PlannedLayer(Kind.CONDA, _title(ordered), recipe, size, why)
+    many = len(packages) > 1
+    why = Text("smaller packages share layers") if many else Text("large enough for a layer of its own")
+    return package_layer(packages, environment.site_packages, environment.python, why)
 
 
 def _title(packages: Sequence[CondaPackage]) -> str:

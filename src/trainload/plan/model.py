@@ -13,7 +13,7 @@ from trainload.digest import Digest
 from trainload.errors import Text
 from trainload.lock.model import DistributionPackage, File
 from trainload.plan.lines import CopyRecipe, RunRecipe
-from trainload.plan.placed import FilesRecipe, KnownRecipe, SiteRecipe
+from trainload.plan.placed import Below, FilesRecipe, KnownRecipe, SiteRecipe
 from trainload.platform import Platform
 from trainload.values import dataclass
 
@@ -170,6 +170,16 @@ class CondaRecipe:
     """Minor version, for scripts of ``noarch: python`` packages; empty as above."""
     prefix: str = CONDA
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixCondaRecipe(CondaRecipe):
+    """Conda packages in a prefix of an image that belongs to somebody, or has folders and links of its own."""
+
+    uid: int = 0
+    gid: int = 0
+    below: tuple[Below, ...] = ()
+    """What lies there and does not look like folders of ours, sorted by path."""
 
 
 @dataclass(frozen=True, slots=True)

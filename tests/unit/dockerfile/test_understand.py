@@ -15,6 +15,7 @@ from trainload.dockerfile.steps import (
     ChangeOwner,
     ChangeUser,
     Clear,
+    CondaActive,
     CreateCondaEnvironment,
     FetchWeights,
     InstallConda,
@@ -178,6 +179,19 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     (
         "conda install -y -c conda-forge numpy=1.26 pip",
         (InstallConda("conda", ("numpy=1.26", "pip"), ("conda-forge",)),),
+    ),
+    (
+        "conda create -y --name x --override-channels -c conda-forge python=3.11",
+        (InstallConda("conda", ("python=3.11",), ("conda-forge",), "x", creates=True, override=True),),
+    ),
+    (
+        "micromamba install -y -n base -f /tmp/env.yaml && micromamba clean --all --yes",
+        (CreateCondaEnvironment("micromamba", "/tmp/env.yaml", "base", update=True), Nothing("micromamba clean")),
+    ),
+    ("mamba install -yq -p ./env numpy", (InstallConda("mamba", ("numpy",), (), "/app/env"),)),
+    (
+        "conda run -n x pip install foo",
+        (pip("foo", active=CondaActive("conda", "x"), **KEPT),),
     ),
     # accounts
     ("useradd -m app", (AddUser("app", makes_home=True),)),
@@ -361,7 +375,10 @@ def test_mounts_other_than_caches_are_seen_only_by_running() -> None:
         (("/bin/bash", "-l", "-c"), False),
         (("/bin/zsh", "-c"), False),
         (("powershell", "-command"), False),
-        (("conda", "run", "-n", "env", "/bin/bash", "-c"), False),
+        (("conda", "run", "-n", "env", "/bin/bash", "-c"), True),
+        (("conda", "run", "--no-capture-output", "-n", "env", "/bin/bash", "-c"), True),
+        (("conda", "run", "-n", "env", "--cwd", "/x", "/bin/bash", "-c"), False),
+        (("conda", "run", "-n", "env", "/bin/bash", "-lc"), False),
     ],
 )
 def test_shells_that_read_lines_alike(shell: tuple[str, ...], known: bool) -> None:

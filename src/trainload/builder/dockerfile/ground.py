@@ -5,7 +5,7 @@ A layer is read once per store; its listing is kept among the store's facts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
 
@@ -16,14 +16,14 @@ from trainload.image.model import Layer
 from trainload.layers.tar import Header
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import Owner
-from trainload.limits import DEFAULT, KiB, Limits, MiB
+from trainload.limits import DEFAULT, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
 from trainload.values import dataclass, field, replace
 
 __all__ = ["Accounts", "Ground", "Listings", "Seen"]
 _SMALL = 16 * MiB
-_KEPT = 256 * KiB
+_KEPT = MiB
 """Bytes of a file up to which its content is kept once it was asked for."""
 _SINGLE = 200
 """So many paths are looked for one by one; for more everything is joined."""
@@ -36,6 +36,10 @@ def keep_listing(store: Store, listings: Listings, diff_id: Digest, headers: Seq
     """Of a layer that was just made: it need not be read for it."""
     listing = listings[diff_id] = Listing.written(headers)
     store.facts.note(statement(diff_id), listing.packed())
+
+
+def _text(layer: Layer, path: str) -> Digest:
+    return Digest.sha256(canonical_json({"text": path, "layer": str(layer.diff_id)}))
 
 
 @dataclass(frozen=True)
@@ -137,26 +141,44 @@ class Ground:
         if node is None or node.kind is not MemberKind.FILE:
             return None
         layer = self.layers[node.layer]
-        known = self._listing(layer).texts.get(real)
-        if known is None and node.size <= _KEPT:
-            key = Digest.sha256(canonical_json({"text": real, "layer": str(layer.diff_id)}))
-            known = self.store.facts.said(key)
-            if known is None:
-                known = self._content(layer, real)
-                self.store.facts.note(key, known)
-        return known if known is not None else self._content(layer, real)
+        known = self._known(layer, real)
+        return known if known is not None else self._contents(layer, {real}).get(real, b"")
 
-    def _content(self, layer: Layer, path: str) -> bytes:
-        """Of a file of ``layer``, which is read for it."""
+    def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Small files at paths whose folders are no links, each layer read once; what is no file is left out."""
+        found: dict[str, bytes] = {}
+        wanted: dict[int, set[str]] = {}
+        for path in paths:
+            node = self.at(path)
+            if node is None or node.kind is not MemberKind.FILE:
+                continue
+            known = self._known(self.layers[node.layer], path)
+            if known is None:
+                wanted.setdefault(node.layer, set()).add(path)
+            else:
+                found[path] = known
+        for number, names in wanted.items():
+            found |= self._contents(self.layers[number], names)
+        return found
+
+    def _known(self, layer: Layer, path: str) -> bytes | None:
+        known = self._listing(layer).texts.get(path)
+        return known if known is not None else self.store.facts.said(_text(layer, path))
+
+    def _contents(self, layer: Layer, paths: Collection[str]) -> dict[str, bytes]:
+        """Of files of ``layer``, which is read for it; small ones are kept."""
         from trainload.layers.foreign.changes import Effect, LayerReader
 
-        data = b""
+        found: dict[str, bytes] = {}
         with self.store.blob_file(layer.descriptor.digest) as blob:
             reader = LayerReader(blob, layer.diff_id, str(layer.diff_id), limits=self.limits)
             for change in reader:
-                if change.effect is Effect.PLACES and change.path == path:
-                    data = reader.files.content(_SMALL)  # of two entries with one name the last wins
-        return data
+                if change.effect is Effect.PLACES and change.path in paths:
+                    found[change.path] = reader.files.content(_SMALL)  # of two entries with one name the last wins
+        for path, data in found.items():
+            if len(data) <= _KEPT:
+                self.store.facts.note(_text(layer, path), data)
+        return found
 
     @cached_property
     def facts(self) -> Facts:

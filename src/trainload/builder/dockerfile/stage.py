@@ -29,7 +29,7 @@ from trainload.platform import Platform
 from trainload.values import dataclass, field
 
 _TITLE = 200
-_FROM_OUTSIDE = ("InstallPython", "InstallDistribution")
+_FROM_OUTSIDE = ("InstallPython", "InstallDistribution", "InstallConda", "CreateCondaEnvironment")
 _COPIED = Text("files are placed")
 _FOLDER = Text("its folder is placed")
 _UNDERSTOOD = Text("understood: what it leaves is placed")

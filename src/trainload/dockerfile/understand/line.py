@@ -7,7 +7,7 @@ A line of which any part is not in the tables is opaque, with that part as its r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trainload.dockerfile.steps import (
     AddGroup,
@@ -43,6 +43,8 @@ _CHANGES_THE_SHELL = frozenset(
 _OPTION_VARIABLES = apt.VARIABLES | pip.HARMLESS | pip.UV_HARMLESS
 _FETCHING = (InstallDistribution, InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights)
 """What is worth being placed: the network would be asked for it anew each time."""
+_OF_ANYONE = (InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, Nothing)
+"""What others than root may do, too, where they may write."""
 _BRACKETS = re.compile(r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*")
 
 
@@ -108,7 +110,8 @@ def _understood(line: RunLine) -> Understood:
     steps = [step for read in found for step in read.taken(fetches=fetches)]
     _check_user(line, steps)
     _check_lists(steps)
-    return Understood(tuple(steps), tuple(literal), _stops(parsed, line.shell))
+    shell = conda.shell_of(line.shell, line.env)[1] if line.script is not None else line.shell
+    return Understood(tuple(steps), tuple(literal), _stops(parsed, shell))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ def _stops(parsed: Sequence[Command], shell: Sequence[str]) -> bool:
 
 def _parsed(line: RunLine) -> tuple[Command, ...]:
     if line.script is not None:
-        _check_shell(line.shell)
+        _check_shell(conda.shell_of(line.shell, line.env)[1])
         return commands(line.script, line.env)
     if line.argv[:1] in (("export",), ("set",), (":",)):
         raise Beyond(Text("{command}, which is no program", command=line.argv[0]))
@@ -176,7 +179,7 @@ def _check_user(line: RunLine, steps: Sequence[PlacedStep]) -> None:
     if line.user in _ROOT:
         return
     for step in steps:
-        if not isinstance(step, InstallPython | FetchWeights | RunProgram | Nothing):
+        if not isinstance(step, _OF_ANYONE):
             raise Beyond(Text("the user {user}, who is not root", user=line.user))
 
 
@@ -218,6 +221,7 @@ def _steps(command: Command, line: RunLine, exported: dict[str, str], literal: l
     words = _words(command, literal)
     if command.output is not None:
         raise Beyond(Text("output that goes elsewhere"))
+    active = conda.shell_of(line.shell, env)[0] if line.script is not None else None
     if name in ("true", ":") or (name == "set" and _is_set(words)):
         return (Nothing(name),)
     if name in apt.PROGRAMS:
@@ -226,8 +230,16 @@ def _steps(command: Command, line: RunLine, exported: dict[str, str], literal: l
         return apt.read_archive(words)
     if name in accounts.PROGRAMS:
         return accounts.read_accounts(words)
-    if name in conda.PROGRAMS:
-        return conda.read_conda(words, line.workdir)
+    if conda.is_conda(name):
+        called = conda.read_run(words)
+        if called is None:
+            return conda.read_conda(words, line.workdir, active)
+        active, words = called
+    return conda.inside(_python_steps(words, env, line), active)
+
+
+def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -> tuple[PlacedStep, ...]:
+    name = words[0] if words else "?"
     if pip.is_pip(words):
         return pip.read_pip(words, env, line.workdir)
     if hub.is_download(words):

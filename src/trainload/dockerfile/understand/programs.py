@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from trainload.dockerfile.steps import RunProgram
+from trainload.dockerfile.understand.conda import is_conda
 from trainload.dockerfile.understand.words import Command
 from trainload.dockerfile.understood import RunLine
 
@@ -56,6 +57,8 @@ def _is_alone(words: Sequence[str]) -> bool:
         return rest[:2] == ["-m", "venv"] and "--upgrade-deps" not in rest
     if name == "virtualenv":
         return not {"--download"} & set(rest)
+    if is_conda(name):
+        return rest[:1] in (["config"], ["init"])
     if name == "git":
         return rest[:1] == ["config"] or rest[:2] == ["lfs", "install"]
     return name in _ALONE

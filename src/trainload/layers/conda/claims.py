@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from trainload.errors import LayerError, Place, Text
 from trainload.layers.conda.archive import INFO, Archive, open_archive
-from trainload.layers.conda.documents import parse
+from trainload.layers.conda.documents import objects, parse
 from trainload.layers.conda.info import FILES, LARGEST, PathKind, read_info
 from trainload.layers.conda.place import Scheme, place
 from trainload.layers.ownership import Claim
@@ -54,6 +54,18 @@ def read_index(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> Mapping
         if archive.path(member.name) == "info/index.json" and member.kind is MemberKind.FILE:
             return parse(reader.content(LARGEST), Place(name, "info/index.json"))
     raise LayerError("the package lacks this file", place=Place(name, "info/index.json"))
+
+
+def linking_scripts(stream: BinaryIO, name: str, package: str, limits: Limits = DEFAULT) -> tuple[str, ...]:
+    """Those that conda runs when it links ``package``, from the archive ``name``. Raises :class:`LayerError`."""
+    documents = read_documents(open_archive(stream, name, limits))
+    wanted = [f"bin/.{package}-{word}-link.sh" for word in ("pre", "post")]
+    if "info/paths.json" in documents:
+        rows = objects(parse(documents["info/paths.json"], Place(name)), "paths", Place(name))
+        listed = {row.get("_path") for row in rows}
+    else:
+        listed = set(documents.get("info/files", b"").decode("utf-8", "replace").splitlines())
+    return tuple(path for path in wanted if path in listed)
 
 
 def read_documents(archive: Archive) -> Mapping[str, bytes]:

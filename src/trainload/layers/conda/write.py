@@ -14,6 +14,7 @@ from trainload.errors import LayerError, Place, Text
 from trainload.events import SILENT, Level, Moved, Reporter, Said
 from trainload.layers.conda import prefix
 from trainload.layers.conda.bytecode import stamped
+from trainload.layers.conda.ground import Ground
 from trainload.layers.conda.info import EntryPoint, PathKind
 from trainload.layers.conda.package import Package, Placed, read_package
 from trainload.layers.conda.record import Linked, record
@@ -67,12 +68,13 @@ def write_conda(
             reporter, str(recipe_key(recipe)), sum(each.archive.size or 0 for each in recipe.packages)
         )
         with LayerWriter(sink) as out:
-            for folder in _folders(packages):
-                out.directory(folder)
+            ground = Ground.of(recipe)
+            for folder in ground.folders(_folders(packages)):
+                ground.directory(out, folder)
             for number, package in enumerate(packages):
                 _tell(package, reporter)
                 left_out = {path for path, owner in owners.items() if owner != number}
-                _Placing(package, recipe, out, left_out, progress).run()
+                _Placing(package, recipe, out, left_out, progress, ground).run()
             return out.close()
 
 
@@ -115,6 +117,7 @@ class _Placing:
     left_out: set[str]
     """Image paths that another package of the layer has."""
     progress: _Progress
+    ground: Ground
     linked: list[Linked] = field(default_factory=list)
     sums: dict[str, bytes] = field(default_factory=dict)
     """Image path → sha256 of what was written."""
@@ -129,12 +132,15 @@ class _Placing:
             self._member(placed, reader)
         for point in package.info.entry_points:
             self._entry_point(point)
-        self.out.file(package.record, record(package.files, package.info, self.linked))
+        self._file(package.record, record(package.files, package.info, self.linked))
+
+    def _file(self, path: str, content: bytes | Stream, mode: int = 0o644) -> None:
+        self.out.file(self.ground.real(path), content, mode=mode, owner=self.ground.owner)
 
     def _member(self, placed: Placed, reader: TarReader) -> None:
         if placed.member.kind is MemberKind.SYMLINK:
             if placed.path not in self.left_out:
-                self.out.symlink(placed.path, placed.target)
+                self.out.symlink(self.ground.real(placed.path), placed.target, owner=self.ground.owner)
             own = hashlib.sha256(placed.member.linkname).digest()
             self.linked.append(Linked(self._below(placed.path), placed.entry, own))
             return
@@ -147,7 +153,7 @@ class _Placing:
             self.sums[placed.path], size = placed.entry.sha256 or b"", None
         else:
             content = self._content(placed, reader)
-            self.out.file(placed.path, content, mode=placed.mode)
+            self._file(placed.path, content, placed.mode)
             size = len(content) if isinstance(content, bytes) else content.size
         self.linked.append(Linked(self._below(placed.path), placed.entry, self.sums[placed.path], size))
         self.progress.add(placed.member.size)
@@ -157,7 +163,8 @@ class _Placing:
         if (source.entry.sha256, source.entry.placeholder) != (placed.entry.sha256, placed.entry.placeholder):
             raise LayerError("a hard link is listed as another file than it leads to", place=self._place(placed))
         if placed.path not in self.left_out and placed.target not in self.left_out:
-            self.out.hardlink(placed.path, placed.target, mode=source.mode)
+            path, target = self.ground.real(placed.path), self.ground.real(placed.target)
+            self.out.hardlink(path, target, mode=source.mode, owner=self.ground.owner)
         self.linked.append(Linked(self._below(placed.path), placed.entry, self.sums[placed.target]))
 
     def _content(self, placed: Placed, reader: TarReader) -> bytes | Stream:
@@ -212,7 +219,7 @@ class _Placing:
             attribute=point.attribute,
         ).encode()
         if path not in self.left_out:
-            self.out.file(path, script, mode=0o755)
+            self._file(path, script, 0o755)
         self.linked.append(Linked(self._below(path), None, hashlib.sha256(script).digest(), len(script)))
 
     def _below(self, path: str) -> str:

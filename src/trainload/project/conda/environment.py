@@ -37,7 +37,26 @@ def read_environment(
     tree: Tree, path: str, environ: Mapping[str, str], *, allow_index_options: bool = False
 ) -> CondaFile:
     """The environment that the file asks for. Raises :class:`ConfigError`, every mistake with its line."""
-    text = decode(tree.read(path, limit=LIMIT), path)
+    found = parse_environment(tree.read(path, limit=LIMIT), path)
+    pip = read_lines(tree, path, found.pip, environ, allow_index_options=allow_index_options)
+    return _with_pip(found.file, pip)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The file alone, nothing it includes."""
+
+    file: CondaFile
+    """Without a pip section."""
+    pip: tuple[tuple[int, str], ...]
+    """The section's lines, with their numbers."""
+    nodefaults: bool
+    """It says that no other channels count."""
+
+
+def parse_environment(data: bytes, path: str) -> Parsed:
+    """Raises :class:`ConfigError`, every mistake with its line."""
+    text = decode(data, path)
     reader = _Reader(path)
     reader.check_text(text)
     reader.problems.check()
@@ -48,8 +67,7 @@ def read_environment(
         )
     found = reader.read(top)
     reader.problems.check()
-    pip = read_lines(tree, path, reader.pip, environ, allow_index_options=allow_index_options)
-    return _with_pip(found, pip)
+    return Parsed(found, tuple(reader.pip), reader.nodefaults)
 
 
 def _with_pip(found: CondaFile, pip: Requirements) -> CondaFile:
@@ -79,6 +97,7 @@ class _Reader:
     file: str
     problems: Problems = field(default_factory=Problems)
     pip: list[tuple[int, str]] = field(default_factory=list)
+    nodefaults: bool = False
 
     def wrong(
         self,
@@ -141,7 +160,9 @@ class _Reader:
                     Text("the channel's address carries a password or token"), item.line,
                     hint=Text("write it without; give the whole address in TRAINLOAD_MIRRORS_CONDA"),
                 )  # fmt: skip
-            elif text != "nodefaults":
+            elif text == "nodefaults":
+                self.nodefaults = True
+            else:
                 yield text
 
     def dependencies(self, node: yaml.Node | None) -> Iterator[str]:

@@ -42,14 +42,14 @@ class CondaRequest:
     offline: bool = False
     previous: CondaEnvironment | None = None
     upgrade: Upgrade = field(default_factory=Upgrade)
+    installed: tuple[bytes, ...] = ()
+    """As :class:`Question` has it."""
+    pip_with_python: bool = False
 
 
 def resolve_conda(request: CondaRequest) -> CondaEnvironment:
     """The environment for every platform. Raises :class:`LockError`, :class:`ConfigError`."""
-    named = channels_of(request.environment.channels or request.settings.channels, request.settings)
-    more = [_channel_of(spec) for spec in request.environment.specs]
-    others = channels_of([name for name in more if name], request.settings)
-    channels = tuple(dict.fromkeys((*named, *others)))
+    channels = _channels(request)
     specs = list(request.environment.specs)
     if request.python is not None:
         specs.append(f"python={request.python}")
@@ -66,6 +66,46 @@ def resolve_conda(request: CondaRequest) -> CondaEnvironment:
         python=version,
         site_packages=folder or site_packages(version),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a package in a prefix is."""
+
+    name: str
+    version: str
+    build: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What comes into a prefix."""
+
+    packages: tuple[CondaPackage, ...]
+    """New ones, and other versions of what is there; sorted by name."""
+    python: str
+    """The version of the prefix's Python afterwards; empty: none."""
+    site_packages: str
+
+
+def resolve_added(request: CondaRequest, there: Sequence[Identity]) -> Added:
+    """What ``request`` adds to a prefix that has ``there``. Raises as :func:`resolve_conda`."""
+    channels = _channels(request)
+    ((platform, _),) = request.glibc.items()
+    records = _solved(request, channels, request.environment.specs, platform)
+    known = set(there)
+    new = [each for each in records if Identity(each.name, each.version, each.build) not in known]
+    python = _python({platform: records})
+    version = python.version if python is not None else ""
+    folder = python.site_packages if python is not None else ""
+    return Added(_packages(new, channels, request), version, folder or site_packages(version))
+
+
+def _channels(request: CondaRequest) -> tuple[Channel, ...]:
+    named = channels_of(request.environment.channels or request.settings.channels, request.settings)
+    more = [_channel_of(spec) for spec in request.environment.specs]
+    others = channels_of([name for name in more if name], request.settings)
+    return tuple(dict.fromkeys((*named, *others)))
 
 
 def site_packages(version: str) -> str:
@@ -94,6 +134,8 @@ def _solved(
             priority=request.settings.channel_priority,
             cache=request.cache,
             offline=request.offline,
+            installed=request.installed,
+            pip_with_python=request.pip_with_python,
         )
         try:
             return solve(question, _preferred(request, platform))

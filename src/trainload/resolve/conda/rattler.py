@@ -34,6 +34,10 @@ class Question:
     cache: Path
     """Where indexes are kept."""
     offline: bool = False
+    installed: tuple[bytes, ...] = ()
+    """``conda-meta/*.json`` of packages that are there already: they are kept where they fit."""
+    pip_with_python: bool = False
+    """Python brings pip, as conda's own tools have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ async def _asked(rattler: ModuleType, question: Question, preferred: Sequence[Re
         specs=[rattler.MatchSpec(spec) for spec in question.specs],
         gateway=gateway,
         platforms=platforms,
-        locked_packages=locked,
+        locked_packages=[*locked, *_installed(rattler, question.installed)],
         virtual_packages=[
             rattler.GenericVirtualPackage(
                 rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build)
@@ -132,9 +136,24 @@ async def _asked(rattler: ModuleType, question: Question, preferred: Sequence[Re
             for name, version, build in question.virtual
         ],
         channel_priority=priorities[question.priority],
+        add_pip_as_python_dependency=question.pip_with_python,
         channel_relations="disabled",  # the channels are those that were named, and no others
     )
     return answer
+
+
+def _installed(rattler: ModuleType, documents: Sequence[bytes]) -> list[RepoDataRecord]:
+    if not documents:
+        return []
+    from trainload.system import scratch
+
+    found: list[RepoDataRecord] = []
+    with scratch.folder("conda-meta") as folder:
+        for number, data in enumerate(documents):
+            path = folder / f"{number}.json"
+            path.write_bytes(data)
+            found.append(rattler.PrefixRecord.from_path(path))
+    return found
 
 
 async def _still_there(

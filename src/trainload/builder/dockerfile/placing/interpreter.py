@@ -85,14 +85,22 @@ def _target(step: InstallPython, ground: Ground, caller: Caller, python: FoundPy
     home = caller.home.strip("/")
     if step.target is not None:
         return _apart(step.target, ground, Target(python, _own(home, minor, called), ()), caller)
+    own = _scheme(venv, how.prefix, minor, called, ground)
+    if caller.uid != 0 and not step.user and step.prefix is None and _is_callers(own, ground, caller):
+        return Target(python, own, python.installed, caller.uid, caller.gid)
     if step.user or (caller.uid != 0 and step.prefix is None):
         if venv is not None:
             raise Beyond(Text("the user {user}, who is not root", user=caller.uid))
         return _for_user(step, ground, Target(python, _own(home, minor, called), python.installed), caller)
     if step.prefix is not None:
         return _prefixed(step, ground, python, called, how.prefix)
-    scheme = _scheme(venv, how.prefix, minor, called, ground)
-    return Target(python, scheme, python.installed)
+    return Target(python, own, python.installed)
+
+
+def _is_callers(scheme: InstallScheme, ground: Ground, caller: Caller) -> bool:
+    """pip installs where it may write (site_packages_writable), and there everything is the caller's."""
+    folders = [ground.find(path) for path in (scheme.site, scheme.scripts, scheme.data)]
+    return all(seen is not None and seen.owner.uid == caller.uid and seen.mode & 0o200 for seen in folders)
 
 
 def find_program(name: str, ground: Ground, env: Mapping[str, str]) -> str | None:

@@ -19,7 +19,9 @@ from trainload.dockerfile.steps import (
     ChangeOwner,
     ChangeUser,
     Clear,
+    CreateCondaEnvironment,
     FetchWeights,
+    InstallConda,
     InstallDistribution,
     InstallPython,
     Link,
@@ -36,7 +38,7 @@ from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
 from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
-from trainload.values import dataclass
+from trainload.values import dataclass, replace
 
 _OF_FILES = (
     AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, Remove, WriteFile, Nothing,
@@ -78,7 +80,12 @@ def place(
         if isinstance(first, InstallPython):
             from trainload.builder.dockerfile.placing.wheels import place_python
 
-            return Placed(place_python(first, ground, bench, _caller(line, ground), where), rest)
+            return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
+        if isinstance(first, InstallConda | CreateCondaEnvironment):
+            from trainload.builder.dockerfile.placing.conda import place_conda
+
+            layers, more = place_conda(first, ground, bench, _caller(line, ground))
+            return Placed(layers, (*more, *rest))
         if isinstance(first, InstallDistribution):
             from trainload.builder.dockerfile.placing.packages import place_packages
 
@@ -150,6 +157,16 @@ def _check_literal(patterns: Sequence[str], line: RunLine, ground: Ground) -> No
             raise Beyond(
                 Text("the pattern {pattern}, which files in {folder} fit", pattern=pattern, folder=line.workdir)
             )
+
+
+def _active(step: InstallPython, line: RunLine, ground: Ground) -> Caller:
+    """The caller in the environment that is active for the step."""
+    caller = _caller(line, ground)
+    if step.active is None:
+        return caller
+    from trainload.builder.dockerfile.placing.condahome import activated
+
+    return replace(caller, env=activated(step.active, ground, caller))
 
 
 def _caller(line: RunLine, ground: Ground) -> Caller:
