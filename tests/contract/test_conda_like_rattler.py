@@ -13,6 +13,7 @@ import json
 import stat
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from trainload.testing.sources import MemorySources
 
 P = PLACEHOLDER.encode()
 PREFIX = "/opt/conda"
+WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _OF_THE_MACHINE = {"extracted_package_dir", "link", "url", "channel", "md5", "package_tarball_full_path"}
 
 
@@ -44,11 +46,34 @@ def library(name: str, *, form: str = ".conda") -> Spec:
         f"lib/{name}.bin": Content(
             P + b"\0" + P + P + b"/a\0\0\0b" + P + b":\0" + b"x" + P, placeholder=PLACEHOLDER, binary=True
         ),
+        f"lib/{name}-big.so": Content(
+            bytes(range(256)) * 5000 + P + b"/lib\0" + b"A=" + P + b"/x:" + P + b"/y\0" + bytes(9) + P,
+            0o755,
+            placeholder=PLACEHOLDER,
+            binary=True,
+        ),
+        f"lib/{name}-hard.so": Content(hard=f"lib/{name}.bin", placeholder=PLACEHOLDER, binary=True),
+        f"lib/{name}-wide.so": Content(
+            b"".join(f"a\0{PLACEHOLDER}/b:{PLACEHOLDER}\0c\0".encode(each) for each in WIDE),
+            placeholder=PLACEHOLDER,
+            binary=True,
+        ),
+        f"share/{name}/wide.txt": Content(f"a={PLACEHOLDER}".encode("utf-16-le"), placeholder=PLACEHOLDER),
+        f"bin/{name}-long": Content(
+            b"#!" + P + b"/bin/python -E " + b"x" * 120 + b"\n" + P, 0o755, placeholder=PLACEHOLDER
+        ),
+        f"bin/{name}-perl": Content(
+            b"#!" + P + b"/bin/perl -x " + b"y" * 120 + b"\n", 0o755, placeholder=PLACEHOLDER
+        ),
+        f"Menu/{name}.json": Content(b'{"menu_name": "' + P + b'"}', placeholder=PLACEHOLDER),
+        f"bin/.{name}-post-link.sh": Content(b"#!/bin/sh\nexit 1\n", 0o755),
+        f"share/{name}/up": Content(link="../../lib"),
         f"share/{name}/data.bin": Content(bytes(range(256)) * 4000),
         f"share/{name}/data2.bin": Content(hard=f"share/{name}/data.bin"),
         f"share/{name}/näme with blank": Content(b""),
     }
-    return Spec(name, "1.2", "h0_0", files, form=form, depends=["__glibc >=2.17"])
+    index = {"track_features": f"feature-{name}"}
+    return Spec(name, "1.2", "h0_0", files, form=form, depends=["__glibc >=2.17"], index=index)
 
 
 def channel() -> list[Spec]:
@@ -167,6 +192,26 @@ def _plain(data: object) -> dict[str, object]:
     assert isinstance(data, bytes)
     values: dict[str, object] = json.loads(data)
     return {key: value for key, value in values.items() if key not in _OF_THE_MACHINE and value not in ([], None)}
+
+
+def test_a_python_may_name_another_folder_for_packages(tmp_path: Path) -> None:
+    folder = "lib/python3.13t/site-packages"
+    specs = [
+        Spec("python", "3.13.1", "h0_cp313t", {"bin/python3.13": Content(b"\x7fELF program", 0o755)},
+             index={"python_site_packages_path": folder}),
+        Spec("app", "2.0", "pyh0_0", {"site-packages/app.py": Content(b"")}, subdir="noarch", noarch="python",
+             depends=["python"], entry_points=["app = app:main"]),
+    ]  # fmt: skip
+    archives = write_channel(tmp_path / "conda-forge", specs)
+    theirs = on_disk(installed(tmp_path, specs, "app"))
+    made = replace(recipe(specs, archives), site_packages=folder, python="3.13")
+    sink = io.BytesIO()
+    write_conda(made, MemorySources(archives), sink)
+    with tarfile.open(fileobj=io.BytesIO(sink.getvalue())) as tar:
+        ours = {info.name.removeprefix("opt/conda/"): tar.extractfile(info) for info in tar if info.isfile()}
+        for path in ("bin/app", f"{folder}/app.py"):
+            file = ours[path]
+            assert file is not None and file.read() == theirs[path][1]
 
 
 def test_a_solver_and_conda_can_read_the_records_back(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class Case:
 
 
 _WORKDIR = "WORKDIR makes it the user's, as BuildKit does; the older builders make it root's"
+_JUPYTER = "opt/conda/envs/science/bin/jupyter"
+_LAUNCHER = "rattler, which stands in for conda, gives its group the right to write; conda does not"
 CASES = (
     Case("01-cuda-deadsnakes", 2, "torch 2.1.0 tqdm 4.66.1 cuda 12.1.1 /workspace", whole=True),
     Case("02-slim-requirements", 1, "2.2.0 1.26.0 4.40.0 ['--epochs', '3'] /usr/local", whole=True),
@@ -33,7 +35,7 @@ CASES = (
     Case("04-weights", 1, "AutoModel of distilbert-base-uncased", whole=True),
     Case("05-nonroot", 2, "999 999 /home/appuser/app"),
     Case("06-uvicorn-health", 2, port=80, answers='{"Hello": "World"}', healthy=True, whole=True),
-    Case("07-miniconda-jupyter", 1, port=8888, answers="notebooks", whole=True),
+    Case("07-miniconda-jupyter", 1, port=8888, answers="notebooks", whole=True, differs={_JUPYTER: _LAUNCHER}),
     Case(
         "08-torchserve",
         0,

@@ -169,7 +169,7 @@ class CondaRecipe:
     python: str = ""
     """Minor version, for scripts of ``noarch: python`` packages; empty as above."""
     prefix: str = CONDA
-    version: int = 1
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def _settle(data: bytes, *, placeholder: bytes, prefix: bytes, end_mark: bytes, 
     out: list[bytes] = []
     at = 0
     while (start := data.find(placeholder, at)) >= 0:
-        end = data.find(end_mark, start + len(placeholder) - len(end_mark) + 1)
+        end = data.find(end_mark, start + len(placeholder))
         if end < 0:
             if not last:
                 out.append(data[at:start])

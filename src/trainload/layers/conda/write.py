@@ -171,12 +171,12 @@ class _Placing:
         """What the file has in its prefix, checked while it is read."""
         entry, size = placed.entry, placed.member.size
         chunks = self._checked(placed, reader.chunks())
-        old = (entry.placeholder or "").encode()
+        old = entry.placeholder
         if not old:
             if placed.path.endswith(".pyc") and size <= _TEXT:
                 return self._summed_bytes(placed, stamped(self.package.placed, placed, b"".join(chunks)))
             return Stream(size, self._summed(placed, chunks))
-        new = self.recipe.prefix.encode()
+        new = self.recipe.prefix
         if entry.binary:
             return Stream(size, self._summed(placed, prefix.in_binary(chunks, old, new, self._place(placed))))
         if size > _TEXT:
