@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from trainload.values import replace
 
 from trainload.dockerfile.steps import (
     CondaActive,
@@ -18,6 +17,7 @@ from trainload.dockerfile.steps import (
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
+from trainload.values import replace
 
 _TOOL = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?(?:conda|mamba|micromamba)")
 _FLAGS = {"-y": "yes", "--yes": "yes", "-q": "plain", "--quiet": "plain"}

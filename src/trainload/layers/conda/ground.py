@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from trainload.values import dataclass, field
 
 from trainload.layers.writer import ROOT, LayerWriter, Owner
 from trainload.plan.model import CondaRecipe, PrefixCondaRecipe
 from trainload.plan.placed import Below
+from trainload.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from trainload.values import dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -36,6 +35,7 @@ from trainload.plan.order import group
 from trainload.plan.placed import Below
 from trainload.project.conda.environment import parse_environment
 from trainload.project.model import Origin
+from trainload.values import dataclass, replace
 
 _WHY = Text("its packages are placed where conda would link them")
 _LAYERS = 30

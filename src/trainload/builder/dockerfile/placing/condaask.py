@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from trainload.values import dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -16,6 +15,7 @@ from trainload.lock.model import ChannelPath, CondaPackage, File
 from trainload.project.model import ChannelPriority, CondaFile, CondaSettings, Origin
 from trainload.resolve.conda.lock import Added, CondaRequest, resolve_added
 from trainload.resolve.conda.rattler import UnreachableError, module
+from trainload.values import dataclass, replace
 
 _NAMED = 60
 _RENEWED = frozenset({"ca-certificates", "certifi", "openssl"})

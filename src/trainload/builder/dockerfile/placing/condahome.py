@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from trainload.values import dataclass, field
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Caller, find_program
@@ -14,6 +13,7 @@ from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import ConfigError, Text
 from trainload.project.conda import yaml
 from trainload.resolve.conda.lock import Identity
+from trainload.values import dataclass, field
 
 META, HISTORY = "conda-meta", "conda-meta/history"
 _BASE = ("base", "root")
