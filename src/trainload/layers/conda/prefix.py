@@ -86,6 +86,7 @@ def _settle(data: bytes, *, placeholder: bytes, prefix: bytes, end_mark: bytes, 
                 out.append(data[at:start])
                 return b"".join(out), data[start:]
             end = len(data)
+        end = min(end + len(end_mark), len(data))  # a wide placeholder's last byte may be the mark's first
         string = data[start:end].replace(placeholder, prefix)
         out += [data[at:start], string, bytes(end - start - len(string))]
         at = end
