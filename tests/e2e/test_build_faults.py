@@ -22,7 +22,7 @@ import pytest
 from trainload.testing.verifier import images, snapshot, violations
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
-KILLS = 8
+KILLS = 6
 
 
 class Site:
@@ -90,20 +90,20 @@ def test_fault1_killed_at_any_moment_a_retry_makes_the_same_image(site: Site) ->
     assert violations(home) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_fault12_interrupted_it_cleans_up_and_says_so_by_its_exit_code(site: Site, number: signal.Signals) -> None:
-    home = site.home(f"interrupted by {number.name}")
-    child = site.start(home)
-    while not ((home / "index.json").exists() and list(home.glob("leases/*"))):  # it writes
-        assert child.poll() is None
-        time.sleep(0.02)
-    child.send_signal(number)
-    out, err = child.communicate(timeout=120)
-    assert child.returncode == 128 + number
-    assert "Traceback" not in err
-    assert out == ""
-    assert violations(home) == []
-    assert images(home) == {}
+def test_fault12_interrupted_it_cleans_up_and_says_so_by_its_exit_code(site: Site) -> None:
+    home = site.home("interrupted")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        child = site.start(home)
+        while not ((home / "index.json").exists() and list(home.glob("leases/*"))):  # it writes
+            assert child.poll() is None
+            time.sleep(0.02)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=120)
+        assert child.returncode == 128 + number
+        assert "Traceback" not in err
+        assert out == ""
+        assert violations(home) == []
+        assert images(home) == {}
     assert site.build(home) == site.digest
 
 
@@ -146,8 +146,8 @@ def test_fault5_two_builds_at_once_make_each_layer_once(site: Site) -> None:
 
 
 def test_fault11_a_store_that_cannot_be_written_is_told_before_anything_is_made(site: Site) -> None:
-    home = site.home("read only")
-    site.build(home)
+    home = site.area / "read only"
+    shutil.copytree(site.fetched, home, symlinks=True)
     before = snapshot(home)
     if os.geteuid() == 0:
         subprocess.run(["mount", "--bind", home, home], check=True)

@@ -70,7 +70,7 @@ class Project:
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(30)
+            process.wait(120)
 
     def said(self) -> str:
         return (self.folder.parent / "out").read_text() + (self.folder.parent / "err").read_text()
@@ -137,7 +137,7 @@ def test_dev_runs_again_on_save_and_ends_the_old_run_by_the_stop_signal(project:
         project.until(lambda: "rich blue" in out.read_text())
         assert project.said().count("running again") <= 4, "one run for each save"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     train.write_text(TRAIN)
     (project.folder / "requirements.txt").write_text("six==1.17.0\n")
 
@@ -147,13 +147,13 @@ def test_dev_takes_its_run_along(project: Project) -> None:
     with project.started("dev") as process:
         project.until(lambda: "one" in out.read_text())
         process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(120) == 128 + signal.SIGTERM
     assert out.read_text().endswith("saved\n")
     (project.folder / "train.py").write_text("import time\nprint('plain', flush=True)\ntime.sleep(1000)\n")
     with project.started("dev") as process:
         project.until(lambda: "plain" in out.read_text())
         process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(120) == 128 + signal.SIGTERM
     assert "did not succeed" not in project.said(), "it was dev itself that ended it"
     (project.folder / "train.py").write_text(TRAIN)
 
@@ -317,7 +317,7 @@ def test_a_notebook_server_has_the_projects_packages_and_folder_and_asks_for_its
         project.until(kernel.exists)
         project.until(lambda: kernel.read_text() == "/opt/venv/bin/python 1.17.0 /app True")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, project.said()
+        assert process.wait(120) == 0, project.said()
     assert "s3cret" not in (Path(project.environ["TRAINLOAD_HOME"]) / "runs.sqlite").read_bytes().decode("latin-1")
     assert project.lock == before
     assert project.digests()["digits"] == digest, "the project's image stays what it is"

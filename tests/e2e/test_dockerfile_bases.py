@@ -66,7 +66,7 @@ def registry(theirs: tuple[Path, Path]) -> Iterator[str]:
         assert found is not None, line
         yield found[1]
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 def built(folder: Path, home: Path, *words: str) -> dict[str, Any]:

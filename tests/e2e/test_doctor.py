@@ -310,7 +310,7 @@ def other_machine(root: Path, driver: str, made_for: str) -> Here:
     (root / library.lstrip("/")).touch()
     document = spec({"0": {"deviceNodes": [{"path": "/dev/nvidia0"}]}}, {"mounts": [mount(library, library)]})
     (root / "etc/cdi/nvidia.json").write_bytes(as_json(document))
-    http_ = Http(connect_timeout=1.0, stall_timeout=1.0, retry=Retry(tries=1), proxies={})
+    http_ = Http(connect_timeout=30.0, stall_timeout=30.0, retry=Retry(tries=1), proxies={})
     environ = {**os.environ, "TRAINLOAD_CDI_FOLDERS": str(root / "etc/cdi")}
     return Here(environ, host.now(), root, http_, root=root)
 

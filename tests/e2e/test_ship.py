@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -37,8 +36,6 @@ from trainload.testing.verifier import images, violations
 TRAINLOAD = (sys.executable, "-m", "trainload")
 NAME = "team/digits:v1"
 SMALL = 100_000
-QUICK = 60.0
-"""Seconds for a second ship: on a machine of its own it is 2."""
 PYTHON = "/usr/bin/python3"
 IN_FLIGHT = (2 << 20) + (256 << 10)
 """Bytes that a cut may cost: OpenSSH's window (CHAN_SES_WINDOW_DEFAULT), what its beginning takes, our frame."""
@@ -135,9 +132,7 @@ def test_an_ordinary_user_there_with_python_only(store: Store, image: Image, edi
         person = with_more_ids(folder)
         with Sshd(folder / "s", [PYTHON], person=person) as sshd:
             assert ship(store, sshd, image).sent > 8_000_000
-            began = time.monotonic()
             assert ship(store, sshd, edited, name="team/digits:v2").sent < SMALL
-            assert time.monotonic() - began < QUICK
             assert home_there(sshd).stat().st_uid == person.uid
             assert images(home_there(sshd)) == {NAME: str(image.digest), "team/digits:v2": str(edited.digest)}
             with pytest.raises(HostError, match="may not be written"):
@@ -393,9 +388,7 @@ def test_docker_there_pulls_what_it_lacks(
         assert first.way is Choice.DOCKER
         assert first.sent > 8_000_000
         dry = ship(store, sshd, edited, dry_run=True)
-        began = time.monotonic()
         second = ship(store, sshd, edited)
-        assert time.monotonic() - began < QUICK
         assert dry.sent < SMALL
         assert second.sent < SMALL
         listed = call("docker", "-H", docker, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
@@ -464,9 +457,7 @@ def test_docker_there_gets_an_archive_of_what_it_lacks_where_forwarding_is_forbi
         assert (first.way, first.sent) == (Choice.DOCKER, blobs_of(image))
         assert any("forbids forwarding" in line for line in said.lines)
         assert ship(store, sshd, edited, dry_run=True).sent < SMALL
-        began = time.monotonic()
         assert ship(store, sshd, edited).sent < SMALL
-        assert time.monotonic() - began < QUICK
         assert docker_id(docker) == str(edited.manifest.config.digest)
         assert ship(store, sshd, image).sent < SMALL
         assert docker_id(docker) == str(image.manifest.config.digest)

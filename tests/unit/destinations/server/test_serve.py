@@ -96,7 +96,7 @@ def test_tls_and_passwords(serve: Serve, certificate: tuple[Path, Path], tmp_pat
         headers = {"Authorization": f"Basic {token}"}
         request = urllib.request.Request(f"{peer.server.url}/v2/", headers=headers)
         try:
-            with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            with urllib.request.urlopen(request, context=context, timeout=120) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             assert error.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -115,7 +115,7 @@ def test_a_large_blob_goes_through_tls_whole(serve: Serve, certificate: tuple[Pa
         digest = store.put(data)
         store.repositories.add_blob("a", digest)
     context = ssl.create_default_context(cafile=str(cert))
-    with urllib.request.urlopen(f"{peer.server.url}/v2/a/blobs/{digest}", context=context, timeout=20) as answer:
+    with urllib.request.urlopen(f"{peer.server.url}/v2/a/blobs/{digest}", context=context, timeout=120) as answer:
         assert answer.read() == data
 
 

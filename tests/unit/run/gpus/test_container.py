@@ -166,9 +166,12 @@ def test_a_program_that_ends_at_once_is_not_waited_for(
 ) -> None:
     (host / "cdi" / "nvidia.json").write_bytes(as_json(document(host)))
     told("true")
-    began = time.monotonic()
-    assert told("true") == ("", [])
-    assert time.monotonic() - began < 9  # the patience is 10 s
+    took: list[float] = []
+    while len(took) < 3 and not any(seconds < 9 for seconds in took):  # a busy machine may be slow itself
+        began = time.monotonic()
+        assert told("true") == ("", [])
+        took.append(time.monotonic() - began)
+    assert min(took) < 9  # the patience is 10 s
 
 
 def test_an_ordinary_user_sees_the_same(host: Path) -> None:
