@@ -39,6 +39,17 @@ class Header:
     target: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Numeric owner of an entry; names stay empty."""
+
+    uid: int = 0
+    gid: int = 0
+
+
+ROOT = Owner()
+
+
 def entry_name(path: str) -> str:
     """``path`` of the image (with or without the first slash) as the name of a tar entry.
 

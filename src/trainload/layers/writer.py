@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from trainload.errors import LayerError, Place, Text
 from trainload.layers import deflate
 from trainload.layers.model import ByteSink, NotingSink, Written
-from trainload.layers.tar import Header, Type, encode, entry_name, padding
+from trainload.layers.tar import ROOT, Header, Owner, Type, encode, entry_name, padding
 from trainload.layers.verify import Deflated, TarDigest
 from trainload.values import dataclass
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+__all__ = ["CHUNK", "ROOT", "LayerWriter", "Owner", "Stream"]
 
 CHUNK = 1 << 20
 """Plain bytes per gzip member of what we compress: part of every digest."""
@@ -37,17 +39,6 @@ class Stream:
 
     size: int
     chunks: Iterable[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Numeric owner of an entry; names stay empty."""
-
-    uid: int = 0
-    gid: int = 0
-
-
-ROOT = Owner()
 
 
 class LayerWriter:

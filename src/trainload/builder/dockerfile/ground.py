@@ -13,9 +13,8 @@ from trainload.builder.dockerfile.listing import Listing, Seen, above, statement
 from trainload.digest import Digest, canonical_json
 from trainload.errors import ConfigError, Text
 from trainload.image.model import Layer
-from trainload.layers.tar import Header
+from trainload.layers.tar import Header, Owner
 from trainload.layers.tarread import MemberKind
-from trainload.layers.writer import Owner
 from trainload.limits import DEFAULT, Limits, MiB
 from trainload.lock.found import Facts
 from trainload.store.store import Store
@@ -186,6 +185,7 @@ class Ground:
         from trainload.layers.foreign import look
         from trainload.layers.foreign.found import facts
 
+        self._survey()  # of what is read anyway the listing comes with it
         found = []
         for layer in self.layers:
             said = self.store.facts.said(look.statement(layer.diff_id))

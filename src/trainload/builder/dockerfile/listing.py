@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from trainload.digest import Digest, canonical_json
-from trainload.layers.tar import Header, Type
+from trainload.layers.tar import Header, Owner, Type
 from trainload.layers.tarread import Member, MemberKind
-from trainload.layers.writer import Owner
 from trainload.values import dataclass
 
 _FORMAT = 4

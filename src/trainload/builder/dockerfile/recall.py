@@ -14,7 +14,7 @@ from enum import Enum
 from trainload import __version__
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.workshop import MadeLayer, Workshop
-from trainload.digest import Digest, canonical_json
+from trainload.digest import Digest
 from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Text
 from trainload.plan.key import recipe_key
@@ -128,7 +128,9 @@ def _of_line(line: RunLine | str) -> object:
 
 
 def _digest(answer: object) -> str | None:
-    return None if answer is None else str(Digest.sha256(canonical_json(answer)))
+    """``answer``: somebody may have written it by hand, and TOML has more than JSON."""
+    said = json.dumps(answer, sort_keys=True, default=str)
+    return None if answer is None else str(Digest.sha256(said.encode()))
 
 
 def _said(text: Text) -> list[object]:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from trainload.builder.dockerfile.bench import Bench, Wanted
-from trainload.builder.dockerfile.copying import write_copied
 from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.recall import Recall
 from trainload.builder.dockerfile.rows import How, Row, all_rows
-from trainload.builder.dockerfile.showing import keys, shown
 from trainload.builder.dockerfile.takes import LayersSource, Source, Taken, written
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.expand import PROXIES
@@ -227,6 +225,8 @@ class _Lines:
     def _written(
         self, recipe: CopyRecipe, taken: Sequence[Taken], place: Place, below: Sequence[Layer], sink: ByteSink
     ) -> Written:
+        from trainload.builder.dockerfile.copying import write_copied
+
         return write_copied(recipe, taken, self._ground(below), place, sink)
 
     def _source(self, name: str | None, place: Place) -> Source:
@@ -253,6 +253,8 @@ class _Lines:
         return LayersSource(label, ground, diff_ids(made), unpacked)  # type: ignore[arg-type]
 
     def _run(self, step: RunStep, why: Text) -> None:
+        from trainload.builder.dockerfile.showing import keys, shown
+
         line, place = step.run, Place(self.file, line=step.line)
         network = self._network(line.network, place)
         sources = partial(self._mount_source, place=place)

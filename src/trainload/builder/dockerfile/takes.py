@@ -13,8 +13,8 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.ignore import Ignored, context_entries, read_ignored
 from trainload.errors import ConfigError, LayerError, Place, Text
+from trainload.layers.tar import Owner
 from trainload.layers.tarread import MemberKind
-from trainload.layers.writer import Owner
 from trainload.project.ignore import Rules
 from trainload.project.ignore import parse as rules
 from trainload.project.secrets import HARMLESS, NAMES

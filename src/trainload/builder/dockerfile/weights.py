@@ -6,6 +6,7 @@ The Dockerfile knows nothing of them: neither its lines nor the keys of its laye
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.build import Finished
@@ -21,10 +22,12 @@ from trainload.plan.order import MOST_LAYERS
 from trainload.plan.weights import weight_environment, weight_layers, weight_mounts
 from trainload.project.model import CodeListing, Project
 from trainload.project.weights import LocalSource, Wanted
-from trainload.resolve.local import LocalFiles, entries
-from trainload.resolve.weights import Shelf, lock_weights
 from trainload.tree import Tree
 from trainload.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from trainload.resolve.local import LocalFiles
+    from trainload.resolve.weights import Shelf
 
 _ONCE = ("HF_HOME", "TORCH_HOME")
 """Variables that say where weights are: two answers would hide one of them."""
@@ -46,6 +49,8 @@ def lock_of(project: Project, bench: Bench, shelf: Shelf) -> Lock:
 
 
 def _locked(wanted: Wanted, bench: Bench, shelf: Shelf) -> Weights:
+    from trainload.resolve.weights import lock_weights
+
     question = _question(wanted, shelf.local)
     answer = bench.answers.ask(question, lambda: of_weights(lock_weights([wanted], None, lambda _: True, shelf)[0]))
     return weights_of(answer, bench.answers.file, question)
@@ -53,6 +58,8 @@ def _locked(wanted: Wanted, bench: Bench, shelf: Shelf) -> Weights:
 
 def _question(wanted: Wanted, local: LocalFiles) -> str:
     """What is asked for; files of the project by what they hold now, so that others make another question."""
+    from trainload.resolve.local import entries
+
     asked: dict[str, object] = {"include": list(wanted.include), "exclude": list(wanted.exclude)}
     if isinstance(wanted.source, LocalSource):
         asked["files"] = {entry.path: local.sha256(entry) for entry in entries(local.tree, wanted)}
@@ -114,6 +121,8 @@ def environment(project: Project, said: Mapping[str, str]) -> dict[str, str]:
 
 def twice(project: Project, tree: Tree, taken: Collection[str]) -> tuple[Text, ...]:
     """What is told of the project's own weights that COPY takes, too."""
+    from trainload.resolve.local import entries
+
     return tuple(
         Text("{path} goes in twice, as weights and by COPY: name it in .dockerignore", path=one.source.path)
         for one in project.settings.weights.value

@@ -135,3 +135,12 @@ def test_one_reading_gives_what_two_would(store: Store) -> None:
     assert {path: ground.read(path) for path in texts} == texts
     store.path(layer.descriptor.digest).unlink()  # what was asked for once is kept
     assert Ground(store, (layer,)).read("etc/os-release") == texts["etc/os-release"]
+
+
+def test_what_a_base_has_and_where_is_one_reading(store: Store) -> None:
+    layer, _ = written(
+        store, {"etc/passwd": "file", "opt": "folder"}, {"etc/passwd": b"root:x:0:0::/root:/bin/sh\n"}
+    )
+    assert Ground(store, (layer,)).facts.passwd.startswith("root:x:0")
+    store.path(layer.descriptor.digest).unlink()
+    assert set(Ground(store, (layer,)).nodes) == {"etc/passwd", "opt"}

@@ -26,9 +26,11 @@ _PROGRAM = Text("run in the sandbox, by itself")
 _TITLE = 200
 _APT = (
     "apt-get install -y --no-install-recommends --no-remove -o Dir::Etc::preferences=/dev/null"
-    " -o Dir::Etc::preferencesparts=/dev/null"
+    " -o Dir::Etc::preferencesparts=/dev/null -o Dpkg::Options::=--force-unsafe-io"
 )
-"""Everything is chosen: pins and recommendations have been heard."""
+"""Everything is chosen: pins and recommendations have been heard. No file is synced by itself: if the machine goes
+down, the line is run anew.
+"""
 
 
 @dataclass(frozen=True, slots=True)
