@@ -132,6 +132,7 @@ def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        ("COPY b.txt /x", "did you mean a.txt?"),
         ("COPY ../secret /x", "the source leads out of the build context"),
         ("COPY --chown=nobody:who a.txt /x", "the image has no user nobody"),
         ("COPY . /etc/passwd", "is a folder on one side and none on the other"),
@@ -173,6 +174,10 @@ def test_the_folder_may_be_an_argument_as_with_docker(folder: Path, home: Path) 
     absolute = str(folder / "docker" / "Dockerfile")
     other = json.loads(trainload(folder, home, "build", "--json", "-f", absolute, ".").stdout)
     assert other["digest"] == one["digest"]
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (folder / "docker" / "Dockerfile").write_text("FROM tiny\nCOPY . /all/\n")
+    assert "warning: .git/ goes into the image" in trainload(folder.parent, home, "build", *words, "project").stderr
     told = trainload(folder / "docker", home, "build", "-f", "../Dockerfile", code=2).stderr
     assert "trainload -C .. build -f Dockerfile" in told
     told = trainload(folder, home, "build", "-f", "Dockerfile", code=1).stderr

@@ -234,7 +234,7 @@ def _check_command(
     if all(result is None for result in found):
         error = RunError(
             Text("the image has no program {command}", command=command),
-            hints=(Text("it was looked for in {places}", places=", ".join(candidates)),),
+            hints=(Text("it was looked for in {places}", places=", ".join(dict.fromkeys(candidates))),),
         )
         error.exit_code = NOT_FOUND
         raise error

@@ -303,3 +303,12 @@ def test_an_entrypoint_without_words_is_none() -> None:
 
     assert program("FROM a\nENTRYPOINT\nCMD").config.entrypoint == ()
     assert general_warnings(staged("FROM a\nENTRYPOINT\nCMD")) == ()
+
+
+def test_a_stage_that_is_none_is_told_with_the_one_it_is_nearest_to() -> None:
+    from trainload.builder.dockerfile.build import misspelt
+
+    found = staged("FROM a AS base\nFROM bsae\nCOPY --from=bse /x /y\nCOPY --from=other /x /y")
+    lines = [list(map(str, misspelt(found, Place("Dockerfile", line=line)))) for line in (1, 2, 3, 4)]
+    assert lines == [[], ["did you mean the stage base?"], ["did you mean the stage base?"], []]
+    assert list(misspelt(found, None)) == []

@@ -12,7 +12,7 @@ from trainload.builder.workshop import MadeLayer
 from trainload.dockerfile.model import Add, Cmd, Copy, Entrypoint, Run, Words
 from trainload.dockerfile.parse import LONGEST, parse
 from trainload.dockerfile.stages import Staged, find_stages, undeclared
-from trainload.errors import ConfigError, Place, PlanError, Problems, Text
+from trainload.errors import ConfigError, Place, PlanError, Problems, Text, TrainloadError
 from trainload.plan.model import Plan
 from trainload.plan.order import MOST_LAYERS
 from trainload.platform import Platform
@@ -56,7 +56,11 @@ def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
     _check_sources(bench, staged, target)
     done: dict[int, Built] = {}
     for stage in staged.needed(target):
-        done[stage.number] = build_stage(bench, staged, stage, done)
+        try:
+            done[stage.number] = build_stage(bench, staged, stage, done)
+        except TrainloadError as error:
+            error.hints = (*misspelt(staged, error.place), *error.hints)
+            raise
     last = done[target]
     layers = last.layers if last.shop.lazy else last.shop.bring(last.layers)
     if len(layers) > MOST_LAYERS:
@@ -70,10 +74,24 @@ def build_file(bench: Bench, staged: Staged, name: str) -> Finished:
         platform=last.stage.platform,
         layers=tuple(made.planned for made in layers),
         config=last.config,
-        warnings=(*general_warnings(staged), *warnings, *_secrets(bench)),
+        warnings=(*general_warnings(staged), *warnings, *_secrets(bench), *_ballast(bench)),
         base=last.base,
     )
     return Finished(plan, layers)
+
+
+def misspelt(staged: Staged, place: Place | None) -> Iterator[Text]:
+    """The stage that the line at ``place`` may have meant, whose ``--from`` or FROM is no stage and no image."""
+    from difflib import get_close_matches
+
+    if place is None or place.file != staged.file.name:
+        return
+    stages = {stage.name: stage.line for stage in staged.stages if stage.name}
+    for item in staged.file.instructions:
+        name = getattr(item.what, "from_", None) or getattr(item.what, "image", None)
+        if item.line == place.line and isinstance(name, str) and name.lower() not in stages:
+            near = get_close_matches(name, [one for one, line in stages.items() if line < item.line], n=1)
+            yield from (Text("did you mean the stage {name}?", name=one) for one in near)
 
 
 def _check_sources(bench: Bench, staged: Staged, target: int) -> None:
@@ -104,6 +122,15 @@ def _secrets(bench: Bench) -> Iterator[Text]:
             "{path} looks like a secret ({rule}) and goes into the image; name it in .dockerignore", path=path,
             rule=kind,
         )  # fmt: skip
+
+
+def _ballast(bench: Bench) -> Iterator[Text]:
+    """What ``COPY . .`` takes by mistake more often than on purpose, known by a file in it."""
+    for path in sorted(bench.context.taken):
+        folder, _, name = path.rpartition("/")
+        if name == "pyvenv.cfg" or (name == "HEAD" and f"/{folder}".endswith("/.git")):
+            text = "{path} goes into the image, where nothing needs it; name it in .dockerignore"
+            yield Text(text, path=f"{folder}/" if folder else path)
 
 
 def look_at(bench: Bench, staged: Staged) -> tuple[Built, ...]:

@@ -180,9 +180,19 @@ class Context:
             while piece := file.read(_PIECE):
                 yield piece
 
+    def _near(self, path: str) -> list[str]:
+        """The name in the same folder that is nearest to one that is not there."""
+        from difflib import get_close_matches
+
+        folder = path.rpartition("/")[0]
+        here = [one.path for one in self._tree.walk(lambda one: f"{folder}/".startswith(f"{one.path}/"))
+                if one.path.rpartition("/")[0] == folder and not self._ignored.out(one.path)]  # fmt: skip
+        return get_close_matches(path, here, n=1)
+
     def _nothing(self, pattern: str, path: str, place: Place) -> ConfigError:
         there = self._tree.find(path) if path and not re.search(r"[*?\[\\]", path) else None
         hints = [Text("{path} is there, but .dockerignore leaves it out", path=path)] if there is not None else []
+        hints = hints or [Text("did you mean {name}?", name=name) for name in self._near(path)]
         return ConfigError(Text("{path} is not in the build context", path=pattern), place=place, hints=hints)
 
 

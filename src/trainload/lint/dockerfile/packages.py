@@ -64,8 +64,12 @@ def _twice(found: Weight) -> Text:
     return Text("about {size} more in the image, for nothing", size=size)
 
 
+_KEEPS_NOTHING = ("--no-cache-dir", "--no-cache", "-n", "--no-index")
+"""The last one: what lies in a folder is not downloaded."""
+
+
 def _keeps(one: Install, environ: dict[str, str]) -> bool:
-    if one.only_tools or any(word in ("--no-cache-dir", "--no-cache", "-n") for word in one.command.texts):
+    if one.only_tools or any(word in _KEEPS_NOTHING for word in one.command.texts):
         return False
     names = ("PIP_NO_CACHE_DIR",) if one.tool == "pip" else ("UV_NO_CACHE",)
     return all(environ.get(name, "").strip("'\"").lower() in _OFF for name in names)
