@@ -22,8 +22,8 @@ class Share:
 
 
 PLAN: Mapping[str, Share] = {
-    "help": Share(3, 2), "year": Share(5, 4), "large": Share(790, 640), "small": Share(290, 200),
-    "dockerfile": Share(1, 1), "splice": Share(60, 50), "scaling": Share(185, 90), "tiny-gpt": Share(65, 50),
+    "help": Share(3, 2), "year": Share(5, 4), "large": Share(800, 700), "small": Share(340, 260),
+    "dockerfile": Share(1, 1), "splice": Share(22, 15), "scaling": Share(150, 90), "tiny-gpt": Share(65, 50),
     "registry": Share(50, 35), "engines": Share(100, 80), "throughput": Share(35, 25), "digits": Share(25, 15),
 }  # fmt: skip
 """What tells most comes first. 27 minutes in all: a slow peer may take more."""

@@ -25,7 +25,7 @@ from benchmarks.year.simulate import LEAST  # noqa: E402
 
 _OURS, _OTHERS, _FLOOR = "#0b7285", "#adb5bd", "#e8590c"
 _INCHES = (8.0, 4.5)
-_TITLES = {"small": "scikit-learn and pandas", "large": "PyTorch (CPU)"}
+_TITLES = {"small": "scikit-learn", "large": "PyTorch (CPU)"}
 _MOST = 6
 """Tools in the chart of both projects: the quickest ones besides ours."""
 _MOVED = (COLD_PULL, AFTER_BUMP, IMPORT, FIRST, EDITED)

@@ -38,7 +38,7 @@ def of_building(made: Materials, sort: Sort) -> Mapping[str, float]:
     sent = best(_TIMES, lambda: timed(lambda: _each(send, wheels)))
     started = best(_TIMES, lambda: timed(lambda: subprocess.run([sys.executable, "-I", "-c", ""], check=True)))
     small = best(_TIMES, lambda: timed(lambda: _send(made, _once(os.urandom(4000)))))
-    large = sort.bumps[0][0].partition("==")[0]
+    large = sort.bumps[0][0].partition("==")[0].replace("-", "_")
     bumped = [wheel for wheel in wheels if wheel.name.startswith(f"{large}-")]
     again = best(_TIMES, lambda: timed(lambda: _each(floor_on_two_threads, bumped)))
     moved = best(_TIMES, lambda: timed(lambda: _each(send, bumped)))

@@ -20,9 +20,9 @@ from benchmarks.project import TRAINLOAD
 from benchmarks.registry import Counted, counted
 from benchmarks.wheels import WheelWriter
 
-_SMALL = "scikit-learn\npandas\n"
+_SMALL = "scikit-learn\n"
 _TORCH = "torch==2.13.*"
-_LARGE = f"{_TORCH}\nnumpy\npandas\npillow\nsafetensors\ntqdm\npyyaml\n"
+_LARGE = f"{_TORCH}\nnumpy\nsafetensors\ntqdm\npyyaml\n"
 ADDED = ("tabulate", "attrs", "idna", "certifi", "click")
 """Small packages that nothing here needs; one more each round."""
 _BUMPS = 3
@@ -88,14 +88,14 @@ def materials(folder: Path, cache: Path, wanted: str) -> Iterator[Materials]:
 
 def _small(wheels: Path) -> Sort:
     _download(wheels, _SMALL + "\n".join(ADDED))
-    versions = [_versions(wheels, "pandas")[-1]]
+    name = _SMALL.strip()
+    versions = [_versions(wheels, "scikit_learn")[-1]]
     for _ in range(_BUMPS):
-        _download(wheels, f"pandas<{versions[-1]}")
-        known = _versions(wheels, "pandas")
+        _download(wheels, f"{name}<{versions[-1]}")
+        known = _versions(wheels, "scikit_learn")
         versions.append(known[known.index(versions[-1]) - 1])
-    lines = [f"pandas=={version}" for version in versions]
-    imports = "import sklearn.linear_model, pandas"
-    return Sort("small", f"scikit-learn\n{lines[0]}\n", tuple(pairwise(lines)), imports)
+    lines = [f"{name}=={version}" for version in versions]
+    return Sort("small", f"{lines[0]}\n", tuple(pairwise(lines)), "import sklearn.linear_model")
 
 
 def _large(wheels: Path) -> Sort:
@@ -103,7 +103,7 @@ def _large(wheels: Path) -> Sort:
     held = _versions(wheels, "torch")[0]
     other = _another_torch(next(wheels.glob(f"torch-{held}-*.whl")))
     line = f"torch=={held}"
-    return Sort("large", _LARGE.replace(_TORCH, line), ((line, f"torch=={other}"),), "import torch, pandas")
+    return Sort("large", _LARGE.replace(_TORCH, line), ((line, f"torch=={other}"),), "import torch, numpy")
 
 
 def _download(wheels: Path, requirements: str) -> None:

@@ -56,6 +56,8 @@ def side_by_side(part: Part, site: Site) -> None:
         engines = _Engines(made, site.cache, stack)
         builders = list(_builders(engines, shared / "t", _wanted(part.name, site)))
         ready = works(made, made.sort, builders, shared / "p")
+        if not _for_all(part.name, site):
+            _brief(part, ready)
         for builder in builders:
             part.versions[builder.name] = builder.version
         part.versions |= _other_versions()
@@ -71,6 +73,20 @@ def side_by_side(part: Part, site: Site) -> None:
         _attempt(part, "least", lambda: part.floors.update(floor.of_building(made, made.sort)))
         if not site.quick:
             _transfers(part, ready, engines, shared, until)
+
+
+def _for_all(project: str, site: Site) -> bool:
+    return site.seconds >= FOR_ALL[project]
+
+
+def _brief(part: Part, ready: Sequence[Work]) -> None:
+    """Half an hour is not enough for all in all; it is said."""
+    for work in ready:
+        work.brief = isinstance(work.builder, Buildah | FromDockerfile)
+        if work.brief:
+            _left_out(
+                part, f"{work.builder.name}, in the later scenarios of building", "--minutes 100 has the time"
+            )
 
 
 def _again(part: Part, ready: Sequence[Work]) -> None:
@@ -101,6 +117,9 @@ def _transfers(part: Part, ready: Sequence[Work], engines: _Engines, folder: Pat
     engine, named = engines.classic, {work.builder.name: work for work in ready}
     names = ("trainload", "Docker classic + pip", "BuildKit + uv, cache mount")
     shown = [named[name] for name in names if name in named and not named[name].failed]
+    if part.name == "large" and any(work.brief for work in ready):
+        shown = shown[:2]
+        _left_out(part, f"pulls of the image of {names[2]}", "the small project has them")
     if [work.builder.name for work in shown[:2]] != list(names[:2]):
         _left_out(part, "pulls, imports, shipping", f"{names[0]} or {names[1]} did not build")
         return
@@ -212,10 +231,10 @@ def _wanted(project: str, site: Site) -> _Ways:
     """All of them where there is time; else what fits."""
     if site.quick:
         return _Ways((_PIP,), (_UV_MOUNTED,), (), ours=False)
-    if site.seconds >= FOR_ALL[project]:
+    if _for_all(project, site):
         return _Ways((_PIP, _UV), _ALL, _ALL)
     if project == "small":
-        return _Ways((_PIP,), (_UV_MOUNTED,), (_UV,))
+        return _Ways((_PIP,), (_UV_MOUNTED,), (_UV,), ours=False)
     return _Ways((_PIP,), (_UV_MOUNTED,), ())
 
 
@@ -224,7 +243,7 @@ def _builders(engines: _Engines, place: Path, ways: _Ways) -> Iterator[Builder]:
     place.mkdir()
     yield Trainload(made, place / "store")
     yield PlainUv(made, place / "uv")
-    if ways.ours:
+    if ways.ours:  # the Dockerfile that Docker is given
         yield FromDockerfile(made, place / "store-f")
     if engines.classic:
         for recipe in ways.classic:

@@ -37,6 +37,8 @@ class Work:
     """Seconds of the builds that were pushed then."""
     failed: str = ""
     """Why it takes part in nothing any more."""
+    brief: bool = False
+    """There is no time for it in the later scenarios."""
 
     def __post_init__(self) -> None:
         self.fresh()
@@ -94,6 +96,8 @@ class Scenario:
     """Rounds that make sense."""
     share: float = 1.0
     """Of the time for a project, beside that of the other scenarios."""
+    late: bool = False
+    """Left out by who has little time."""
     once: Callable[[Work], object] = _nothing
     """Not timed, before the first round."""
 
@@ -159,12 +163,12 @@ PUSHED = Scenario("cold build, pushed", _cold, Work.build_and_push, share=8)
 UNCHANGED = Scenario("nothing changed", _nothing, Work.build)
 EDIT_PUSHED = Scenario("one line of code edited, pushed", _edited, Work.deliver, useful=_pushes, share=2)
 EDIT_RUNNING = Scenario(
-    "one line of code edited, running", _edited_only, _run, useful=_runs, share=2, once=_running
+    "one line of code edited, running", _edited_only, _run, useful=_runs, share=2, late=True, once=_running
 )
 ADDED_PUSHED = Scenario("one small package added, pushed", _added, Work.deliver, useful=_pushes, share=8)
 BUMP_PUSHED = Scenario(
     "one large package in another version, pushed", _bumped, Work.deliver, useful=_pushes,
-    most=lambda sort: len(sort.bumps), share=8,
+    most=lambda sort: len(sort.bumps), share=8, late=True,
 )  # fmt: skip
 ELSEWHERE = Scenario(
     "second machine: nothing here, all in the registry, pushed",
@@ -172,6 +176,7 @@ ELSEWHERE = Scenario(
     lambda work: work.builder.again_elsewhere(work.folder, work.target),
     useful=_pushes,
     share=3,
+    late=True,
 )
 ALL = (PUSHED, UNCHANGED, EDIT_PUSHED, EDIT_RUNNING, ADDED_PUSHED, BUMP_PUSHED, ELSEWHERE)
 COLD = "cold build"
@@ -186,6 +191,7 @@ def rows(
     time, so that those who are quick have more of them. Who fails takes part in nothing that comes after.
     """
     taking = [work for work in works if scenario.useful(work.builder) and not work.failed]
+    taking = [work for work in taking if not (scenario.late and work.brief)]
     samples: dict[str, list[Sample]] = {work.builder.name: [] for work in taking}
     longest = dict.fromkeys(samples, 0.0)
     rounds = min(rounds, scenario.most(works[0].sort))
