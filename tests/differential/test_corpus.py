@@ -35,7 +35,7 @@ pytestmark = [
 ]
 ASK = """
 import sys, time, urllib.request
-end = time.monotonic() + 60
+end = time.monotonic() + 240
 while True:
     try:
         sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())
@@ -138,7 +138,7 @@ def _ended(docker: list[str], at: Path, image: str) -> tuple[int, str]:
 
 
 def _wait(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while not ready():
         assert time.monotonic() < end
         time.sleep(0.2)

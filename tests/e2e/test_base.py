@@ -226,7 +226,7 @@ def needs_root() -> None:
 
 
 BASES: list[Base] = [
-    *((suite, "slim", ()) for suite in SUITES), ("bookworm", "dev", ()), ("trixie", "slim", SYSTEM),
+    *((suite, "slim", ()) for suite in SUITES[:-1]), (SUITES[-1], "dev", ()), ("trixie", "slim", SYSTEM),
 ]  # fmt: skip
 
 
@@ -338,7 +338,7 @@ def test_a_distroless_base_has_no_shell_and_its_python_knows_whom_to_trust_and_w
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ["trixie", "jammy"])  # the newest glibc, and one before 2.36
 def test_caches_are_those_the_images_own_tools_make(world: World, suite: str, tmp_path: Path) -> None:
     needs_root()
     root = unpacked(world.layer(suite), tmp_path / "root")
@@ -357,7 +357,7 @@ def test_caches_are_those_the_images_own_tools_make(world: World, suite: str, tm
     assert made == {path: value for path, value in before.items() if path.startswith("etc/ssl/certs/")}
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "noble"])
+@pytest.mark.parametrize("suite", ["noble"])
 def test_apt_installs_more_in_a_dev_base(world: World, suite: str, tmp_path: Path) -> None:
     needs_root()
     root = unpacked(world.layer(suite, "dev"), tmp_path / "root")

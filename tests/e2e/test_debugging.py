@@ -75,7 +75,7 @@ class Project:
     def said(self) -> str:
         return (self.folder.parent / "out").read_text() + (self.folder.parent / "err").read_text()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.said()

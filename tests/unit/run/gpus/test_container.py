@@ -154,7 +154,7 @@ layer = blob(home / "blob", Path(sys.argv[2]).read_bytes())
 (home / "out").mkdir()
 spec = RunSpec(
     image=Digest.sha256(b""), id="gpus", command=("sh", "-c", "{ " + script + " } >/out/told 2>&1"), user="1000",
-    workdir="/", env={"A": "1"}, gpus="all", mounts=(Mount(str(home / "out"), "/out"),), seconds=20.0,
+    workdir="/", env={"A": "1"}, gpus="all", mounts=(Mount(str(home / "out"), "/out"),), seconds=90.0,
 )
 EmbeddedEngine(home / "rootfs", lambda _: [layer]).run(spec)
 print((home / "out" / "told").read_text(), end="")
