@@ -57,6 +57,34 @@ LEFT = re.compile(
     re.VERBOSE,
 )
 """Of the differential comparison; what dpkg knows is compared by its own reading of it."""
+BACKEND = b"""\
+import os, zipfile
+
+METADATA = "Metadata-Version: 2.1\\nName: own-project\\nVersion: 1.0\\nProvides-Extra: more\\n"
+METADATA += "Requires-Dist: helper\\nRequires-Dist: Odd_Name; extra == 'more'\\n"
+INFO = "own_project-1.0.dist-info"
+
+
+def make(folder, files):
+    name = "own_project-1.0-py3-none-any.whl"
+    files[INFO + "/METADATA"] = METADATA
+    files[INFO + "/WHEEL"] = "Wheel-Version: 1.0\\nGenerator: tiny\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    files[INFO + "/entry_points.txt"] = "[console_scripts]\\nown = own:main\\n"
+    files[INFO + "/RECORD"] = "".join(path + ",,\\n" for path in [*files, INFO + "/RECORD"])
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return name
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    return make(folder, {"own.py": open("own.py").read()})
+
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    return make(folder, {"own.pth": os.getcwd() + "\\n"})
+"""
+"""Builds a project without any tool of an index (PEP 517, PEP 660)."""
 Files = dict[str, tuple[Any, ...]]
 DEBS = (
     MadeDeb("own-plain", fields={"Depends": "own-data (>= 2)"}).lists(Item("./usr/share/own/plain", b"plain\n")),
@@ -209,6 +237,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             info = f"demo-{version}.dist-info/entry_points.txt"
             made = wheel("demo", version, requires=["helper>=1"], files={"demo/cli.py": tool, info: points})
             wheels.append(made)
+        wheels.append(wheel("tiny-build", "1.0", files={"tiny_build/backend.py": BACKEND}))
         wheels += [wheel("helper", "1.5"), wheel("Odd_Name", "0.1", files={"odd_name/data/x.txt": b"x\n"})]
         index.add(*wheels)
         index.add(wheel("pip", "99.0", files={"pip/__main__.py": b"print('pip 99')\n"}))
@@ -331,23 +360,28 @@ def test_hashes_addresses_folders_and_what_pip_conf_says(bench: Bench) -> None:
     hashed = f"odd-name==0.1 --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{sha256}  # two\n"
     at = bench.project(
         "options",
-        "ARG BASE=slim\nFROM $BASE\nENV PYTHONPATH=/srv/app\nCOPY app /srv/app\nCOPY pip.conf /etc/\n"
+        "ARG BASE=slim\nFROM $BASE\nENV PYTHONPATH=/srv/app\nCOPY app /srv/app\nCOPY project /srv/project\n"
+        "COPY pip.conf /etc/\n"
         "COPY requirements.txt /r/\n"
         "RUN pip install --no-cache-dir --require-hashes -r /r/requirements.txt\n"
         f"RUN pip install --no-cache-dir {address}\n"
         "RUN pip install --no-cache-dir --target /opt/apart --trusted-host a.example demo\n"
-        'CMD ["demo"]\n',
+        "RUN pip install --no-cache-dir -e '/srv/project[more]'\n"
+        'CMD ["sh", "-c", "demo && own"]\n',
         {
+            "project/pyproject.toml": '[build-system]\nrequires = ["tiny-build"]\n'
+            'build-backend = "tiny_build.backend"\n',
+            "project/own.py": "import helper\n\n\ndef main():\n    print('own with', helper.__version__)\n",
             "pip.conf": f"[global]\nindex-url = {bench.index}\ntimeout = 60\n[list]\nformat = columns\n",
             "requirements.txt": f"--prefer-binary\n{hashed}",
             "app/main.py": "",
         },
     )
-    files = check(bench, at, placed=3)
+    files = check(bench, at, placed=4)
     origin = json.loads(files["opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/direct_url.json"][-1])
     assert origin == {"archive_info": {}, "url": address}, "as this image's old pip writes it"
     assert {"opt/apart/bin/demo", "opt/apart/helper/__init__.py"} <= set(files), "beside which nothing counts"
-    assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
+    assert bench.trainload(at, "run").stdout == "tool of demo 2.0\nown with 1.5\n"
 
 
 def test_what_would_be_different_is_run(bench: Bench) -> None:
@@ -384,14 +418,17 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
     at = bench.project(
         "packages",
         "ARG BASE=slim\nFROM $BASE\n"
-        "RUN apt-get update && apt-get install -y own-plain hello && rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update && apt-get install -y own-plain hello/bookworm && rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update && apt-get upgrade -y && apt-mark showauto > /srv/auto && rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
-        "      own-script tree && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
+        "      own-script 'tree=2*' && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
         "    && rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n",
         {},
     )
-    files = check(bench, at, placed=3)
+    files = check(bench, at, placed=4)
+    assert files["srv/auto"][-1] == b"own-data\n", "what was needed before is not wished for after an upgrade"
+    assert "scripts in the sandbox" in bench.rows(at)[4][1]
     assert files["etc/own-made"][1:4] == (0o640, 1, 8)
     assert (
         "usr/share/own/hello" not in files and "usr/bin/tree" in files and files["srv/copy"][-1] == b"configure\n"

@@ -23,8 +23,20 @@ class InstallDistribution:
     """``apt-get install``."""
 
     packages: tuple[str, ...]
-    """``ffmpeg``, ``git=1:2.39.5-0+deb12u2``."""
+    """``ffmpeg``, ``git=1:2.39.5-0+deb12u2``, ``git=1:2.39*``, ``git/bookworm``."""
     recommends: bool = True
+    options: tuple[str, ...] = ()
+    """What dpkg is told about configuration files: ``--force-confold``."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeDistribution:
+    """``apt-get upgrade``, ``apt-get dist-upgrade``."""
+
+    whole: bool = False
+    """New packages may come: ``dist-upgrade``, and ``apt upgrade``."""
+    options: tuple[str, ...] = ()
+    """As of :class:`InstallDistribution`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,16 @@ class CondaActive:
     tool: str
     environment: str | None
     """As in :class:`InstallConda`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder with a Python project that is installed."""
+
+    path: str
+    """Absolute."""
+    extras: tuple[str, ...] = ()
+    editable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +109,12 @@ class InstallPython:
     """``--require-hashes``."""
     target: str | None = None
     """``--target``, absolute: what is installed elsewhere does not count."""
+    projects: tuple[Project, ...] = ()
+    """``pip install .``."""
+    required: tuple[Project, ...] = ()
+    """Projects that are installed already; what they need is not."""
+    isolated: bool = True
+    """Projects are built with what their pyproject.toml names, not with what is installed."""
     cache_kept: bool = False
     """Neither an option nor a variable keeps pip from leaving its cache."""
     active: CondaActive | None = None
@@ -262,7 +290,8 @@ class Nothing:
 
 
 PlacedStep = (
-    UpdateDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython | InstallConda
+    UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
+    | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
     | WriteFile | FetchWeights | RunProgram | Nothing
 )  # fmt: skip

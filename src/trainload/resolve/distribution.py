@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from trainload.lock.distribution.choose import choose
 from trainload.lock.distribution.index import Index, Records, Stanza
 from trainload.lock.distribution.installed import choose_over, installed
 from trainload.lock.distribution.profiles import Contents
-from trainload.lock.distribution.recommends import choose_like_apt
+from trainload.lock.distribution.recommends import choose_like_apt, upgraded
 from trainload.lock.distribution.suites import Pocket, Suite
 from trainload.lock.model import ArchivePath, DistributionBase, DistributionPackage, File, ReleaseFile, Url
 from trainload.resolve.indexes import Moved, Opened, Services, open_pocket, records, remember
@@ -97,7 +97,39 @@ def resolve_on_top(
     recommended packages or without, or an error; None: what is installed is enough. ``setup``: what apt there has
     beside the usual. Raises as :func:`resolve_distribution` does.
     """
-    architectures = sorted(status)
+
+    def chosen(index: Index, architecture: str) -> Sequence[Stanza]:
+        there = [wish for wish in wishes if wish not in _MAY_LACK or index.versions(wish)]
+        base = installed(status[architecture], architecture)
+        if like_apt is None:
+            return choose_over(index, architecture, there, base)
+        return choose_like_apt(index, architecture, there, base, recommends=like_apt)
+
+    return _on_top(suite, sorted(status), services, setup, chosen)
+
+
+def resolve_upgrade(
+    suite: str, status: Mapping[str, str], services: Services, *, recommends: bool | None, setup: Setup = USUAL
+) -> Mapping[str, tuple[DistributionPackage, ...]]:
+    """The newest of all that is installed (``apt-get upgrade``), as :func:`resolve_on_top`.
+
+    ``recommends``: new packages may come (``dist-upgrade``), with what they recommend or without; None: none may.
+    """
+
+    def chosen(index: Index, architecture: str) -> Sequence[Stanza]:
+        base = installed(status[architecture], architecture)
+        return upgraded(index, architecture, base, recommends=bool(recommends), new=recommends is not None)
+
+    return _on_top(suite, sorted(status), services, setup, chosen)[0]
+
+
+def _on_top(
+    suite: str,
+    architectures: Sequence[str],
+    services: Services,
+    setup: Setup,
+    chosen: Callable[[Index, str], Sequence[Stanza]],
+) -> tuple[Mapping[str, tuple[DistributionPackage, ...]], tuple[ReleaseFile, ...]]:
     release = suites.suite(suite)
     release = replace(release, components=tuple(dict.fromkeys((*release.components, *setup.components))))
     opened, files = _load(release, architectures, services)
@@ -106,13 +138,7 @@ def resolve_on_top(
         own = load(setup, architecture, services)
         priorities = own.priorities(setup, opened) if setup.archives or setup.pins else None
         index = Index([*own.before, *files.pop(architecture), *own.after], priorities)
-        there = [wish for wish in wishes if wish not in _MAY_LACK or index.versions(wish)]
-        base = installed(status[architecture], architecture)
-        if like_apt is None:
-            chosen = choose_over(index, architecture, there, base)
-        else:
-            chosen = choose_like_apt(index, architecture, there, base, recommends=like_apt)
-        packages[architecture] = tuple(map(_locked, chosen))
+        packages[architecture] = tuple(map(_locked, chosen(index, architecture)))
     return packages, tuple(sorted(one.locked for one in opened))
 
 

@@ -25,9 +25,11 @@ from trainload.dockerfile.steps import (
     MakeFolder,
     Nothing,
     PlacedStep,
+    Project,
     Remove,
     RunProgram,
     UpdateDistribution,
+    UpgradeDistribution,
     WriteFile,
 )
 from trainload.dockerfile.understand.line import understand, understand_all
@@ -65,6 +67,16 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         (UPDATE, apt("ffmpeg", "libgl1"), LISTS),
     ),
     ("apt-get update && apt-get install -y git", (UPDATE, apt("git", recommends=True))),
+    ("apt-get update && apt-get upgrade -y", (UPDATE, UpgradeDistribution())),
+    ("apt update && apt -y upgrade", (UPDATE, UpgradeDistribution(whole=True))),
+    (
+        'apt-get update && apt-get -o Dpkg::Options::="--force-confold" dist-upgrade -y && apt-get clean',
+        (UPDATE, UpgradeDistribution(whole=True, options=("--force-confold",)), Nothing("apt-get clean")),
+    ),
+    (
+        "apt-get update && apt-get install -qq -o=Dpkg::Use-Pty=0 --fix-broken 'git=1:2.39*' curl/bookworm",
+        (UPDATE, apt("git=1:2.39*", "curl/bookworm", recommends=True)),
+    ),
     ("apt update && apt install -y git", (UPDATE, apt("git", recommends=True))),
     ("apt-get update -y && apt-get -y install git", (UPDATE, apt("git", recommends=True))),
     ("apt-get update -qq && apt-get install -qq g++", (UPDATE, apt("g++", recommends=True))),
@@ -153,6 +165,10 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ("pip install --break-system-packages rich", (pip("rich", system=True, **KEPT),)),
     ("PIP_NO_CACHE_DIR=1 pip install rich", (pip("rich"),)),
     ("uv pip install --system --no-cache -r requirements.txt", (pip(tool=("uv", "pip"), files=FILE, system=True),)),
+    (
+        "pip install --no-cache-dir -e '.[Dev,test]' ./lib rich",
+        (pip("rich", projects=(Project("/app", ("dev", "test"), editable=True), Project("/app/lib"))),),
+    ),
     ("pip install --target lib rich", (pip("rich", target="/app/lib", **KEPT),)),
     (
         "pip install -i http://wheels.example/simple --trusted-host wheels.example --compile rich",
@@ -247,7 +263,9 @@ RUN = [
     "apt-get install -y git",
     "apt-get install -y git && apt-get update",
     "apt-get update && apt-get install git",
-    "apt-get update && apt-get upgrade -y",
+    "apt-get upgrade -y",
+    "apt-get update && apt-get upgrade",
+    "apt-get update && apt-get install -y git=*",
     "apt-get update && apt-get install -y python3-*",
     "apt-get update && apt-get install -y ./local.deb",
     "apt-get update && apt-get install -y libc6:i386",
@@ -259,8 +277,8 @@ RUN = [
     "xargs apt-get install -y < packages.txt",
     "cd /app && pip install -r requirements.txt",
     "pip install torch>=2.0",
-    "pip install .",
-    "pip install -e .",
+    "pip install 'x @ .'",
+    "pip install -e git+https://git.example/x#egg=x",
     "pip install git+https://git.example/x",
     "pip install ./wheels/x-1.0-py3-none-any.whl",
     "pip install https://files.example/x-1.0.tar.gz",
@@ -268,7 +286,7 @@ RUN = [
     "pip install 'x @ file:///x-1.0-py3-none-any.whl'",
     "pip install --target /x --user foo",
     "pip install $UNKNOWN",
-    "pip install foo # && pip install bar\npip install -e .",
+    "pip install foo # && pip install bar\ncd /x && pip install foo",
     "pip download foo",
     "pip uninstall -y foo",
     "pip install *.whl",
@@ -327,6 +345,12 @@ def test_what_is_not_known_for_certain_is_run(script: str) -> None:
 def test_an_extra_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
     found = understand(line("pip install --no-cache-dir uvicorn[standard]"))
     assert found == Understood((pip("uvicorn[standard]"),), ("uvicorn[standard]",))
+
+
+def test_a_version_with_a_star_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
+    found = understand(line("apt-get update && apt-get install -y git=1:2*"))
+    assert isinstance(found, Understood)
+    assert (found.steps[-1], found.literal) == (apt("git=1:2*", recommends=True), ("git=1:2*",))
 
 
 def test_variables_of_pip_count_as_its_options() -> None:
@@ -449,7 +473,6 @@ def test_commands_between_packages_run_by_themselves(command: str) -> None:
         "pip uninstall -y -r list",
         "git clone x",
         "bash x.sh",
-        "apt-get dist-upgrade -y",
         "cd /x",
         "eval cp a b",
         "command cp a b",

@@ -23,7 +23,7 @@ from trainload.plan.model import Kind, PlannedLayer
 from trainload.plan.placed import KnownRecipe
 from trainload.values import dataclass
 
-_FORMAT = 1
+_FORMAT = 2
 _WHY = Text("what the line changes is known")
 _ASKED_OF = ("UV_", "PIP_", "HF_", "CONDA_", "TRAINLOAD_")
 """Variables of this machine that answers may depend on, and which lines are those that are run."""

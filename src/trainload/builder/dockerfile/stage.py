@@ -27,11 +27,15 @@ from trainload.platform import Platform
 from trainload.values import dataclass, field
 
 _TITLE = 200
-_FROM_OUTSIDE = ("InstallPython", "InstallDistribution", "InstallConda", "CreateCondaEnvironment")
+_FROM_OUTSIDE = (
+    "InstallPython",
+    "InstallDistribution",
+    "UpgradeDistribution",
+    "InstallConda",
+    "CreateCondaEnvironment",
+)
 _COPIED = Text("files are placed")
 _FOLDER = Text("its folder is placed")
-_UNDERSTOOD = Text("understood: what it leaves is placed")
-_EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
 _RUN = Text("run in the sandbox: what it does is not known before")
 
 Write = Callable[[Sequence[Layer], ByteSink], Written]
@@ -108,6 +112,8 @@ class _Lines:
     understand: Callable[[], Mapping[int, Understanding]] = dict
     """What the RUNs do, by their numbers among the steps: found out when a line is not known from before."""
     understood: Mapping[int, Understanding] | None = None
+    checked: bool = False
+    """What fetches has a network."""
     elsewhere: Sequence[str] = ()
     """RUNs of other stages, as they are written."""
 
@@ -145,11 +151,31 @@ class _Lines:
 
     def _place_or_run(self, number: int, step: RunStep) -> tuple[Text | None, Sequence[MadeLayer]]:
         """Why it was run; or the layers it was placed as."""
+        self._check_networks(number)
         found = self._put(step, self._understood(number))
         if isinstance(found, Text):
-            self._run(step, found)
+            self._run(step, self._told(found, step))
             return found, ()
         return None, found
+
+    def _told(self, why: Text, step: RunStep) -> Text:
+        if not self.dry:
+            return why
+        from trainload.builder.dockerfile.reaching import told
+
+        return told(why, step, self.bench.wanted)
+
+    def _check_networks(self, start: int) -> None:
+        """Before the first line that something is done for: all that are run and need a network."""
+        if self.dry or self.checked:
+            return
+        from trainload.builder.dockerfile.reaching import check_networks
+
+        self.checked = True
+        runs = [(step, at) for at, step in enumerate(self.program.steps) if isinstance(step, RunStep)]
+        check_networks(
+            [(step, self._understood(at)) for step, at in runs if at >= start], self.bench.wanted, self.file
+        )
 
     def _understood(self, number: int) -> Understanding:
         if self.understood is None:
@@ -173,7 +199,7 @@ class _Lines:
         """Place what the line leaves: its layers; or why it has to be run."""
         if isinstance(understood, Opaque) or not self.bench.wanted.place:
             return understood.reason if isinstance(understood, Opaque) else _RUN
-        from trainload.builder.dockerfile.placing.putting import Putting
+        from trainload.builder.dockerfile.placing.putting import Putting, how_expected, how_placed
 
         self._make_folders()
         place = Place(self.file, line=step.line)
@@ -183,8 +209,8 @@ class _Lines:
             if isinstance(known, Opaque):
                 return known.reason
             self.whole = known is not None
+            why = how_placed(known[len(self.made) :]) if known is not None else how_expected(understood)
             self.made = list(known) if known is not None else self.made
-            why = _UNDERSTOOD if self.whole else _EXPECTED
             later = not self.whole and any(type(one).__name__ in _FROM_OUTSIDE for one in understood.steps)
             self.rows.append(Row(step.line, step.text, How.PLACED, why, self.whole, later))
             return ()
@@ -270,6 +296,9 @@ class _Lines:
         )
 
         def write(below: Sequence[Layer], sink: ByteSink) -> Written:
+            from trainload.builder.dockerfile.reaching import check_networks
+
+            check_networks([(step, Opaque(why))], self.bench.wanted, self.file)
             rooms = self.bench.rooms
             if rooms is None or self.program.stage.platform != Platform.host():
                 from trainload.builder.dockerfile.placing.putting import no_sandbox

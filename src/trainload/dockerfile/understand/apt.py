@@ -11,6 +11,7 @@ from trainload.dockerfile.steps import (
     Nothing,
     PlacedStep,
     UpdateDistribution,
+    UpgradeDistribution,
 )
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.words import Beyond
@@ -25,15 +26,17 @@ _TABLE = Table(
         "-y": "yes", "--yes": "yes", "--assume-yes": "yes", "-q": "quiet", "--quiet": "quiet",
         "--no-install-recommends": "no-recommends", "--install-recommends": "recommends",
         "--no-install-suggests": "plain", "--no-show-progress": "plain", "-V": "plain",
-        "-m": "plain", "--fix-missing": "plain",
+        "-m": "plain", "--fix-missing": "plain", "-f": "plain", "--fix-broken": "plain",
+        "--allow-downgrades": "plain", "--allow-change-held-packages": "plain", "--with-new-pkgs": "new",
         "--allow-releaseinfo-change": "plain", "--show-progress": "plain", "--verbose-versions": "plain",
     },
     valued={"-o": "option", "--option": "option"},
 )  # fmt: skip
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?:=[A-Za-z0-9.+:~-]+)?")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?:=[A-Za-z0-9.+:~-]+\*?|/[a-z][a-z0-9-]*)?")
 _ARCHIVE = re.compile(r"ppa:[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*|universe|multiverse|restricted")
 _HARMLESS = re.compile(r"(?:Acquire::|Dpkg::Use-Pty=|Dpkg::Progress-Fancy|APT::Color)[A-Za-z0-9:._-]*(?:=.*)?")
 _RECOMMENDS = re.compile(r"APT::Install-Recommends=(?:\"?(?P<no>false|0|no)\"?|\"?(?P<yes>true|1|yes)\"?)", re.I)
+_CONFIGURATION = re.compile(r"Dpkg::Options::=\"?(--force-conf(?:old|def|new))\"?")
 _NO_SUGGESTS = re.compile(r"APT::Install-Suggests=\"?(?:false|0|no)\"?", re.I)
 
 
@@ -41,6 +44,7 @@ def read_apt(words: Sequence[str]) -> tuple[PlacedStep, ...]:
     """Raises :class:`Beyond`."""
     program, *rest = words
     options = read(program, _quieter(rest), _TABLE)
+    options.values["option"] = [option.removeprefix("=") for option in options.all("option")]  # -o=A::B=c
     recommends = _recommends(options)
     verb, *names = options.rest or [""]
     match verb:
@@ -50,6 +54,11 @@ def read_apt(words: Sequence[str]) -> tuple[PlacedStep, ...]:
             return (Nothing(f"{program} {verb}"),)
         case "install":
             return _install(program, names, options, recommends=recommends)
+        case "upgrade" | "dist-upgrade" | "full-upgrade" if not names:
+            if "yes" not in options.flags:
+                raise Beyond(Text("{command} without -y asks", command=f"{program} {verb}"))
+            whole = verb != "upgrade" or program == "apt" or "new" in options.flags
+            return (UpgradeDistribution(whole, _configuration(options)),)
     raise Beyond(Text("{command}", command=f"{program} {verb}".strip()))
 
 
@@ -83,7 +92,13 @@ def _install(program: str, names: Sequence[str], options: Options, *, recommends
     for name in names:
         if not _PACKAGE.fullmatch(name):
             raise Beyond(Text("the package {name}", name=name))
-    return (InstallDistribution(tuple(names), recommends),) if names else (Nothing(f"{program} install"),)
+    step = InstallDistribution(tuple(names), recommends, _configuration(options))
+    return (step,) if names else (Nothing(f"{program} install"),)
+
+
+def _configuration(options: Options) -> tuple[str, ...]:
+    found = [_CONFIGURATION.fullmatch(option) for option in options.all("option")]
+    return tuple(match[1] for match in found if match is not None)
 
 
 def _recommends(options: Options) -> bool:
@@ -92,7 +107,7 @@ def _recommends(options: Options) -> bool:
         match = _RECOMMENDS.fullmatch(option)
         if match is not None:
             found = match["yes"] is not None
-        elif not _HARMLESS.fullmatch(option) and not _NO_SUGGESTS.fullmatch(option):
+        elif not any(known.fullmatch(option) for known in (_HARMLESS, _NO_SUGGESTS, _CONFIGURATION)):
             raise Beyond(Text("the option {option} of {command}", option=option, command="apt"))
     told = [option for option in options.all("option") if _RECOMMENDS.fullmatch(option)]
     if len({"no-recommends", "recommends"} & options.flags) + len(told) > 1:

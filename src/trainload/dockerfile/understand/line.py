@@ -22,6 +22,7 @@ from trainload.dockerfile.steps import (
     PlacedStep,
     RunProgram,
     UpdateDistribution,
+    UpgradeDistribution,
 )
 from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
 from trainload.dockerfile.understand.programs import read_program
@@ -41,11 +42,20 @@ _CHANGES_THE_SHELL = frozenset(
     {"IFS", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "GLOBIGNORE", "APT_CONFIG", "LD_PRELOAD"}
 )
 _OPTION_VARIABLES = apt.VARIABLES | pip.HARMLESS | pip.UV_HARMLESS
-_FETCHING = (InstallDistribution, InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights)
+_FETCHING = (
+    InstallDistribution,
+    UpgradeDistribution,
+    InstallPython,
+    InstallConda,
+    CreateCondaEnvironment,
+    FetchWeights,
+)
 """What is worth being placed: the network would be asked for it anew each time."""
 _OF_ANYONE = (InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, Nothing)
 """What others than root may do, too, where they may write."""
-_BRACKETS = re.compile(r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*")
+_BRACKETS = re.compile(
+    r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*|[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\*"
+)
 
 
 def understand(line: RunLine) -> Understanding:
@@ -188,8 +198,10 @@ def _check_lists(steps: Sequence[PlacedStep]) -> None:
     updated = False
     for step in steps:
         updated = updated or isinstance(step, UpdateDistribution)
-        if isinstance(step, InstallDistribution) and not updated:
-            raise Beyond(Text("an apt-get install that no apt-get update stands before in the same line"))
+        if isinstance(step, InstallDistribution | UpgradeDistribution) and not updated:
+            verb = "install" if isinstance(step, InstallDistribution) else "upgrade"
+            text = Text("an apt-get {verb} that no apt-get update stands before in the same line", verb=verb)
+            raise Beyond(text)
         if isinstance(step, Clear) and LISTS in (*step.contents, *step.folders):
             updated = False
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from packaging.requirements import InvalidRequirement
 
 from trainload import nesting
-from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep
+from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep, Project
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
@@ -21,11 +21,12 @@ _FLAGS = {
     "--pre": "pre", "--no-deps": "no-deps", "--force-reinstall": "reinstall",
     "--break-system-packages": "system", "-q": "plain", "--quiet": "plain", "-v": "plain", "--verbose": "plain",
     "--no-progress": "plain", "--no-index": "no-index", "--require-hashes": "hashes",
+    "--no-build-isolation": "shared",
 }  # fmt: skip
 _VALUED = {
     "-r": "file", "-c": "constraint", "--constraint": "constraint", "-i": "index", "--index-url": "index",
     "--extra-index-url": "extra-index", "--prefix": "prefix", "-f": "find-links", "--find-links": "find-links",
-    "-t": "target", "--target": "target",
+    "-t": "target", "--target": "target", "-e": "editable", "--editable": "editable",
 }  # fmt: skip
 _PIP_TABLE = Table(
     flags={
@@ -80,6 +81,8 @@ UV_HARMLESS = frozenset(
 )  # fmt: skip
 _PLACES = frozenset({"PYTHONHOME", "PYTHONUSERBASE", "CONDA_PREFIX"})
 _WHEEL = re.compile(r"https?://[^\s@?#]+\.whl(?:#sha256=[0-9a-f]{64})?")
+_FOLDER = re.compile(r"[./]")
+"""Beginnings of what is no name of a package."""
 _NO = frozenset({"", "0", "false", "off", "no", "n", "f"})
 
 
@@ -136,11 +139,14 @@ def _install(
     tool: tuple[str, ...], requirements: Sequence[str], options: Options, env: Mapping[str, str], workdir: str
 ) -> InstallPython:
     _check_values(options)
+    projects = [project_of(text, workdir, editable=True) for text in options.all("editable")]
+    projects += [project_of(text, workdir) for text in requirements if _FOLDER.match(text)]
+    requirements = [text for text in requirements if not _FOLDER.match(text)]
     for text in requirements:
         check_requirement(text)
     files = tuple(_path(workdir, path) for path in options.all("file"))
     constraints = tuple(_path(workdir, path) for path in options.all("constraint"))
-    if not requirements and not files:
+    if not requirements and not files and not projects:
         raise Beyond(Text("{command} without a package", command=f"{' '.join(tool)} install"))
     start = "UV" if tool[0] == "uv" else "PIP"
     index = options.one("index") or env.get(f"{start}_INDEX_URL") or env.get(f"{start}_DEFAULT_INDEX")
@@ -167,6 +173,8 @@ def _install(
         system=system,
         hashes="hashes" in options.flags,
         target=_path(workdir, target) if target is not None else None,
+        projects=tuple(projects),
+        isolated="shared" not in options.flags,
         cache_kept=not _no_cache(options, env, start),
     )
 
@@ -199,6 +207,19 @@ def _check_values(options: Options) -> None:
     places = [name for name in ("prefix", "target") if options.one(name) is not None]
     if len([*places, *({"user"} & options.flags)]) > 1:
         raise Beyond(Text("options of {command} that exclude each other", command="pip"))
+
+
+def project_of(text: str, workdir: str, *, editable: bool = False) -> Project:
+    """``.``, ``./x[extra]``, ``/app``. Raises :class:`Beyond` for what is no folder."""
+    match = re.fullmatch(
+        r"((?:\.{1,2}|/)[A-Za-z0-9_./-]*|[A-Za-z0-9_-][A-Za-z0-9_./-]*/?)(?:\[([a-zA-Z0-9_.,\s-]+)\])?", text
+    )
+    if match is None or match[1].endswith((".whl", ".zip", ".gz", ".txt")):
+        raise Beyond(Text("the requirement {text}", text=text))
+    extras = tuple(
+        re.sub(r"[-_.]+", "-", one.strip()).lower() for one in (match[2] or "").split(",") if one.strip()
+    )
+    return Project(posixpath.normpath(posixpath.join(workdir, match[1])), extras, editable)
 
 
 def is_yes(text: str) -> bool:

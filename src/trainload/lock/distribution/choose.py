@@ -14,7 +14,7 @@ from trainload.lock.distribution.versions import GRAMMAR
 
 _BOUNDS = Bounds()
 _WISH = re.compile(
-    rf"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9-]+))?(?:=({GRAMMAR.pattern})|/([a-z0-9][a-z0-9.-]*))?", re.ASCII
+    rf"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9-]+))?(?:=({GRAMMAR.pattern}\*?)|/([a-z0-9][a-z0-9.-]*))?", re.ASCII
 )
 
 
@@ -60,11 +60,16 @@ def wish(index: Index, architecture: str, text: str) -> Stanza:
     if not index.versions(name):
         return _only_provider(index, name)
     if version:
-        return _pick(text, [s for s in index.versions(name) if s.version == version], index.versions(name))
+        return _pick(text, [s for s in index.versions(name) if _is(s.version, version)], index.versions(name))
     if suite:
         found = index.from_suite(name, suite)
         return _pick(text, [found] if found else [], index.versions(name))
     return index.versions(name)[0]
+
+
+def _is(version: str, wanted: str) -> bool:
+    """``1.2*`` is every version that begins so (apt-get(8))."""
+    return version.startswith(wanted[:-1]) if wanted.endswith("*") else version == wanted
 
 
 def _switch(solver: Solver, stanza: Stanza, suite: str, pinned: dict[str, Stanza]) -> None:

@@ -25,8 +25,40 @@ def choose_like_apt(
 
     Raises :class:`LockError`, also for a choice.
     """
+    return _with_recommended(
+        index, architecture, wishes, base, outdated(index, wishes, base), recommends=recommends
+    )
+
+
+def upgraded(
+    index: Index, architecture: str, base: Installed, *, recommends: bool, new: bool
+) -> tuple[Stanza, ...]:
+    """The newest versions of all of ``base`` (``apt-get upgrade``); ``new``: packages may come (``dist-upgrade``).
+
+    Raises :class:`LockError` where some cannot be had together, or need what may not come: apt keeps a choice back.
+    """
+    renewed = outdated(index, sorted(base), base)
+    if not renewed:
+        return ()
+    found = _with_recommended(index, architecture, (), base, renewed, recommends=recommends and new)
+    more = [stanza.name for stanza in found if stanza.name not in base]
+    if more and not new:
+        raise LockError(
+            Text("an upgrade needs new packages: {names}", names=", ".join(more)), place=Place("system")
+        )
+    return found
+
+
+def _with_recommended(
+    index: Index,
+    architecture: str,
+    wishes: Sequence[str],
+    base: Installed,
+    renewed: Sequence[str],
+    *,
+    recommends: bool,
+) -> tuple[Stanza, ...]:
     rules, wished = Candidates(index, architecture), list(wishes)
-    renewed = outdated(index, wishes, base)
     while True:
         chosen = choose_over(index, architecture, wished, base, renewed)
         if not recommends:

@@ -10,10 +10,13 @@ import pytest
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
 from trainload.builder.dockerfile.placing.interpreter import _check_path
+from trainload.builder.dockerfile.placing.projects import _requires, _tools
 from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.digest import Digest
-from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.steps import InstallPython, Project
 from trainload.dockerfile.understand.words import Beyond
+from trainload.lock.select import Target
+from trainload.platform import Platform
 from trainload.store.store import Store
 from trainload.testing.images import put_layer
 from trainload.testing.tars import TarEntry, tar
@@ -109,3 +112,53 @@ def test_folders_of_pythonpath_have_modules_and_no_packages(tmp_path: Path, name
         return
     with pytest.raises(Beyond):
         _check_path("/app", below)
+
+
+def test_projects_of_a_requirements_file_lie_where_the_line_runs(tmp_path: Path) -> None:
+    text = "-e .[dev]\n./lib\nrich\n--editable=/opt/x\n"
+    found = read_files(["/r/r.txt"], ground(tmp_path, **{"r/r.txt": text}), "/app")
+    assert found.texts == ("rich",)
+    assert found.projects == [
+        Project("/app", ("dev",), editable=True), Project("/app/lib"), Project("/opt/x", editable=True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "tools"),
+    [
+        (
+            '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n',
+            ["editables~=0.3", "hatchling"],
+        ),
+        ('[build-system]\nrequires = ["setuptools>=61"]\n', ["setuptools>=61", "wheel"]),
+        ("[tool.black]\n", ["setuptools>=40.8.0", "wheel", "wheel"]),
+    ],
+)
+def test_what_builds_a_project_is_what_it_names_and_what_its_backend_asks_for(
+    tmp_path: Path, text: str, tools: list[str]
+) -> None:
+    below = ground(tmp_path, **{"app/pyproject.toml": text})
+    assert sorted(_tools(Project("/app"), below)) == tools
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[build-system]\nrequires = 5\n", "no toml", '[build-system]\nrequires = ["x @ git+https://git.example/x"]\n',
+     '[build-system]\nrequires = []\nbackend-path = ["."]\n'],
+)  # fmt: skip
+def test_a_project_that_cannot_be_built_offline_is_left_to_pip(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Beyond):
+        list(_tools(Project("/app"), ground(tmp_path, **{"app/pyproject.toml": text})))
+
+
+def test_what_a_project_needs_with_extras_that_name_others_of_its_own() -> None:
+    metadata = {
+        "name": ["My_pkg"],
+        "requires-dist": [
+            "click<9", "old; python_version < '3'", "six; extra == 'dev'", "my-pkg[dev,more]; extra == 'all'",
+            "idna; extra == 'more' and sys_platform == 'linux'", "none; extra == 'other'",
+        ],
+    }  # fmt: skip
+    fitting = Target(Platform("linux", "amd64"), "3.11.7", (2, 36))
+    assert list(_requires(metadata, (), fitting)) == ["click<9"]
+    assert set(_requires(metadata, ("all",), fitting)) == {"click<9", "six", "idna"}

@@ -7,6 +7,7 @@ import pytest
 from trainload.errors import LockError
 from trainload.lock.distribution.index import Index, Records
 from trainload.lock.distribution.installed import choose_over, installed
+from trainload.lock.distribution.recommends import upgraded
 from trainload.lock.distribution.stanzas import compact
 from trainload.testing.archive import stanza
 
@@ -83,3 +84,32 @@ def test_what_nothing_satisfies_is_told_with_the_chain() -> None:
 def test_two_wishes_that_exclude_each_other_are_refused() -> None:
     with pytest.raises(LockError, match="cannot be installed"):
         placed(["aa", "bb"], [], stanza("aa", "1", "Conflicts: bb"), stanza("bb", "1"))
+
+
+def upgrade(status: list[str], *stanzas: str, new: bool = False, recommends: bool = True) -> dict[str, str]:
+    base = installed("\n".join(status), "amd64")
+    found = upgraded(index(*stanzas), "amd64", base, recommends=recommends, new=new)
+    return {one.name: one.version for one in found}
+
+
+def test_an_upgrade_brings_the_newest_of_what_is_there_and_nothing_else() -> None:
+    status = [has("aa", "1.0-1", "Depends: bb"), has("bb", "2.0-1"), has("own", "9.0-1")]
+    there = stanza("aa", "1.0-2", "Depends: bb"), stanza("bb", "2.0-1"), stanza("own", "8.0-1"), stanza("cc", "1")
+    assert upgrade(status, *there) == {"aa": "1.0-2"}
+    assert upgrade(status, stanza("aa", "1.0-1", "Depends: bb")) == {}
+
+
+def test_new_packages_come_only_with_a_whole_upgrade() -> None:
+    status = [has("aa", "1.0-1")]
+    there = stanza("aa", "2.0-1", "Depends: lib", "Recommends: more"), stanza("lib", "1"), stanza("more", "1")
+    with pytest.raises(LockError, match="an upgrade needs new packages: lib"):
+        upgrade(status, *there)
+    assert upgrade(status, *there, new=True) == {"aa": "2.0-1", "lib": "1", "more": "1"}
+    assert upgrade(status, *there, new=True, recommends=False) == {"aa": "2.0-1", "lib": "1"}
+
+
+def test_a_version_with_a_star_is_the_newest_that_begins_so() -> None:
+    there = stanza("git", "1:2.39-1"), stanza("git", "1:2.40-1"), stanza("git", "2:1.0-1")
+    assert placed(["git=1:2*"], [], *there) == {"git": "1:2.40-1"}
+    with pytest.raises(LockError, match="3\\*"):
+        placed(["git=3*"], [], *there)

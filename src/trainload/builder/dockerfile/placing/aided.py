@@ -6,6 +6,7 @@ configures them, so nothing of what it does has to be modelled (docs/adr/0038).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from trainload.builder.dockerfile.ground import Ground
@@ -19,6 +20,8 @@ from trainload.plan.lines import LineMount, RunRecipe
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.values import dataclass
 
+_STATES = "var/lib/apt/extended_states"
+_AUTO = re.compile(r"^Package: *(\S+)\n(?:.+\n)*?Auto-Installed: *1$", re.MULTILINE)
 FOLDER = "/run/packages"
 """Where apt sees what it is given."""
 _WHY = Text("its packages are locked; their scripts run in the sandbox")
@@ -42,8 +45,25 @@ class Made:
     """Shown in :data:`FOLDER` while a layer is made."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """What a line asks apt for."""
+
+    packages: tuple[str, ...]
+    """As they are named; empty: what is installed, in newer versions."""
+    options: tuple[str, ...] = ()
+    """For dpkg: ``--force-confold``."""
+    told: str = ""
+    """For people, where no packages are named."""
+
+
+def bare(wish: str) -> str:
+    """``git=1:2*`` and ``git/bookworm`` are ``git``."""
+    return re.split("[=/]", wish, maxsplit=1)[0]
+
+
 def aided(
-    wished: Sequence[str],
+    wished: Wished,
     packages: Sequence[DistributionPackage],
     scripts: Sequence[str],
     line: RunLine,
@@ -51,24 +71,27 @@ def aided(
 ) -> Made:
     """``packages``, for ``wished``, by the image's apt; ``scripts``: the packages because of which it has to."""
     files = tuple(package.file for package in packages)
-    names = {name.partition("=")[0] for name in wished}
-    status = ground.facts.status
+    names = {bare(name) for name in wished.packages}
+    status, states = ground.facts.status, (ground.read(_STATES) or b"").decode("utf-8", "replace")
+    before = {match[1] for match in _AUTO.finditer(states)}
     auto = sorted(
         package.name for package in packages
-        if package.name not in names and f"\nPackage: {package.name}\n" not in f"\n{status}"
+        if package.name not in names
+        and (f"\nPackage: {package.name}\n" not in f"\n{status}" or package.name in before)
     )  # fmt: skip
-    script = f"{_APT} {FOLDER}/*.deb" + (f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else "")
+    options = "".join(f" -o Dpkg::Options::={option}" for option in wished.options)
+    script = f"{_APT}{options} {FOLDER}/*.deb" + (f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else "")
     content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
-    recipe = _recipe(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, content),))
+    recipe = recipe_of(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, content),))
     count = len(packages)
-    title = f"{count} package{'' if count == 1 else 's'} by apt: {' '.join(wished)}"
+    title = f"{count} package{'' if count == 1 else 's'} by apt: {' '.join(wished.packages) or wished.told}"
     size = sum(file.size or 0 for file in files)
     return Made((PlannedLayer(Kind.RUN, title[:_TITLE], recipe, size, _why(scripts)),), files)
 
 
 def program(step: RunProgram, line: RunLine, ground: Ground) -> Made:
     """One command of the line."""
-    recipe = _recipe(step.argv, line, ground, (), dict(step.env))
+    recipe = recipe_of(step.argv, line, ground, (), dict(step.env))
     title = " ".join(step.argv)[:_TITLE]
     return Made((PlannedLayer(Kind.RUN, title, recipe, None, _PROGRAM),))
 
@@ -78,13 +101,14 @@ def _why(scripts: Sequence[str]) -> Text:
         if len(scripts) == 1 else _WHY  # fmt: skip
 
 
-def _recipe(
+def recipe_of(
     argv: tuple[str, ...],
     line: RunLine,
     ground: Ground,
     mounts: tuple[LineMount, ...],
     more: dict[str, str] | None = None,
 ) -> RunRecipe:
+    """``argv`` in the place of ``line``, offline."""
     env = {"DEBIAN_FRONTEND": "noninteractive", **line.env, **(more or {})}
     return RunRecipe(
         below=tuple(str(layer.diff_id) for layer in ground.layers),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
-from trainload.builder.dockerfile.placing.aided import Made, aided
+from trainload.builder.dockerfile.placing.aided import Made, Wished, aided, bare
 from trainload.builder.dockerfile.placing.archives import Known, known, profile, recommends
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.steps import InstallDistribution
+from trainload.dockerfile.steps import InstallDistribution, UpgradeDistribution
 from trainload.dockerfile.understand.words import Beyond
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import LockError, Text
@@ -21,7 +23,8 @@ from trainload.layers.debian.scripts import needs_configuration
 from trainload.lock.distribution.installed import installed
 from trainload.lock.model import ArchivePath, DistributionPackage, File, Url
 from trainload.plan.model import Kind, PlannedLayer, SystemRecipe
-from trainload.resolve.distribution import resolve_on_top
+from trainload.resolve.distribution import resolve_on_top, resolve_upgrade
+from trainload.resolve.indexes import Services
 
 _WHY = Text("its packages are placed as apt and dpkg would")
 _STATES = "var/lib/apt/extended_states"
@@ -39,7 +42,7 @@ def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, ben
     if not packages:
         return Made(())
     if scripts:
-        return aided(step.packages, packages, scripts, line, ground)
+        return aided(Wished(step.packages, step.options), packages, scripts, line, ground)
     count, suite = len(packages), here.suite
     recipe = SystemRecipe(
         below=tuple(str(layer.diff_id) for layer in ground.layers),
@@ -55,11 +58,27 @@ def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, ben
     return Made((placed, *_states(step, packages, ground)))
 
 
+def place_upgrade(step: UpgradeDistribution, line: RunLine, ground: Ground, bench: Bench) -> Made:
+    """The newest versions of all that is installed, by the image's own apt from locked files. Raises as above."""
+    here = known(ground, bench.platform.architecture)
+    if (ground.read("etc/machine-id") or b"").strip() and here.suite.distribution == "ubuntu":
+        raise Beyond(Text("an Ubuntu with a machine-id, which decides what updates come in phases"))
+    if any(re.search(r"^Status: *hold ", text, re.MULTILINE) for text in ground.facts.status.split("\n\n")):
+        raise Beyond(Text("packages that are held"))
+    what = "apt-get dist-upgrade" if step.whole else "apt-get upgrade"
+    asked = _Question(what, (), recommends(ground, True) if step.whole else None, upgrade=True)
+    packages = _asked(asked, here, ground, bench)[0]
+    if not packages:
+        return Made(())
+    names = tuple(package.name for package in packages)
+    return aided(Wished((), step.options, what), packages, names, line, ground)
+
+
 def _states(
     step: InstallDistribution, packages: Sequence[DistributionPackage], ground: Ground
 ) -> tuple[PlannedLayer, ...]:
     """apt's note of what came only because something needs it: ``apt-get autoremove`` of a later line reads it."""
-    wished = {name.partition("=")[0] for name in step.packages}
+    wished = {bare(name) for name in step.packages}
     native = next((package.architecture for package in packages if package.architecture != "all"), "amd64")
     draft = Draft(ground)
     text = draft.text(_STATES) or ""
@@ -78,22 +97,39 @@ def _packages(
     step: InstallDistribution, here: Known, ground: Ground, bench: Bench, *, with_more: bool
 ) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     """The answer of the lock, or a new one; and the packages whose scripts have to run."""
+    told = " ".join(step.packages)
+    told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
+    return _asked(_Question(f"apt-get install {told}", step.packages, with_more), here, ground, bench)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of the archives."""
+
+    what: str
+    """For people: ``apt-get install git``."""
+    names: tuple[str, ...]
+    recommends: bool | None
+    """None: nothing new may come."""
+    upgrade: bool = False
+    """Of all that is installed, not of ``names``."""
+
+
+def _asked(
+    asked: _Question, here: Known, ground: Ground, bench: Bench
+) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     status, arch, suite = ground.facts.status, bench.platform.architecture, here.suite.name
     plain = {
-        "packages": step.packages, "recommends": with_more, "suite": suite,
+        "packages": asked.names, "recommends": asked.recommends, "suite": suite,
         "installed": sorted(f"{name} {found.version}" for name, found in installed(status, arch).items()),
         "beside": here.digest(),
     }  # fmt: skip
-    told = " ".join(step.packages)
-    told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
-    question = f"apt-get install {told} ({suite} {arch}, {Digest.sha256(canonical_json(plain)).hex[:12]})"
+    question = f"{asked.what} ({suite} {arch}, {Digest.sha256(canonical_json(plain)).hex[:12]})"
 
     def answer() -> Mapping[str, object]:
         services = bench.services().distribution(())
         try:
-            found, _ = resolve_on_top(
-                suite, step.packages, {arch: status}, services, like_apt=with_more, setup=here.setup
-            )
+            found = _resolved(asked, here, {arch: status}, services)
         except LockError as error:
             if error.retryable:
                 raise
@@ -106,6 +142,15 @@ def _packages(
     if not isinstance(rows, list) or not isinstance(scripts, list):
         raise Beyond(Text("an answer of the lock is broken"))
     return tuple(_package(row) for row in rows), tuple(map(str, scripts))
+
+
+def _resolved(
+    asked: _Question, here: Known, status: Mapping[str, str], services: Services
+) -> Mapping[str, tuple[DistributionPackage, ...]]:
+    suite, setup = here.suite.name, here.setup
+    if asked.upgrade:
+        return resolve_upgrade(suite, status, services, recommends=asked.recommends, setup=setup)
+    return resolve_on_top(suite, asked.names, status, services, like_apt=asked.recommends, setup=setup)[0]
 
 
 def _scripts(packages: Sequence[DistributionPackage], status: str, bench: Bench) -> list[str]:

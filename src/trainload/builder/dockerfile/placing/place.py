@@ -31,6 +31,7 @@ from trainload.dockerfile.steps import (
     Remove,
     RunProgram,
     UpdateDistribution,
+    UpgradeDistribution,
     WriteFile,
 )
 from trainload.dockerfile.understand.words import Beyond
@@ -57,6 +58,8 @@ class Placed:
     """Steps that need to see those layers: they are placed over them."""
     files: tuple[File, ...] = ()
     """What a layer that is run is given."""
+    may_fail: bool = False
+    """The line as it stands may do what these layers cannot."""
 
 
 def place(
@@ -78,8 +81,14 @@ def place(
             if isinstance(step, AddArchive):
                 check_added(step.archive, ground)
         if isinstance(first, InstallPython):
+            from trainload.builder.dockerfile.placing.projects import place_projects, projects_of
             from trainload.builder.dockerfile.placing.wheels import place_python
 
+            projects = projects_of(first, ground, line.workdir)
+            if projects:
+                built = place_projects(first, projects, ground, bench, _caller(line, ground), line)
+                later = replace(first, projects=(), required=projects)
+                return Placed(built.layers, (later, *rest), built.files, may_fail=True)
             return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
         if isinstance(first, InstallConda | CreateCondaEnvironment):
             from trainload.builder.dockerfile.placing.conda import place_conda
@@ -90,6 +99,11 @@ def place(
             from trainload.builder.dockerfile.placing.packages import place_packages
 
             packages = place_packages(first, line, ground, bench)
+            return Placed(packages.layers, rest, packages.files)
+        if isinstance(first, UpgradeDistribution):
+            from trainload.builder.dockerfile.placing.packages import place_upgrade
+
+            packages = place_upgrade(first, line, ground, bench)
             return Placed(packages.layers, rest, packages.files)
         if isinstance(first, FetchWeights):
             from trainload.builder.dockerfile.placing.fetched import place_weights

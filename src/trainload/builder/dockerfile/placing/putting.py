@@ -16,7 +16,7 @@ from trainload.builder.makers import Code, input_files
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.model import Run
 from trainload.dockerfile.stages import Stage, Staged
-from trainload.dockerfile.steps import PlacedStep
+from trainload.dockerfile.steps import InstallDistribution, PlacedStep, UpgradeDistribution
 from trainload.dockerfile.understand.line import understand_all
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
 from trainload.errors import LockError, Place, PlanError, RunError, Text
@@ -50,6 +50,33 @@ def _later(staged: Staged, stage: Stage) -> list[RunLine]:
     return found
 
 
+_UNDERSTOOD = Text("understood: what it leaves is placed")
+_SCRIPTS = Text("understood: its packages are locked; apt runs their scripts in the sandbox, without a network")
+_BUILT = Text(
+    "understood: pip builds the project in the sandbox from locked wheels, offline; what it needs is placed"
+)
+_EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
+_PERHAPS = Text("understood: its packages are locked; scripts of theirs that matter run in the sandbox, offline")
+
+
+def how_placed(layers: Sequence[MadeLayer]) -> Text:
+    """What a line that was placed is, by its layers."""
+    run = [one.planned.recipe for one in layers if isinstance(one.planned.recipe, RunRecipe)]
+    given = [recipe.argv[-1] for recipe in run if any(mount.target == FOLDER for mount in recipe.mounts)]
+    if given:
+        return _SCRIPTS if given[0].startswith("apt-get") else _BUILT
+    if run:
+        words = run[0].argv[-1].split() if len(run[0].argv) > 2 else run[0].argv
+        return Text("understood: placed, and {command} runs by itself in the sandbox, offline", command=words[0])
+    return _UNDERSTOOD
+
+
+def how_expected(understood: Understood) -> Text:
+    """The same of one that is not made yet."""
+    apt = any(isinstance(step, InstallDistribution | UpgradeDistribution) for step in understood.steps)
+    return _PERHAPS if apt else _EXPECTED
+
+
 @dataclass(frozen=True, slots=True)
 class Putting:
     """A line over the layers of its stage."""
@@ -78,6 +105,8 @@ class Putting:
             try:
                 here = (*here, *self._make_all(found, here))
             except RunError:
+                if found.may_fail:
+                    return Opaque(Text("a project that pip cannot build offline from what is locked"))
                 if understood.stops:
                     raise
                 return Opaque(Text("a command that fails, after which the line goes on"))

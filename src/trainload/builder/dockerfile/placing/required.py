@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainload.builder.dockerfile.ground import Ground
-from trainload.dockerfile.understand.pip import check_requirement
+from trainload.dockerfile.steps import Project
+from trainload.dockerfile.understand.pip import check_requirement, project_of
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 from trainload.project.requirements import logical_lines
@@ -22,6 +23,7 @@ _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 class Read:
     """What requirements files say together."""
 
+    workdir: str = "/"
     texts: tuple[str, ...] = ()
     """The requirements of each, with those of the files it includes; hashes left out."""
     index: str | None = None
@@ -33,13 +35,17 @@ class Read:
     """Project → sha256 that its file may have."""
     needs_hashes: bool = False
     """Every file has to be among ``hashes`` (pip: hash-checking mode)."""
+    projects: list[Project] = field(default_factory=list)
     included: list[str] = field(default_factory=list)
     """Files of bounds that a file names (``-c``)."""
 
 
-def read_files(paths: Sequence[str], ground: Ground) -> Read:
-    """Files that lie below. Raises :class:`Beyond` for more than requirements and where to look for them."""
-    found = Read()
+def read_files(paths: Sequence[str], ground: Ground, workdir: str = "/") -> Read:
+    """Files that lie below; ``workdir``: where folders begin that they name.
+
+    Raises :class:`Beyond` for more than requirements and where to look for them.
+    """
+    found = Read(workdir)
     found.texts = tuple("\n".join(_lines(path, ground, (), found)) for path in paths)
     if found.needs_hashes:
         _check_hashes(found)
@@ -92,6 +98,10 @@ def _requirement(path: str, line: str, found: Read) -> list[str]:
     """A line that names a package, without its hashes."""
     wrong = Beyond(Text("{path} has {line}", path=path, line=line))
     bare = _HASH.sub("", line).strip()
+    project = re.fullmatch(r"(?:(-e|--editable)[ =]+)?([./]\S*)", bare)
+    if project is not None:
+        found.projects.append(project_of(project[2], found.workdir, editable=project[1] is not None))
+        return []
     if bare.startswith("-") or " --" in bare or "${" in bare:
         raise wrong
     try:

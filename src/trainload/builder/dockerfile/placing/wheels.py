@@ -36,6 +36,12 @@ def place_python(
     target, step = find_target(step, ground, caller)
     files = read_files(step.files, ground)
     _check_hashes(step, files)
+    if step.required:
+        from trainload.builder.dockerfile.placing.projects import required
+
+        step = replace(step, requirements=(*step.requirements, *required(step.required, target, ground, bench)))
+        if not step.requirements and not any(files.texts):
+            return ()
     links = (*step.find_links, *files.find_links)
     asked = Ask(
         requirements=step.requirements,
@@ -55,7 +61,7 @@ def place_python(
         glibc=ground.facts.glibc,
         hashes=tuple((name, tuple(sorted(known))) for name, known in sorted(files.hashes.items())),
     )
-    found = _known(asked, bench, ground)
+    found = locked(asked, bench, ground)
     placed, replaced = _split(found, step, target)
     if not placed:
         return ()
@@ -89,7 +95,7 @@ def _origins(placed: Sequence[PythonFile], asked: Ask) -> Mapping[str, str]:
     return found
 
 
-def _known(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
+def locked(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     """The answer of the lock, or a new one."""
     question = asked.question
     known = bench.answers.get(question)
