@@ -140,6 +140,9 @@ def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -
         ("RUN --mount=type=bind,source=/,target=/host ls /host", "not of this machine"),
         ("RUN --mount=type=secret,id=t,required=true cat /run/secrets/t", "the secret t is not given"),
         ("RUN --mount=type=ssh true", "ssh agents are not passed on"),
+        ("COPY --chmod=rwx a.txt /x", "--chmod is a mode"),
+        ("ADD https://git.example/x.git /x", "ADD from a git repository is not done here"),
+        ("RUN true; curl -s https://tool.example/i.sh | sh", "RUN curl needs a network, and none is given"),
         ("USER ghost\nRUN id", "an earlier RUN useradd"),
         ('RUN ["ghost"]', "the image has no program ghost"),
         ("COPY a.txt /s/\nRUN /s/a.txt", "/s/a.txt is not executable: COPY --chmod=755"),
@@ -184,6 +187,32 @@ def test_the_folder_may_be_an_argument_as_with_docker(folder: Path, home: Path) 
     assert "Dockerfile: the file does not exist" in told
     (folder / "Dockerfile.gpu").write_text("FROM tiny\n")
     assert "-f Dockerfile.gpu" in trainload(folder, home, "build", "-f", "Dockerfile", code=1).stderr
+
+
+def test_a_heredoc_that_names_its_interpreter_is_executed(folder: Path, home: Path) -> None:
+    made = build(
+        folder, home, "RUN <<EOF\n#!/bin/cat\na text of its own\nEOF\nRUN <<END\n#!/bin/sh\necho $0 > /me\nEND"
+    )
+    assert content(home, made["layers"][-1], "me") == b"/run/pipes/END\n"
+    assert names(home, made["layers"][-2]) == []
+
+
+def test_what_is_copied_with_its_parents_keeps_its_folders(folder: Path, home: Path) -> None:
+    (folder / "one/two").mkdir(parents=True)
+    (folder / "one/two/b.sh").write_text("echo\n")
+    lines = (
+        "COPY --parents --chmod=+x one/two/b.sh a.txt /kept/\nCOPY --parents one/./two /from-pivot\n"
+        "FROM tiny AS last\nUSER 0\nCOPY --parents --from=0 /kept/one/./two/*.sh /other/"
+    )
+    found = build(folder, home, lines)
+    with tarfile.open(home / "blobs" / "sha256" / found["layers"][-1]["digest"].removeprefix("sha256:")) as last:
+        assert [(one.name, oct(one.mode)) for one in last][1:] == [
+            ("other/two", "0o755"),
+            ("other/two/b.sh", "0o755"),
+        ]
+    first = build(folder, home, lines.partition("FROM")[0])["layers"]
+    assert names(home, first[-2]) == ["kept", "kept/a.txt", "kept/one", "kept/one/two", "kept/one/two/b.sh"]
+    assert names(home, first[-1]) == ["from-pivot", "from-pivot/two", "from-pivot/two/b.sh"]
 
 
 def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:

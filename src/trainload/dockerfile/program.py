@@ -29,7 +29,7 @@ from trainload.dockerfile.model import (
 from trainload.dockerfile.mounts import read_mount
 from trainload.dockerfile.parse import parse_trigger
 from trainload.dockerfile.stages import Stage, Staged
-from trainload.dockerfile.understood import RunLine
+from trainload.dockerfile.understood import PROGRAMS, RunLine
 from trainload.dockerfile.unset import unset
 from trainload.errors import ConfigError, Place, Text
 from trainload.plan.model import RuntimeConfig
@@ -235,6 +235,8 @@ class _Walk:
         if not what.command.is_exec:
             script = _script(words[0], what.heredocs)
             words = whole(replace(what.command, words=(script,)), self.config)
+            if script.startswith("#!") and len(what.heredocs) == 1:  # BuildKit: dispatchRun
+                words = (f"{PROGRAMS}/{what.heredocs[0].name}",)
         proxies = {name: value for name, value in self.staged.given.items() if name in PROXIES}
         return RunLine(
             line=place.line or 0,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from trainload.dockerfile.steps import PlacedStep
 
 
+PROGRAMS = "/run/pipes"
+"""Where a heredoc lies that names its own interpreter (``#!``); BuildKit has it in ``/dev/pipes``."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunLine:
     """One RUN with everything its shell would see."""

@@ -30,10 +30,16 @@ _OWNED = 0o600  # BuildKit: what comes from an address is root's alone
 
 def added(bench: Bench, step: CopyStep, source: str, place: Place) -> list[Taken]:
     """What one source of ADD gives. Raises :class:`ConfigError`, :class:`FetchError`, :class:`LayerError`."""
+    if source.startswith(("git@", "git://", "ssh://")) or re.search(r"\.git(#.*)?$", source):
+        raise ConfigError(
+            Text("ADD from a git repository is not done here"), place=place, got=source,
+            hints=[
+                Text("clone it into the project and COPY it, which keeps what you saw"),
+                Text("or RUN git clone and build with --network default, or build with --engine docker"),
+            ],
+        )  # fmt: skip
     if source.startswith(("http://", "https://")):
         return [_fetched(bench, step, source, place)]
-    if source.startswith(("git@", "git://")) or re.search(r"\.git(#.*)?$", source):
-        raise ConfigError(Text("ADD from a git repository is not done here"), place=place, got=source)
     if step.checksum:
         raise ConfigError(Text("--checksum is for what comes from an address"), place=place, got=source)
     found = bench.context.take(source, step.exclude, place)

@@ -19,6 +19,9 @@ from trainload.plan.lines import CopyRecipe, Folder
 from trainload.values import dataclass, field
 
 _FOLDER = MemberKind.DIRECTORY
+_CHANGE = r"(?:[ugoa]+(?:[+=-][rwxX]+)+|(?:[+-][rxX]+)+)"
+"""Where it does not say for whom, only what a umask leaves alone."""
+_MODE = re.compile(rf"0?[0-7]{{3,4}}|{_CHANGE}(?:,{_CHANGE})*")
 
 
 @dataclass(slots=True)
@@ -42,13 +45,19 @@ def write_copied(
     return copying.write(sink)
 
 
-def octal(mode: str, place: Place) -> int | None:
-    """``--chmod``; None: as it is. Raises :class:`ConfigError`."""
-    if not mode:
-        return None
-    if not re.fullmatch("0?[0-7]{3,4}", mode):
-        raise ConfigError(Text("--chmod is an octal mode"), place=place, got=mode, want="755")
-    return int(mode, 8)
+def check_mode(mode: str, place: Place) -> None:
+    """``--chmod``: octal, or as chmod(1) has it. Raises :class:`ConfigError`."""
+    if mode and not _MODE.fullmatch(mode):
+        raise ConfigError(Text("--chmod is a mode"), place=place, got=mode, want="755, u=rwX,go=rX")
+
+
+def changed(mode: str, old: int, *, is_folder: bool) -> int:
+    """What ``--chmod`` makes of a mode."""
+    if mode[0].isdigit():
+        return int(mode, 8)
+    from trainload.builder.dockerfile.placing.files import mode_of
+
+    return mode_of(mode, old, is_folder=is_folder)
 
 
 @dataclass(slots=True)
@@ -70,7 +79,8 @@ class _Copying:
         """One source: its items below the target."""
         first, target = items[0], self.recipe.target
         path = self._real(target.strip("/"))
-        mode = octal(self.recipe.mode, self.place)
+        name = name.rpartition("/")[2]
+        check_mode(self.recipe.mode, self.place)
         owner = self._owner(self.recipe.owner) if self.recipe.owner else None
         if first.kind is not _FOLDER and (target.endswith("/") or self._is_folder(path)):
             path = f"{path}/{name}".strip("/")
@@ -80,7 +90,9 @@ class _Copying:
                 continue  # the root keeps its looks
             self._parents(here, owner or ROOT)
             whose = owner or item.owner or ROOT
-            bits = item.mode if mode is None or item.kind is MemberKind.SYMLINK else mode
+            bits = item.mode
+            if self.recipe.mode and item.kind is not MemberKind.SYMLINK:
+                bits = changed(self.recipe.mode, item.mode, is_folder=item.kind is _FOLDER)
             self._place(here, _Node(item.kind, bits, whose, item), top=not item.path)
 
     def write(self, sink: ByteSink) -> Written:

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainload.builder.dockerfile.bench import Bench, Secret
 from trainload.builder.dockerfile.takes import Item, Source, Taken
 from trainload.dockerfile.model import RunMount
-from trainload.dockerfile.understood import RunLine
+from trainload.dockerfile.understood import PROGRAMS, RunLine
 from trainload.errors import ConfigError, Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.plan.lines import JobMount, LineMount
@@ -43,7 +43,14 @@ def keys(line: RunLine, sources: Sources, place: Place) -> tuple[LineMount, ...]
     for mount in line.mounts:
         content = _bind(mount, sources, place).taken.content if mount.kind == "bind" else ""
         found.append(LineMount(mount.kind, mount.target or "", content))
+    if _is_program(line):
+        found.append(LineMount("bind", line.argv[0], hashlib.sha256((line.script or "").encode()).hexdigest()))
     return tuple(found)
+
+
+def _is_program(line: RunLine) -> bool:
+    """A heredoc that names its own interpreter, and is executed as a file."""
+    return line.script is not None and line.argv[0].startswith(f"{PROGRAMS}/")
 
 
 @contextmanager
@@ -68,7 +75,18 @@ def shown(bench: Bench, line: RunLine, sources: Sources, place: Place) -> Iterat
                 case "secret":
                     _secret(bench, mount, here, place, (mounts, env))
                 case _:
-                    raise ConfigError(Text("ssh agents are not passed on to a RUN"), place=place)
+                    raise ConfigError(
+                        Text("ssh agents are not passed on to a RUN"), place=place,
+                        hints=[
+                            Text("give a token instead: --mount=type=secret and --secret id=token,src=FILE"),
+                            Text("or build with --engine docker"),
+                        ],
+                    )  # fmt: skip
+        if _is_program(line):
+            program = folder / "program"
+            program.write_bytes((line.script or "").encode("utf-8", "surrogateescape"))
+            program.chmod(0o755)
+            mounts.append(JobMount(str(program), line.argv[0], read_only=True))
         yield Shown(tuple(mounts), tuple(env))
 
 

@@ -243,10 +243,13 @@ class _Lines:
             from trainload.builder.dockerfile.adding import added
 
             return (*found, *(one for name in step.sources for one in added(self.bench, step, name, place)))
-        if step.parents:
-            raise ConfigError(Text("COPY --parents is not done here"), place=place)
         source = self._source(step.image if step.stage is None else str(step.stage), place)
-        return (*found, *(one for name in step.sources for one in source.take(name, step.exclude, place)))
+        taken = [(one, name) for name in step.sources for one in source.take(name, step.exclude, place)]
+        if step.parents:
+            from trainload.builder.dockerfile.parents import with_parents
+
+            return (*found, *(with_parents(one, name, place) for one, name in taken))
+        return (*found, *(one for one, _ in taken))
 
     def _written(
         self, recipe: CopyRecipe, taken: Sequence[Taken], place: Place, below: Sequence[Layer], sink: ByteSink

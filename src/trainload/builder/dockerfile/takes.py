@@ -49,7 +49,9 @@ class Taken:
     content: str
     """Digest of all inputs that decide what it gives."""
     found: Callable[[], Sequence[tuple[str, Sequence[Item]]]]
-    """Called when the layer has to be made: each thing it means, its name and its entries, itself first."""
+    """Called when the layer has to be made: each thing it means, its path and its entries, itself first."""
+    path: str = ""
+    """Where it lies, if that is one place and it is not called so in ``content``."""
 
 
 class Source(Protocol):
@@ -139,8 +141,7 @@ class Context:
         total = hashlib.sha256()
         for item in items:
             total.update(_line(item))
-        last = name.rpartition("/")[2]
-        return Taken(last, total.hexdigest(), lambda: [(last, items)])
+        return Taken(name.rpartition("/")[2], total.hexdigest(), lambda: [(name, items)], name)
 
     def _notice(self, entries: Sequence[Entry]) -> None:
         secrets, harmless = self._names
@@ -215,7 +216,7 @@ class LayersSource:
     def _found(self, pattern: str, exclude: Sequence[str], place: Place) -> list[tuple[str, Sequence[Item]]]:
         ground = self.ground()
         names = self._matching(ground, inside(pattern, place), place)
-        return [(name.rpartition("/")[2], self._below(ground, name, exclude)) for name in names]
+        return [(name, self._below(ground, name, exclude)) for name in names]
 
     def _matching(self, ground: Ground, pattern: str, place: Place) -> list[str]:
         if pattern == "":

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from trainload.builder.dockerfile.copying import changed, check_mode
+from trainload.builder.dockerfile.parents import with_parents
 from trainload.builder.dockerfile.takes import Context, matches
 from trainload.errors import ConfigError, Place
 from trainload.layers.tarread import MemberKind
@@ -41,7 +43,7 @@ def taken(pattern: str, *exclude: str) -> list[tuple[str, list[str]]]:
         ("[ab].py", [("a.py", [""]), ("b.py", [""])]),
         ("[^a].py", [("b.py", [""])]),
         ("?.py", [("a.py", [""]), ("b.py", [""])]),
-        ("s*/m.py", [("m.py", [""])]),
+        ("s*/m.py", [("src/m.py", [""])]),
         ("src", [("src", ["", "deep", "deep/n.py", "inner", "m.py", "x.log"])]),
         ("src/", [("src", ["", "deep", "deep/n.py", "inner", "m.py", "x.log"])]),
         ("link", [("link", [""])]),
@@ -57,6 +59,48 @@ def test_a_link_that_is_named_is_what_it_points_at_and_one_inside_stays_a_link()
     assert (item.kind, item.size) == (MemberKind.FILE, 1)
     inner = {item.path: item for item in context().take("src", (), LINE)[0].found()[0][1]}["inner"]
     assert (inner.kind, inner.target) == (MemberKind.SYMLINK, "deep/n.py")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "want"),
+    [
+        ("a.py", ["", "a.py"]),
+        ("src/deep/n.py", ["", "src", "src/deep", "src/deep/n.py"]),
+        ("./src/./deep/n.py", ["", "deep", "deep/n.py"]),
+        ("src/deep", ["", "src", "src/deep", "src/deep/n.py"]),
+        ("src/./deep", ["", "deep", "deep/n.py"]),
+        ("s*/d*/./n.py", ["", "n.py"]),
+    ],
+)
+def test_with_its_parents_a_source_keeps_its_folders_from_the_pivot_on(pattern: str, want: list[str]) -> None:
+    (one,) = [with_parents(one, pattern, LINE) for one in context().take(pattern, (), LINE)]
+    ((name, items),) = one.found()
+    assert (name, [item.path for item in items]) == ("", want)
+    plain = context().take(pattern, (), LINE)[0]
+    assert (one.name, one.content) != (plain.name, plain.content), "which is part of the layer's key"
+
+
+@pytest.mark.parametrize(
+    ("mode", "old", "is_folder", "new"),
+    [
+        ("755", 0o644, False, 0o755),
+        ("0700", 0o755, True, 0o700),
+        ("u+x", 0o644, False, 0o744),
+        ("+x", 0o644, False, 0o755),
+        ("u=rwX,go=rX", 0o600, False, 0o644),
+        ("u=rwX,go=rX", 0o700, True, 0o755),
+        ("a-w", 0o644, False, 0o444),
+    ],
+)
+def test_modes_of_chmod(mode: str, old: int, *, is_folder: bool, new: int) -> None:
+    check_mode(mode, LINE)
+    assert changed(mode, old, is_folder=is_folder) == new
+
+
+@pytest.mark.parametrize("mode", ["9", "+w", "=r", "u+s", "rwx", "7777777", "u+"])
+def test_modes_that_a_umask_decides_or_that_are_none_are_refused(mode: str) -> None:
+    with pytest.raises(ConfigError, match="--chmod is a mode"):
+        check_mode(mode, LINE)
 
 
 def test_exclude_leaves_out() -> None:
