@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import BinaryIO, cast
 
-from trainload.destinations.cargo import Cargo, Document, Part
+from trainload.destinations.cargo import Cargo, Document, Part, is_foreign
 from trainload.destinations.together import QUESTIONS, TRANSFERS, Stop, together
 from trainload.digest import Digest
-from trainload.errors import RegistryError, Text
+from trainload.errors import FetchError, ImageError, RegistryError, Text
 from trainload.events import SILENT, Began, Ended, How, Level, Moved, Reporter, Said
 from trainload.image.docker import in_docker_types
-from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST
+from trainload.image.model import DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Manifest
+from trainload.image.parse import parse_manifest
 from trainload.reference import Reference
 from trainload.registry.client import Client
 from trainload.registry.protocol import RefusedError
@@ -20,6 +22,8 @@ from trainload.values import dataclass, field, replace
 
 _NO_SUCH_TYPE = frozenset({"MANIFEST_INVALID", "UNSUPPORTED"})
 """How registries that do not know OCI's media types say so."""
+_LOST = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+"""How registries say that a manifest names what they do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Delivery:
     """Tags (or none: by digest) of one repository."""
     reporter: Reporter = SILENT
     dry_run: bool = False
+    kept: Callable[[Digest], bytes | None] = lambda digest: None
+    """A manifest that is here: what it names need not be asked for."""
     _stop: Stop = field(default_factory=Stop)
     _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRANSFERS))
 
@@ -58,25 +64,57 @@ class Delivery:
                 self.reporter.report(
                     Said(Text("{name} is given no tag, so the registry calls it latest", name=one))
                 )
-        waiting = [one for one in self.references if not self._is_there(one, root.digest)]
+        there = {one: self.client.find(one, pushing=True) for one in self.references}
+        waiting = [one for one, found in there.items() if found is None or found.digest != root.digest]
         if not waiting:
             for part in self.cargo.parts:
                 self.reporter.report(Ended(str(part.blob.digest), part.label, How.PRESENT, part.blob.size))
             return Delivered(tuple(self.references), root.digest, present=self.cargo.size)
         parts = sorted(self.cargo.parts, key=lambda part: -part.blob.size)
-        ways = together(self._bring, parts, self._stop, QUESTIONS)
+        settled = frozenset(self._named_by(there))
+        ways = self._brought(parts, settled)
+        try:
+            digest = root.digest if self.dry_run else self._name(waiting)
+        except RefusedError as error:
+            if not settled or not {one.code for one in error.complaints} & _LOST:
+                raise
+            ways = self._brought(parts, frozenset())
+            digest = self._name(waiting)
         sizes = {how: sum(p.blob.size for p, way in zip(parts, ways, strict=True) if way is how) for how in How}
         documents = sum(len(document.data) for document in self.cargo.documents)
-        digest = root.digest if self.dry_run else self._name(waiting)
         missing = tuple(p for p, way in zip(parts, ways, strict=True) if way is How.SENT) if self.dry_run else ()
         return Delivered(
             tuple(self.references), digest, sizes[How.SENT] + documents, sizes[How.MOUNTED], sizes[How.PRESENT],
             missing,
         )  # fmt: skip
 
-    def _is_there(self, reference: Reference, digest: Digest) -> bool:
-        found = self.client.find(reference, pushing=True)
-        return found is not None and found.digest == digest
+    def _named_by(self, there: Mapping[Reference, Descriptor | None]) -> Iterator[tuple[Digest, int]]:
+        """Blobs of the images that the tags still stand for: a registry has what its manifests name.
+
+        One question instead of one for each layer, where only the code is another. Most refuse a manifest that
+        names what they have lost; then each is asked for after all.
+        """
+        for digest, one in {found.digest: one for one, found in there.items() if found is not None}.items():
+            data = self.kept(digest)
+            with suppress(RegistryError, FetchError, ImageError):
+                if data is None and len(self.cargo.parts) > QUESTIONS:
+                    data = self.client.manifest(replace(one, tag=None, digest=digest), mirrors=False).data
+                found = parse_manifest(data, str(one)) if data is not None else None
+                if isinstance(found, Manifest):
+                    blobs = (found.config, *found.layers)
+                    yield from ((blob.digest, blob.size) for blob in blobs if not is_foreign(blob))
+
+    def _brought(self, parts: Sequence[Part], settled: frozenset[tuple[Digest, int]]) -> list[How]:
+        """How each part came; those ``settled`` are there."""
+        ways = dict.fromkeys((part.blob.digest for part in parts), How.PRESENT)
+        asked = [part for part in parts if (part.blob.digest, part.blob.size) not in settled]
+        ways |= zip(
+            (part.blob.digest for part in asked), together(self._bring, asked, self._stop, QUESTIONS), strict=True
+        )
+        for part in parts:
+            if (part.blob.digest, part.blob.size) in settled:
+                self.reporter.report(Ended(str(part.blob.digest), part.label, How.PRESENT, part.blob.size))
+        return [ways[part.blob.digest] for part in parts]
 
     def _bring(self, part: Part) -> How:
         """One blob, unless it is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, cast
 
 from trainload.destinations.cargo import Cargo
@@ -13,6 +14,7 @@ from trainload.digest import Digest
 from trainload.errors import RegistryError, StoreError, Text
 from trainload.events import SILENT, Reporter
 from trainload.image.model import Descriptor
+from trainload.limits import DEFAULT
 from trainload.reference import DOCKER_HUB, Reference
 from trainload.registry.client import Client
 from trainload.store.store import Store
@@ -52,11 +54,19 @@ def push(
     delivered: list[Delivered] = []
     for group in groups:
         known = store.whereabouts.of(group[0].domain)
-        delivery = Delivery(client, _with_sources(store, client, cargo, known), group, reporter, dry_run)
+        sources = _with_sources(store, client, cargo, known)
+        delivery = Delivery(client, sources, group, reporter, dry_run, partial(_manifest, store))
         delivered.append(delivery.run())
         if not dry_run:
             store.whereabouts.learn(group[0], [part.blob.digest for part in cargo.parts])
     return Pushed(cargo.root.digest, cargo.size, tuple(delivered))
+
+
+def _manifest(store: Store, digest: Digest) -> bytes | None:
+    try:
+        return store.read(digest, DEFAULT.manifest)
+    except StoreError:
+        return None
 
 
 def check_targets(references: Sequence[Reference]) -> None:

@@ -12,10 +12,11 @@ from tests.unit.destinations.conftest import Scene
 
 from trainload.destinations.cargo import from_store
 from trainload.destinations.copy import copy, from_registry
+from trainload.destinations.deliver import Delivery
 from trainload.destinations.push import Pushed, push
 from trainload.digest import Digest
 from trainload.errors import RegistryError, StoreError, TrainloadError
-from trainload.image.model import DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor
+from trainload.image.model import DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor, Image
 from trainload.reference import Reference
 from trainload.testing.faults import FaultRegistry
 from trainload.testing.images import make
@@ -72,6 +73,40 @@ def test_blobs_come_before_the_manifest_and_the_second_push_asks_once(scene: Sce
     scene.registry.asked.clear()
     assert send(scene).sent == 0
     assert [one.method for one in scene.registry.asked if one.target != "/v2/"] == ["HEAD"]
+
+
+def ten_layers(scene: Scene, code: bytes) -> Image:
+    with scene.origin.writing():
+        return make(scene.origin, "ten", *({f"of {number}": b"1"} for number in range(9)), {"code": code})
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_the_image_under_the_tag_has_is_not_asked_for(scene: Scene, *, here: bool) -> None:
+    old, new = ten_layers(scene, b"1"), ten_layers(scene, b"2")
+    client, name = scene.client(), target(scene)
+    push(scene.origin, client, from_store(scene.origin, old.digest), [name])
+    scene.registry.asked.clear()
+    cargo = from_store(scene.origin, new.digest)
+    if here:
+        push(scene.origin, client, cargo, [name])
+    else:  # as for an image that another machine pushed: its manifest is fetched
+        Delivery(client, cargo, [name]).run()
+    assert scene.registry.memory.repository("new/app").tags["v1"] == str(new.digest)
+    asked = [one.target for one in scene.registry.requests("HEAD", "/blobs/")]
+    fresh = (new.manifest.config, new.manifest.layers[-1])
+    assert sorted(set(asked)) == sorted(f"/v2/new/app/blobs/{blob.digest}" for blob in fresh)
+    assert len(scene.registry.requests("GET", f"/manifests/{old.digest}")) == (0 if here else 1)
+
+
+def test_what_the_registry_lost_of_the_image_under_the_tag_is_sent_again(scene: Scene) -> None:
+    old, new = ten_layers(scene, b"1"), ten_layers(scene, b"2")
+    push(scene.origin, scene.client(), from_store(scene.origin, old.digest), [target(scene)])
+    repository = scene.registry.memory.repository("new/app")
+    lost = str(old.manifest.layers[3].digest)
+    del repository.blobs[lost]
+    pushed = push(scene.origin, scene.client(), from_store(scene.origin, new.digest), [target(scene)])
+    assert repository.tags["v1"] == str(new.digest) and lost in repository.blobs
+    assert pushed.deliveries[0].sent >= old.manifest.layers[3].size
 
 
 def test_several_tags_cost_one_upload(scene: Scene) -> None:
