@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import Text
@@ -12,9 +12,34 @@ from trainload.layers.model import Sources
 from trainload.limits import Limits
 from trainload.lock.model import File
 from trainload.plan.model import VENV, CondaRecipe, Plan, PrefixWheelsRecipe, WheelsRecipe
+from trainload.values import names_of
 
 if TYPE_CHECKING:
     from trainload.layers.ownership import Claim, Claims
+
+
+class Memory(Protocol):
+    """What was found out about digests (:class:`trainload.store.facts.Facts`)."""
+
+    def known(self, statement: Digest, /) -> bool: ...
+    def said(self, statement: Digest, /) -> bytes | None: ...
+    def note(self, statement: Digest, content: bytes, /) -> object: ...
+
+
+class _Forgetful:
+    """Everything is to be found out again."""
+
+    def known(self, statement: Digest, /) -> bool:
+        return False
+
+    def said(self, statement: Digest, /) -> bytes | None:
+        return None
+
+    def note(self, statement: Digest, content: bytes, /) -> None:
+        """Not kept."""
+
+
+FORGETFUL: Memory = _Forgetful()
 
 
 def owning_recipes(plan: Plan) -> list[WheelsRecipe | CondaRecipe]:
@@ -40,12 +65,48 @@ def statement(owners: Sequence[File], *, portable: bool = False) -> Digest:
     return Digest.sha256(canonical_json({"owners": hashes, "version": 1, **words}))
 
 
-def check_owners(plan: Plan, sources: Sources, limits: Limits, reporter: Reporter) -> None:
-    """Read every package's directory. Raises :class:`LayerError` for a path that two wheels want differently.
+def unread(plan: Plan, limits: Limits, memory: Memory) -> list[File]:
+    """The packages that :func:`check_owners` has to look into; what a wheel claims is remembered."""
+    known = {wheel for recipe, wheel in _wheels(plan) if memory.known(_claiming(recipe, wheel, limits))}
+    return [owner for owner in owners_of(plan) if owner not in known]
+
+
+def _wheels(plan: Plan) -> Iterator[tuple[WheelsRecipe, File]]:
+    for recipe in owning_recipes(plan):
+        if isinstance(recipe, WheelsRecipe):
+            yield from ((recipe, wheel) for wheel in recipe.wheels)
+
+
+def _prefix(recipe: WheelsRecipe) -> str:
+    return recipe.prefix if isinstance(recipe, PrefixWheelsRecipe) else VENV
+
+
+def _claiming(recipe: WheelsRecipe, wheel: File, limits: Limits) -> Digest:
+    """What the wheel puts where: it depends on its bytes and name, on where it goes and on what is refused."""
+    bounds = {name: getattr(limits, name) for name in names_of(Limits) or ()}
+    words = {"wheel": wheel.sha256, "name": wheel.name, "python": recipe.python, "prefix": _prefix(recipe)}
+    return Digest.sha256(canonical_json({**words, "limits": bounds, "claims": 1}))
+
+
+def _claims(recipe: WheelsRecipe, wheel: File, sources: Sources, limits: Limits, memory: Memory) -> Claims:
+    from trainload.layers.ownership import claims, claims_from, claims_told
+
+    statement = _claiming(recipe, wheel, limits)
+    told = memory.said(statement)
+    if told is not None:
+        return claims_from(told)
+    with sources.open(wheel) as stream:
+        found = claims(wheel, stream, recipe.python, limits, prefix=_prefix(recipe))
+    memory.note(statement, claims_told(found))
+    return found
+
+
+def check_owners(plan: Plan, sources: Sources, limits: Limits, reporter: Reporter, memory: Memory) -> None:
+    """Look at every package's directory. Raises :class:`LayerError` for a path that two wheels want differently.
 
     What two conda packages want differently is told: conda takes the later one, and so does an image.
     """
-    from trainload.layers.ownership import check_ownership, check_portable, claims
+    from trainload.layers.ownership import check_ownership, check_portable
 
     owners: dict[str, Claims] = {}
     conda: list[tuple[str, Mapping[str, Claim]]] = []
@@ -53,10 +114,7 @@ def check_owners(plan: Plan, sources: Sources, limits: Limits, reporter: Reporte
         if isinstance(recipe, CondaRecipe):
             conda.extend(_conda_claims(recipe, sources, limits))
             continue
-        prefix = recipe.prefix if isinstance(recipe, PrefixWheelsRecipe) else VENV
-        for wheel in recipe.wheels:
-            with sources.open(wheel) as stream:
-                owners[wheel.name] = claims(wheel, stream, recipe.python, limits, prefix=prefix)
+        owners |= {wheel.name: _claims(recipe, wheel, sources, limits, memory) for wheel in recipe.wheels}
     if conda:
         _tell(conda, reporter)
     if conda and owners:

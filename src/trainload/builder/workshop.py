@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
-from trainload.builder.owners import check_owners, owners_of, owning_recipes, statement
+from trainload.builder.owners import FORGETFUL, Memory, check_owners, owners_of, owning_recipes, statement, unread
 from trainload.builder.sinks import Noting, Stoppable
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
@@ -132,9 +132,10 @@ class Workshop:
             check_portable((file.path for file in code.listing.files), plan.name)
         unchecked = () if self._wheels_get_along(plan) else tuple(owners_of(plan))
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
-        self.prefetch(list(dict.fromkeys([*inputs, *unchecked])))
+        memory: Memory = FORGETFUL if self.anew else self.store.facts
+        self.prefetch(list(dict.fromkeys([*inputs, *(unread(plan, self.limits, memory) if unchecked else ())])))
         if unchecked:
-            check_owners(plan, self.sources, self.limits, self.reporter)
+            check_owners(plan, self.sources, self.limits, self.reporter, memory)
             self.store.facts.learn(statement(unchecked, portable=self.limits.portable))
         makers = self.makers(plan, code)
         writers = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,16 @@ def claims(file: File, stream: BinaryIO, python: str, limits: Limits = DEFAULT, 
 
 def claims_of(wheel: Wheel) -> Claims:
     return {item.path: Claim(item.sha256, item.size, item.mode) for item in wheel.items}
+
+
+def claims_told(found: Claims) -> bytes:
+    """To be remembered; see :func:`claims_from`."""
+    rows = [[path, claim.sha256.hex(), claim.size, claim.mode] for path, claim in found.items()]
+    return json.dumps(rows, separators=(",", ":")).encode()
+
+
+def claims_from(told: bytes) -> Claims:
+    return {path: Claim(bytes.fromhex(sha256), size, mode) for path, sha256, size, mode in json.loads(told)}
 
 
 def check_ownership(owners: Mapping[str, Claims]) -> None:

@@ -134,6 +134,41 @@ def test_W28_portable_refuses_what_another_system_takes_for_one_file(tmp_path: P
     store.close()
 
 
+def test_D5_W27_what_packages_claim_is_remembered_so_that_one_more_is_all_that_is_read(tmp_path: Path) -> None:
+    first, second = Made("first", files={"shared/a.py": b"1"}), Made("second", files={"own/a.py": b"2"})
+    third, clashing = Made("third", files={"own/b.py": b"3"}), Made("clashing", files={"shared/a.py": b"4"})
+
+    def plan(*wheels: Made) -> Plan:
+        files = [locked(made.file, made.bytes()) for made in wheels]
+        layers = [
+            PlannedLayer(Kind.PACKAGE, file.name, WheelsRecipe((file,), "3.11"), file.size, Text("a test"))
+            for file in files
+        ]
+        return Plan("x", Platform(), tuple(layers), RuntimeConfig("1000", "/app", (), (), {}, {}))
+
+    code = Code(CodeListing((), (), ()), lambda path: cast("BinaryIO", None))
+    store = Store.open(tmp_path / "home")
+    asked: list[str] = []
+
+    def shop(*wheels: Made) -> Workshop:
+        here = MemorySources({made.file: made.bytes() for made in wheels})
+        return Workshop(store, here, lambda files: asked.extend(file.name for file in files), SILENT, workers=1)
+
+    with store.writing():
+        shop(first, second).make(plan(first, second), code)
+        assert sorted(asked) == sorted([first.file, second.file])
+        asked.clear()
+        assert len(shop(third).make(plan(first, second, third), code)) == 3
+        assert asked == [third.file]
+        with pytest.raises(LayerError, match="shared/a.py"):
+            shop(clashing).make(plan(first, second, clashing), code)
+        asked.clear()
+        anew = replace(shop(first, second, third), anew=True)
+        anew.make(plan(first, second, third), code)
+        assert sorted(asked) == sorted([first.file, second.file, third.file])
+    store.close()
+
+
 def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     other = Platform("linux", "arm64" if Platform.host().architecture == "amd64" else "amd64")
