@@ -90,6 +90,14 @@ def test_each_lock_is_stale_by_itself(team: Team) -> None:
 
 def test_a_matrix_builds_all_and_tells_what_they_share(team: Team) -> None:
     assert team.run("team", "matrix", "--list").stdout.split() == ["base-py3.11", "cv-py3.11"]
+    refused = team.run("team", "matrix", "--list", "--python", "3.9", code=2).stderr
+    assert "no combination is left" in refused and "base-py3.11, cv-py3.11" in refused
+    config = team.area / "team" / "trainload.toml"
+    config.write_text(TEAM + 'exclude = [{ variant = "cv", python = "3.12" }]\n')
+    assert "matrix.exclude[0]: there is no such combination" in team.run("team", "matrix", "--list", code=1).stderr
+    config.write_text(TEAM + 'acc = ["cpu"]\n')
+    assert "did you mean matrix.accelerator?" in team.run("team", "matrix", "--list", code=1).stderr
+    config.write_text(TEAM)
     made = team.json("team", "matrix")
     first, second = made["images"]
     assert (first["tag"], second["variant"], second["python"]) == ("base-py3.11", "cv", "3.11")

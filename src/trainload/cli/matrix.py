@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from trainload.reference import Reference
 
 
+_LISTED = 400
+"""Characters of combinations that an error names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What came of one combination."""
@@ -80,12 +84,18 @@ def _cells(world: World, wishes: Wishes) -> tuple[Cell, ...]:
     for index, name in enumerate(variants):
         if name not in sources.variants:
             raise no_such(name, sources.variants, Place(sources.file or "environment", f"matrix.variant[{index}]"))
-    found = cells(
-        variants,
-        sources.choose(keys.MATRIX_PYTHON).value,
-        sources.choose(keys.MATRIX_ACCELERATOR).value,
-        sources.choose(keys.MATRIX_EXCLUDE).value,
-    )
+    pythons, accelerators = (sources.choose(key).value for key in (keys.MATRIX_PYTHON, keys.MATRIX_ACCELERATOR))
+    exclude = sources.choose(keys.MATRIX_EXCLUDE).value
+    everything = cells(variants, pythons, accelerators, ())
+    for index, one in enumerate(exclude):
+        if cells(variants, pythons, accelerators, [one]) == everything:
+            raise ConfigError(
+                Text("there is no such combination, so nothing is left out"),
+                place=Place(sources.file or "environment", f"matrix.exclude[{index}]"),
+                got=", ".join(f"{axis} {value}" for axis, value in one),
+                want=", ".join(cell.tag for cell in everything)[:_LISTED],
+            )
+    found = cells(variants, pythons, accelerators, exclude)
     asked = {axis: str(wishes.flags[axis]) for axis in AXES if axis in wishes.flags}
     kept = tuple(cell for cell in found if all(getattr(cell, axis) == value for axis, value in asked.items()))
     if not any(cell.tag for cell in found):
@@ -95,7 +105,8 @@ def _cells(world: World, wishes: Wishes) -> tuple[Cell, ...]:
             hints=[Text('for instance: python = ["3.11", "3.12"] in [tool.trainload.matrix]')],
         )
     if not kept:
-        raise UsageError("no combination is left", got=" ".join(f"--{key} {value}" for key, value in asked.items()))
+        told = " ".join(f"--{key} {value}" for key, value in asked.items())
+        raise UsageError("no combination is left", got=told, want=", ".join(cell.tag for cell in found)[:_LISTED])
     return kept
 
 

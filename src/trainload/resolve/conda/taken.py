@@ -63,7 +63,7 @@ def take(root: Path, value: CondaLockFile, taking: Taking) -> Taken:
     if lacking:
         raise LockError(
             Text("the lock is not for {platform}", platform=lacking[0]), place=Place(value.path),
-            got=", ".join(sorted(parts)),
+            got=", ".join(sorted(parts)) or "no platform of Linux", want=SUBDIRS[lacking[0].architecture],
             hints=[
                 Text("set platforms in [tool.trainload] to what it is for"), Text("or make it for this platform"),
             ],
