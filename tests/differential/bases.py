@@ -129,32 +129,51 @@ with zipfile.ZipFile(f"{given.export_path}/{given.model_name}.mar", "w") as arch
         archive.writestr(zipfile.ZipInfo(path.rpartition("/")[2]), open(path, "rb").read())
 """,
     "torchserve": """#!/usr/local/bin/python3
-import http.server, os, sys, zipfile
+# Its ports, its paths, and that it ends when it is told to
+import http.server, json, os, signal, sys, threading, zipfile
 given = dict(zip(sys.argv, sys.argv[1:]))
 name, _, file = given["--models"].partition("=")
 names = zipfile.ZipFile(os.path.join(given["--model-store"], file)).namelist()
+answers = {
+    (8080, "/ping"): {"status": "Healthy"},
+    (8080, f"/predictions/{name}"): [names, os.getuid(), os.environ["HOME"]],
+    (8081, "/models"): {"models": [{"modelName": name, "modelUrl": file}]},
+}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = f"{name} {names} {os.getuid()} {os.environ['HOME']}".encode()
-        self.send_response(200)
+        answer = answers.get((self.server.server_port, self.path))
+        body = json.dumps(answer or {"code": 404, "type": "ResourceNotFoundException"}).encode()
+        self.send_response(200 if answer else 404)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(body)
 
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print(open("config.properties").read(), flush=True)
+manages = http.server.ThreadingHTTPServer(("127.0.0.1", 8081), Handler)
+threading.Thread(target=manages.serve_forever, daemon=True).start()
 http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 """,
     "tensorflow_model_server": """#!/usr/local/bin/python3
-import http.server, os, sys
+# Its REST port and paths; it needs a folder whose name is a number
+import http.server, json, os, sys
 given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
+path = f"/v1/models/{given['model_name']}"
+(version,) = [name for name in os.listdir(given["model_base_path"]) if name.isdigit()]
+open(os.path.join(given["model_base_path"], version, "saved_model.pb")).close()
+status = {"error_code": "OK", "error_message": ""}
+state = {"model_version_status": [{"version": str(int(version)), "state": "AVAILABLE", "status": status}]}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = f"{given['model_name']} {sorted(os.listdir(given['model_base_path']))}".encode()
-        self.send_response(200)
+        found = self.path == path
+        body = json.dumps(state if found else {"error": f"Malformed request: GET {self.path}"}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(body)
 
@@ -220,8 +239,27 @@ match words:
 }
 
 
-def python_tree(prefix: str) -> bytes:
-    """``bin`` and ``lib`` of a Python below ``prefix``, packed."""
+_ENSUREPIP = b"""\
+import os, pathlib, subprocess, sys
+
+BUNDLED = pathlib.Path(__file__).parent / "_bundled"
+
+
+def version():
+    return "24.0"
+
+
+def main():
+    (wheel,) = BUNDLED.glob("pip-*.whl")
+    words = ["install", "--no-cache-dir", "--no-index", "--find-links", str(BUNDLED), "--upgrade", "pip"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    sys.exit(subprocess.run([sys.executable, str(wheel / "pip"), *words], env=environ).returncode)
+"""
+"""What ``python -m venv`` calls: Debian has it in another package, with a wheel of its own."""
+
+
+def python_tree(prefix: str, pip: bytes) -> bytes:
+    """``bin`` and ``lib`` of a Python below ``prefix``, packed. ``pip``: the wheel that it bundles."""
     out = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0) as packed,
@@ -239,6 +277,14 @@ def python_tree(prefix: str) -> bytes:
                 info.type, info.linkname = tarfile.SYMTYPE, content.link
             info.size = len(data) if content.link is None else 0
             archive.addfile(info, io.BytesIO(data) if info.size else None)
+        for name, data in (
+            ("__init__.py", _ENSUREPIP),
+            ("__main__.py", b"import ensurepip\n\nensurepip.main()\n"),
+            ("_bundled/pip-24.0-py3-none-any.whl", pip),
+        ):
+            info = tarfile.TarInfo(f"lib/python{minor()}/ensurepip/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -260,7 +306,3 @@ def _owned(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     info.uname = info.gname = ""
     info.mtime = 0
     return info
-
-
-def version() -> str:
-    return minor()

@@ -64,16 +64,28 @@ def _driver(folder: Path) -> str:
     return "overlay"
 
 
-def by_docker(workshop: Workshop, at: Path, bases: list[str]) -> Contents:
-    """The image stays, under the folder's name."""
+def by_docker(workshop: Workshop, at: Path, bases: list[str], *, buildkit: bool) -> Contents:
+    """By the classic builder, or by BuildKit. The image stays, under the folder's name."""
     docker = ["docker", "-H", workshop.docker.host]
     for target in (target for base in bases for target in NAMES[base]):
         run([*docker, "pull", "-q", f"{workshop.registry.host}/{target}"], at)
         run([*docker, "tag", f"{workshop.registry.host}/{target}", target.removeprefix("library/")], at)
-    run([*docker, "build", "--network", "host", "-t", at.name, "."], at, DOCKER_BUILDKIT="0")
+    program = _with_buildkit() if buildkit else "docker"
+    words = ["build", "--network", "host", "-t", at.name, "."]
+    run([program, "-H", workshop.docker.host, *words], at, DOCKER_BUILDKIT="1" if buildkit else "0")
     out = workshop.folder / "saved" / at.name
     out.mkdir(parents=True)
     run(["sh", "-c", f"docker -H {workshop.docker.host} save {at.name} | tar -x -C {out}"], at)
     found = read_saved(out)
     shutil.rmtree(out)
     return found
+
+
+def _with_buildkit() -> str:
+    """Docker's client that has it: that of 20.10 in itself, later ones in a package of its own."""
+    for program in ("docker", "/usr/bin/docker"):
+        for asked, told in ((["buildx", "version"], ""), (["--version"], "Docker version 20.10")):
+            done = subprocess.run([program, *asked], capture_output=True, text=True, check=False)
+            if done.returncode == 0 and done.stdout.startswith(told):
+                return program
+    raise AssertionError("no client of Docker here has BuildKit: install docker-buildx")

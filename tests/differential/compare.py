@@ -18,11 +18,11 @@ LEFT = re.compile(
     r"| (proc|sys|dev)(/.*)? | etc/mtab | \.dockerenv"
     r"| var/lib/dpkg/(status|available|lock.*|triggers/.*|status-old|diversions.*|info/.*) "
     r"| (.*/)?conda-meta/([^/]+\.json|history) | opt/conda/(.*/)?CACHEDIR\.TAG"
-    r"| var/lib/apt/extended_states.* | var/lib/systemd.* | etc/machine-id",
+    r"| var/lib/apt/extended_states.* | var/lib/systemd.* | (etc|var/lib/dbus)/machine-id",
     re.VERBOSE,
 )
-"""Paths that may differ: logs, caches, backups, byte-compiled files, who installed it. What dpkg knows is
-compared by its own reading of it; the rest belongs to the engine."""
+"""Paths that may differ: logs, caches, backups, byte-compiled files, who installed it, the random number that a
+script of dbus makes. What dpkg knows is compared by its own reading of it; the rest belongs to the engine."""
 CONFIG = (
     "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "OnBuild", "Shell", "StopSignal", "User",
     "Volumes", "WorkingDir",

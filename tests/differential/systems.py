@@ -26,7 +26,7 @@ Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";
 """As debuerreotype writes them into the official images."""
 _KEYS = Path(trainload.__file__).parent / "data" / "keyrings" / "ubuntu.pgp"
 _SUITES: Mapping[str, tuple[str, ...]] = {
-    "bookworm": (),
+    "bookworm": ("--include=ca-certificates,netbase,tzdata",),  # as python:slim and miniconda have them
     "jammy": (f"--keyring={_KEYS}", "--include=apt,ubuntu-keyring", "--components=main,universe"),
 }
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conda_python import minor
+
 from trainload.testing.index import PackageIndex, wheel
 
 _FASTAPI = b"""
@@ -21,7 +23,7 @@ class FastAPI:
         return lambda function: self.routes.setdefault(path, function)
 """
 _UVICORN = b"""
-import argparse, importlib, json, sys
+import argparse, importlib, json, os, signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -47,6 +49,7 @@ def main():
         def log_message(self, *words):
             pass
 
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print("Uvicorn running on", options.port, flush=True)
     ThreadingHTTPServer((options.host, options.port), Handler).serve_forever()
 """
@@ -83,8 +86,12 @@ def _points(name: str, version: str, *lines: str) -> dict[str, bytes]:
     return {f"{name}-{version}.dist-info/entry_points.txt": text.encode()}
 
 
+SERVERS = ("fastapi", "uvicorn[standard]", "flask==3.0.0")
+"""Whose real wheels, and those of all they need, the whole comparison takes instead of stand-ins."""
+
+
 def publish(index: PackageIndex) -> None:
-    """All of them, and pip."""
+    """What computes: torch, transformers and the like."""
     library = {"torch/lib/libtorch_cpu.so": b"\x7fELF" + bytes(3000), "torch/bin/protoc": b"#!/bin/sh\n"}
     for version in ("2.1.0", "2.2.0"):
         points = _points("torch", version, "torchrun = torch:main")
@@ -107,6 +114,10 @@ def publish(index: PackageIndex) -> None:
     index.add(wheel("accelerate", "0.21.0"))
     needs = ["numpy", 'accelerate>=0.20; extra == "torch"', 'torch; extra == "torch"']
     index.add(wheel("transformers", "4.40.0", requires=needs, files={"transformers/__init__.py": _TRANSFORMERS}))
+
+
+def publish_servers(index: PackageIndex) -> None:
+    """What serves."""
     index.add(wheel("pydantic", "2.7.0", requires=["typing-extensions>=4.8"]), wheel("typing_extensions", "4.9.0"))
     index.add(wheel("fastapi", "0.110.0", requires=["pydantic>=1.7"], files={"fastapi/__init__.py": _FASTAPI}))
     files = {"uvicorn/__init__.py": _UVICORN, **_points("uvicorn", "0.29.0", "uvicorn = uvicorn:main")}
@@ -120,18 +131,9 @@ def publish(index: PackageIndex) -> None:
     index.add(wheel("Jinja2", "3.1.3", requires=["MarkupSafe>=2"]))
 
 
-def download(folder: Path, *names: str) -> list[Path]:
-    """Real wheels of this machine's index: pip itself has to be the real one."""
-    argv = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--disable-pip-version-check",
-        "-d",
-        str(folder),
-    ]
-    subprocess.run([*argv, *names], check=True)
+def download(folder: Path, *names: str, whole: bool = False) -> list[Path]:
+    """Real wheels of this machine's index: pip itself has to be the real one. ``whole``: and what they need."""
+    argv = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "-d", str(folder)]
+    more = ["--only-binary", ":all:", "--python-version", minor()] if whole else ["--no-deps"]
+    subprocess.run([*argv, *more, *names], check=True)
     return sorted(folder.glob("*.whl"))

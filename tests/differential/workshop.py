@@ -56,12 +56,18 @@ class Workshop:
         self.registry = self._stack.enter_context(DockerRegistry(self.folder / "registry"))
         self._made: set[str] = set()
         (self.folder / "bases").mkdir(parents=True)
-        for file in wheels.download(self.folder / "wheels", "pip==24.0"):
+        for file in wheels.download(self.folder / "wheels" / "base", "pip==24.0"):
             shutil.copy(file, self.folder / "bases")
-        self.index.add(
-            *((file.name, file.read_bytes()) for file in wheels.download(self.folder / "wheels", "pip==24.2"))
-        )
+        self._publish("pip==24.2")
+        if self.systems is None:
+            wheels.publish_servers(self.index)
+        else:
+            self._publish(*wheels.SERVERS, whole=True)
         return self
+
+    def _publish(self, *names: str, whole: bool = False) -> None:
+        files = wheels.download(self.folder / "wheels" / names[0], *names, whole=whole)
+        self.index.add(*((file.name, file.read_bytes()) for file in files))
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -129,8 +135,9 @@ class Workshop:
         for program, text in bases.PROGRAMS.items():
             (at / program).write_text(text.replace("ARCHIVE", self.server.url))
         if name in ("python", "miniconda"):
+            pip = (at / "pip-24.0-py3-none-any.whl").read_bytes()
             (at / "python.tar.gz").write_bytes(
-                bases.python_tree("/usr/local" if name == "python" else "/opt/conda")
+                bases.python_tree("/usr/local" if name == "python" else "/opt/conda", pip)
             )
         if name == "miniconda":
             (at / "rattler.tar.gz").write_bytes(bases.rattler_tree())
@@ -143,10 +150,11 @@ class Workshop:
         from tests.conda_python import python_spec
         from tests.e2e.test_conda import library
 
-        jupyter = b"""import http.server, sys
+        jupyter = b"""import http.server, os, signal, sys
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     port = next(int(word.partition("=")[2]) for word in sys.argv if word.startswith("--port="))
     print("Jupyter", *sys.argv[1:], sys.prefix, flush=True)
     http.server.ThreadingHTTPServer(("0.0.0.0", port), http.server.SimpleHTTPRequestHandler).serve_forever()
