@@ -119,7 +119,8 @@ def _pattern(value: str) -> str | None:
 def _url(value: str) -> str | None:
     if not re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value):
         return None
-    port = re.search(r"//(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:]*):([^/?#]*)", value)
+    server = re.split("[/?#]", value.partition("://")[2])[0].rpartition("@")[2]
+    port = re.fullmatch(r"(?:\[[^\]]*\]|[^:]*):(.*)", server)
     return value if port is None or re.fullmatch("(?:[0-9]{1,5})?", port[1], re.ASCII) else None
 
 
