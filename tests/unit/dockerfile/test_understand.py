@@ -440,6 +440,8 @@ ALONE = (
     "update-alternatives --set editor /usr/bin/vi",
     "python3 -m venv /opt/venv",
     "locale-gen en_US.UTF-8",
+    "gosu nobody true",
+    "tini --version",
     "git config --global user.name 'A B'",
     "find / -name '*.pyc' -delete",
     "pip uninstall -y foo",

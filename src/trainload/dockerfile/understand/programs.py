@@ -18,7 +18,7 @@ _ALONE = frozenset(
     {
         "cp", "mv", "rm", "rmdir", "install", "touch", "sed", "mkdir", "ln", "chmod", "chown", "chgrp", "find",
         "cat", "ls", "tar", "unzip", "gzip", "gunzip", "truncate", "which", "test", "echo", "printf", "date",
-        "uname",
+        "uname", "true",
         "useradd", "groupadd", "usermod", "groupmod", "adduser", "addgroup", "chsh", "passwd",
         "ldconfig", "locale-gen", "update-locale", "update-ca-certificates", "fc-cache", "update-alternatives",
         "dpkg-reconfigure", "dpkg-divert", "apt-mark", "update-rc.d", "virtualenv",
@@ -46,6 +46,8 @@ def read_program(command: Command, line: RunLine) -> RunProgram | None:
 
 def _is_alone(words: Sequence[str]) -> bool:
     name, *rest = words or [""]
+    if rest in (["--version"], ["-V"]) or (name == "gosu" and rest[1:] == ["true"]):
+        return True  # whether it is there and starts: images of databases and servers end their lines so
     if name == "find":
         return not {"-exec", "-execdir", "-ok", "-okdir"} & set(rest)
     if name in ("apt-get", "apt"):
