@@ -105,7 +105,7 @@ def _check_sources(bench: Bench, staged: Staged, target: int) -> None:
             what = item.what.copy if isinstance(item.what, Add) else item.what
             if not isinstance(what, Copy) or what.from_ is not None:
                 continue
-            for source in what.sources:
+            for source in bench.context.wanted(what.sources):
                 if "$" in source or _ELSEWHERE.match(source):
                     continue
                 try:

@@ -22,6 +22,7 @@ from trainload.tree import Entry, EntryKind, Tree
 from trainload.values import dataclass, replace
 
 _PIECE = 1 << 20
+_WILD = re.compile(r"[*?\[]")
 _HOPS = 40  # Linux MAXSYMLINKS
 Chunks = Callable[[], Iterator[bytes]]
 
@@ -104,6 +105,22 @@ class Context:
         if not names:
             raise self._nothing(pattern, clean, place)
         return [self._taken(self._followed(name, place), name, exclude, place) for name in names]
+
+    def wanted(self, sources: Sequence[str]) -> Sequence[str]:
+        """``sources`` without patterns that mean nothing, if another is left (BuildKit: AllowEmptyWildcard).
+
+        ``COPY pyproject.toml poetry.lock* ./`` is for projects without a lock, too.
+        """
+        if len(sources) < 2:
+            return sources
+        return [one for one in sources if not _WILD.search(one) or self._means_something(one)] or sources
+
+    def _means_something(self, pattern: str) -> bool:
+        try:
+            self.check(pattern, Place(self._dockerfile))
+        except ConfigError:
+            return False
+        return True
 
     def check(self, pattern: str, place: Place) -> None:
         """Raises :class:`ConfigError` when there is nothing that ``pattern`` means; nothing is read."""

@@ -103,6 +103,19 @@ def test_modes_that_a_umask_decides_or_that_are_none_are_refused(mode: str) -> N
         check_mode(mode, LINE)
 
 
+@pytest.mark.parametrize(
+    ("sources", "want"),
+    [
+        (["a.py", "poetry.lock*"], ["a.py"]),
+        (["a.py", "*.py", "gone"], ["a.py", "*.py", "gone"]),  # what is named has to be there
+        (["gone*"], ["gone*"]),
+        (["gone*", "[x]gone"], ["gone*", "[x]gone"]),
+    ],
+)
+def test_a_pattern_may_mean_nothing_beside_another_source(sources: list[str], want: list[str]) -> None:
+    assert list(context().wanted(sources)) == want
+
+
 def test_exclude_leaves_out() -> None:
     assert taken("src", "**/*.log", "src/deep") == [("src", ["", "inner", "m.py"])]
 
