@@ -120,7 +120,7 @@ def _url(value: str) -> str | None:
     if not re.fullmatch(r"https?://[^\s/?#]+(?:[/?#]\S*)?", value):
         return None
     server = re.split("[/?#]", value.partition("://")[2])[0].rpartition("@")[2]
-    port = re.fullmatch(r"(?:\[[^\]]*\]|[^:]*):(.*)", server)
+    port = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[]*):(.*)", server)
     return value if port is None or re.fullmatch("(?:[0-9]{1,5})?", port[1], re.ASCII) else None
 
 

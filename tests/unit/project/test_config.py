@@ -178,6 +178,7 @@ def test_F12_credentials_in_a_url_are_warned_about_and_not_told() -> None:
     with pytest.raises(ConfigError) as caught:
         project('index = "https://me:hunter2@packages.example/a b"')
     assert "hunter2" not in str(caught.value)
+    assert warnings('index = "http://[::1]/simple"') == warnings('index = "http://[::1]:80/simple"')
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o644, False), (0o664, True), (0o666, True), (0o600, False)])
