@@ -56,7 +56,7 @@ def choose_over(
         solver = Solver(index, architecture)
         # what is installed is taken as it is: it needs nothing more
         leaves = {name: _leaf(stanza) for name, stanza in kept.items()}
-        chosen = solver.solve(wanted, {**leaves, **{stanza.name: stanza for stanza in wanted}})
+        chosen = solver.solve(wanted, {stanza.name: stanza for stanza in wanted}, leaves)
         new = {name: stanza for name, stanza in chosen.items() if stanza is not leaves.get(name)}
         more = set(_outdated(solver.rules, {**kept, **new}, new, base))
         if not more - anew:

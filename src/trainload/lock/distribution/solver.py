@@ -60,14 +60,18 @@ class Solver:
         self._protected: set[str] = set()
         self._marks = 0
 
-    def solve(self, wishes: Sequence[Stanza], pinned: Mapping[str, Stanza]) -> dict[str, Stanza]:
+    def solve(
+        self, wishes: Sequence[Stanza], pinned: Mapping[str, Stanza], installed: Mapping[str, Stanza] | None = None
+    ) -> dict[str, Stanza]:
         """Name → version of everything to install for ``wishes``, which are in the user's order.
 
-        ``pinned``: versions to take of packages if they are needed, where it is not the newest. The result may
-        leave dependencies open when there is no solution; :func:`choose` checks.
+        ``pinned``: versions to take of packages if they are needed, where it is not the newest; ``installed``: what
+        is there already, and stays: a dependency that one of these provides brings nothing. The result may leave
+        dependencies open when there is no solution; :func:`choose` checks.
         """
-        self.pinned = pinned
-        self._candidates.update(pinned)
+        self.chosen.update(installed or {})
+        self.pinned = {**(installed or {}), **pinned}
+        self._candidates.update(self.pinned)
         for stanza in wishes:
             self._protected.add(stanza.name)
             self._run(_Call(stanza.name, follow=False, wished=True))

@@ -75,6 +75,19 @@ def test_what_the_base_provides_satisfies() -> None:
     assert placed(["xx"], status, *there) == {"xx": "1"}
 
 
+def test_what_the_base_provides_is_enough_where_a_package_of_that_name_is_to_be_had() -> None:
+    # bookworm: supervisor needs lsb-base, which sysvinit-utils provides and an old package is still called
+    status = [has("sysvinit-utils", "3.06-4", "Provides: lsb-base (= 11.1)"), has("mawk", "1", "Provides: awk")]
+    there = (
+        stanza("sysvinit-utils", "3.06-4", "Provides: lsb-base (= 11.1)"), stanza("lsb-base", "11.6"),
+        stanza("mawk", "1", "Provides: awk"), stanza("gawk", "5", "Provides: awk"),
+        stanza("supervisor", "4", "Depends: lsb-base (>= 3.0), gawk | awk"),
+        stanza("later", "1", "Depends: lsb-base (>= 11.5)"),
+    )  # fmt: skip
+    assert placed(["supervisor"], status, *there) == {"supervisor": "4"}
+    assert placed(["later"], status, *there) == {"later": "1", "lsb-base": "11.6"}
+
+
 def test_what_nothing_satisfies_is_told_with_the_chain() -> None:
     with pytest.raises(LockError, match="git cannot be installed") as caught:
         placed(["git"], [has("libc6")], stanza("git", "2.0-1", "Depends: nothing-has-this"))
