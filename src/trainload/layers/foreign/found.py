@@ -97,15 +97,15 @@ def _pythons(system: _System, env: Mapping[str, str]) -> Iterator[FoundPython]:
     others = sorted(path for path in system.found.files if _PROGRAM.fullmatch(path))
     # those on the PATH first, whatever they are called: `python3.12` beside a `python3` that is another
     others.sort(key=lambda path: _rank(f"/{path}", folders))
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for path in (*named, *others):
         program = system.real(path)
         match = _PROGRAM.fullmatch(program)
         if match is None or program not in system.found.files:
             continue
         prefix = _prefix(system, path) or match["prefix"].strip("/")
-        if prefix not in seen:
-            seen.add(prefix)
+        if (prefix, program) not in seen:
+            seen.add((prefix, program))
             yield _python(system, prefix, program, env)
 
 

@@ -77,6 +77,14 @@ def test_the_distributions_own_python_finds_what_debian_and_pip_install() -> Non
     assert python(found).installed[0].requires == ("a; extra == 'x'",)
 
 
+def test_a_python_beside_the_distributions_own_is_found_in_the_same_prefix() -> None:
+    # a PPA's: /usr/bin/python3 stays the distribution's
+    found = seen(system(*DEBIAN_PYTHON, TarEntry("usr/bin/python3.12", program("3.12.4"), mode=0o755)))
+    assert [(each.path, each.version) for each in found.pythons] == [
+        ("/usr/bin/python3.10", "3.10.12"), ("/usr/bin/python3.12", "3.12.4"),
+    ]  # fmt: skip
+
+
 def test_dockers_python_image_has_its_python_in_usr_local_and_the_version_in_its_library() -> None:
     library = TarEntry("usr/local/lib/libpython3.11.so.1.0", b"x" * (1 << 18) + program("3.11.9"), mode=0o755)
     found = seen(
