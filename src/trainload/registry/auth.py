@@ -119,7 +119,7 @@ class Authorizer:
             trust = self.hosts.trust(urlsplit(url).netloc)
             response = self.http.exchange(request.method, url, headers, request.form, trust)
             if response.status not in REDIRECTS:
-                return whole(url, response, request.method, DEFAULT.error_body)
+                return whole(url, response, DEFAULT.error_body)
             response.close()
             url = check_realm(
                 redirect_target(url, response.headers.get("Location", "")), endpoint.base, endpoint.plain

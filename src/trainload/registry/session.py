@@ -135,7 +135,7 @@ class Session:
                 response = self._send(request, url, proof, {}, _pieces(blob, request.body))
         else:
             url, response = self._follow(request, proof, {}, request.body)
-        return whole(url, response, request.method, limit)
+        return whole(url, response, limit)
 
     def _stream(self, request: Request, rest: Mapping[str, str]) -> BaseHTTPResponse:
         """An answer whose body is a file. Raises :class:`RefusedError` for an error that no further try mends."""
@@ -144,7 +144,7 @@ class Session:
             url, response = self._follow(request, proof, rest, None)
             if response.status in (200, 206, 416) or response.status in RETRY_STATUS:
                 return response
-            answer = whole(url, response, request.method, DEFAULT.error_body)
+            answer = whole(url, response, DEFAULT.error_body)
             if answer.status != 401 or not left:
                 break
             if not self.authority.challenged(self.endpoint, answer, request.scopes, proof):
@@ -239,12 +239,13 @@ def told(url: str) -> Iterator[None]:
         ) from error
 
 
-def whole(url: str, response: BaseHTTPResponse, method: str, limit: int) -> Answer:
+def whole(url: str, response: BaseHTTPResponse, limit: int) -> Answer:
     """The answer with its body, at most ``limit`` bytes of it. Raises :class:`Cut`."""
     try:
         check_encoding(response, url)
         error = response.status >= 400
-        body = b"" if method == "HEAD" else _bounded(response, url, DEFAULT.error_body if error else limit)
+        # an answer to HEAD is read, too: until then the connection is not free, whoever takes it from the pool
+        body = _bounded(response, url, DEFAULT.error_body if error else limit)
     except BaseException:
         response.close()
         raise

@@ -15,6 +15,7 @@ from trainload.reference import Reference, registry_named
 from trainload.registry.client import Client
 from trainload.registry.hosts import Hosts, Plain
 from trainload.registry.machine import hosts_here
+from trainload.registry.session import whole
 from trainload.system.http import Http
 from trainload.system.process import run
 from trainload.testing.faults import FaultRegistry
@@ -38,6 +39,14 @@ def client(**settings: object) -> Client:
 
 def name(registry: FaultRegistry) -> Reference:
     return Reference.parse(f"{registry.host}/team/app")
+
+
+def test_a_connection_is_free_for_others_as_soon_as_the_answer_to_head_is_told(registry: FaultRegistry) -> None:
+    http = Http(stall_timeout=30, connect_timeout=30, proxies={})
+    url = f"http://{registry.host}/v2/team/app/manifests/v1"
+    held = http.exchange("HEAD", url, {"Accept": INDEX})  # as another thread may still hold it
+    assert whole(url, held, 1000).body == b""
+    assert whole(url, http.exchange("GET", url, {"Accept": INDEX}), 1000).body == SUBJECT
 
 
 def test_R14_a_list_is_read_page_by_page(registry: FaultRegistry) -> None:
