@@ -113,19 +113,24 @@ def place(
             from trainload.builder.dockerfile.placing.aided import program
 
             return Placed(program(first, line, ground).layers, rest)
-        draft = Draft(ground)
-        count = 0
-        while count < len(steps) and isinstance(steps[count], _OF_FILES):
-            _draw(steps[count], draft)
-            count += 1
-        if not count:
-            raise Beyond(Text("a step that is not placed yet"))
-        recipe = draft.recipe()
-        title = " ".join((line.script or " ".join(line.argv)).split())[:_TITLE]
-        made = () if recipe is None else (PlannedLayer(Kind.COPIED, title, recipe, None, _WHY),)
-        return Placed(made, tuple(steps[count:]))
+        return _drawn(steps, line, ground)
     except Beyond as beyond:
         return Opaque(beyond.reason)
+
+
+def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed:
+    """The steps of files that follow each other, as one layer. Raises :class:`Beyond` when the first is none."""
+    draft = Draft(ground)
+    count = 0
+    while count < len(steps) and isinstance(steps[count], _OF_FILES):
+        _draw(steps[count], draft)
+        count += 1
+    if not count:
+        raise Beyond(Text("a step that is not placed yet"))
+    recipe = draft.recipe()
+    title = " ".join((line.script or " ".join(line.argv)).split())[:_TITLE]
+    made = () if recipe is None else (PlannedLayer(Kind.COPIED, title, recipe, None, _WHY),)
+    return Placed(made, tuple(steps[count:]))
 
 
 def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:
