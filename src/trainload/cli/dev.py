@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -124,10 +124,12 @@ class _Loop:
         from trainload.project.edits import Edits, worth_a_look
         from trainload.system.watch import changes
 
+        changing = changes(self._world.cwd, self._told.stop)
+        next(changing, None)  # watched before anything is read: what is saved while we build or start is not lost
         self._build()
         edits = Edits()
         self._start()
-        for changed in changes(self._world.cwd, self._told.stop):
+        for changed in changing:
             if paths := worth_a_look(changed):
                 self._follow(paths, edits)
             elif self._child is not None and self._child.exit_code is not None:
@@ -171,9 +173,11 @@ class _Loop:
         from trainload.cli.project import project_target
 
         self._basis = None  # if it fails, whatever is saved next is a reason to try again
+        before = self._look()
         target, _ = project_target(self._world, self._wishes, runs=not self._run.arguments)
         self._digest = str(target.image.digest)
-        self._basis = self._look()
+        # what was saved meanwhile may not be in the image
+        self._basis = replace(self._look(), project=before.project, inputs=before.inputs)
 
     def _start(self) -> None:
         from trainload.system.child import Child

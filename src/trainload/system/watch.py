@@ -10,7 +10,7 @@ from trainload.errors import Text, TrainloadError
 
 _QUIET = 50  # milliseconds without a change that end a batch: an editor writes, renames and touches in one go
 _LONGEST = 400  # milliseconds that a batch may take; `git checkout` goes on for longer, and makes several
-_TICK = 200  # milliseconds without any change after which the caller may look at other things
+_TICK = 50  # milliseconds without any change after which the caller may look at other things
 
 
 class WatchError(TrainloadError):
@@ -20,6 +20,7 @@ class WatchError(TrainloadError):
 def changes(folder: Path, stop: threading.Event) -> Iterator[frozenset[str]]:
     """Paths relative to ``folder`` that changed together; an empty set now and then. Ends when ``stop`` is set.
 
+    Nothing is missed from the first ``next()`` on, which returns at once; what changes while nobody asks comes later.
     Raises :class:`WatchError` when the machine allows no more watches.
     """
     from watchfiles import watch

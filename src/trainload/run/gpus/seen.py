@@ -41,9 +41,12 @@ def look(first: int, spec: RunSpec, grant: Grant) -> tuple[Text, ...]:
     if program is None:
         return ()
     since = born(program)
-    found = troubles(Inside(Path(f"/proc/{program}/root")), grant)
-    if grant.cuda and not found:
-        found = _load(Entry(program, since, spec, (loader(), "--list", "")), grant)
+    try:
+        found = troubles(Inside(Path(f"/proc/{program}/root")), grant)
+        if grant.cuda and not found:
+            found = _load(Entry(program, since, spec, (loader(), "--list", "")), grant)
+    except OSError:  # it ended between two looks
+        return ()
     return found if since is not None and born(program) == since else ()
 
 

@@ -267,7 +267,7 @@ def test_a_specification_that_others_may_write_is_told(
     path = host / "cdi" / "nvidia.json"
     path.write_bytes(as_json(document(host)))
     path.chmod(0o666)
-    assert ["chmod 644" in line for line in told("true")[1]] == [True]
+    assert sum("chmod 644" in line for line in told("true")[1]) == 1
 
 
 def test_a_broken_specification_is_named_when_it_would_have_been_needed(

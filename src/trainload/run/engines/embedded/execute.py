@@ -90,9 +90,13 @@ def execute(entry: Entry, *, streams: Streams = Streams.ALL, seconds: float | No
 
 
 def _person(entry: Entry) -> Person:
-    """Who it is, by the container's own files."""
+    """Who it is, by the container's own files. Raises :class:`RunError` when it ended, whatever that did to them."""
     inside = Inside(Path(f"/proc/{entry.pid}/root"))
-    person = inside.person(entry.user or entry.spec.user)
+    try:
+        person = inside.person(entry.user or entry.spec.user)
+    except (OSError, RunError):
+        if born(entry.pid) == entry.born:
+            raise
     if born(entry.pid) != entry.born:
         raise RunError(Text("{id} is not running", id=entry.spec.id))
     if os.geteuid() != 0 and entry.user is not None and person.uid != inside.person(entry.spec.user).uid:
