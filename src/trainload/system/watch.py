@@ -20,7 +20,7 @@ class WatchError(TrainloadError):
 def changes(folder: Path, stop: threading.Event) -> Iterator[frozenset[str]]:
     """Paths relative to ``folder`` that changed together; an empty set now and then. Ends when ``stop`` is set.
 
-    Nothing is missed from the first ``next()`` on, which returns at once; what changes while nobody asks comes later.
+    Nothing is missed from the first ``next()`` on, which returns at once; what changes unasked comes later.
     Raises :class:`WatchError` when the machine allows no more watches.
     """
     from watchfiles import watch

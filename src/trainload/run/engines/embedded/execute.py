@@ -90,7 +90,7 @@ def execute(entry: Entry, *, streams: Streams = Streams.ALL, seconds: float | No
 
 
 def _person(entry: Entry) -> Person:
-    """Who it is, by the container's own files. Raises :class:`RunError` when it ended, whatever that did to them."""
+    """Who it is, by the container's own files. Raises :class:`RunError` when it has ended meanwhile."""
     inside = Inside(Path(f"/proc/{entry.pid}/root"))
     try:
         person = inside.person(entry.user or entry.spec.user)
