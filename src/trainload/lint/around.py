@@ -21,7 +21,7 @@ _SKIPPED = frozenset(
     {".git", "node_modules", "__pycache__", ".venv", "venv", "site-packages", ".tox", ".mypy_cache"}
 )
 _TEXTS = re.compile(r"(?:.*/)?(?:[\w.-]*requirements[\w.-]*\.txt|requirements/[\w.-]+\.txt|constraints[\w.-]*\.txt"
-                    r"|environment[\w.-]*\.ya?ml)")  # fmt: skip
+                    r"|environment[\w.-]*\.ya?ml)|pyproject\.toml")  # fmt: skip
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 
 

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trainload.errors import Text
 from trainload.lint.shell import Command
 
 _INTERPRETER = re.compile(r"(python|pypy)[0-9.]*")
 _MODULES = {"torch.distributed.run": "torchrun", "torch.distributed.launch": "launch"}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "::1"})  # noqa: S104 - what others wrote
+"""Each machine itself: no place where several meet."""
 _NUMBER = re.compile(r"[0-9]+")
 _WORKERS = re.compile(r"--(?:[a-z]+[-_])?(?:num[-_])?(?:data[-_])?(?:loader[-_])?workers", re.IGNORECASE)
 _TRAINING = re.compile(r"(?:^|[/_.-])(?:pre)?(?:train(?:er|ing)?|finetune|fine[-_]tune|sft|dpo|lora)(?:[/_.-]|$)")
@@ -75,11 +78,29 @@ def _options(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-_ALONE = frozenset({"standalone", "no-python", "use-env", "module", "m", "run-path", "help"})
+_ALONE = frozenset({"multi-gpu", "standalone", "no-python", "use-env", "module", "m", "run-path", "help"})
 
 
 def _integer(text: str | None) -> int | None:
     return int(text) if text and _NUMBER.fullmatch(text) else None
+
+
+def loopback_interface(name: str, value: str) -> Text | None:
+    """``NCCL_SOCKET_IFNAME=lo``: ranks on several machines that speak with nobody but themselves."""
+    names = [one.strip() for one in value.split(",")]
+    if name in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME") and set(names) <= {"lo", "=lo"}:
+        return Text("{name}={value}: no other machine is reached through the loopback interface",
+                    name=name, value=value)  # fmt: skip
+    return None
+
+
+def spreads(words: Sequence[str]) -> bool:
+    """``accelerate launch`` or ``deepspeed`` with more than one process on a machine."""
+    name, rest = words[0].rpartition("/")[2] if words else "", list(words[1:])
+    if name == "accelerate" and rest[:1] == ["launch"]:
+        options = _options(rest[1:])
+        return "multi-gpu" in options or (_integer(options.get("num-processes")) or 1) > 1
+    return name == "deepspeed" and _options(rest).get("num-gpus", "2") not in ("0", "1")
 
 
 def worker_option(words: Sequence[str]) -> str | None:

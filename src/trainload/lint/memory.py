@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from trainload.errors import Text
-from trainload.lint.launch import launches, trains, worker_option
+from trainload.lint.launch import launches, spreads, trains, worker_option
 from trainload.lint.model import Surroundings
 from trainload.lint.servers import server
 from trainload.lint.shell import Command
@@ -31,7 +31,9 @@ def needs(
             return Text("tensor parallel processes speak with each other through /dev/shm")
     for launch in launches(commands):
         if launch.several:
-            return Text("NCCL's processes on one machine speak with each other through /dev/shm")
+            return _nccl()
+    if any(spreads(command.texts) for command in commands):
+        return _nccl()
     for name in ("NUM_WORKERS", "DATALOADER_NUM_WORKERS", "DATALOADER_WORKERS"):
         if environ.get(name, "0").isdigit() and int(environ.get(name, "0")) > 0:
             return Text(
@@ -44,6 +46,10 @@ def needs(
             file=seen.file, line=seen.line, code=seen.text,
         )  # fmt: skip
     return None
+
+
+def _nccl() -> Text:
+    return Text("NCCL's processes on one machine speak with each other through /dev/shm")
 
 
 def _tensor_parallel(words: Iterable[str]) -> bool:

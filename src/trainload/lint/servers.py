@@ -41,16 +41,35 @@ _KNOWN = {
     "text-generation-launcher": Server("text-generation-launcher", 80, "/health", python=True, start=600),
     "bentoml": Server("bentoml", 3000, "/readyz", python=True),
     "mlserver": Server("mlserver", 8080, "/v2/health/ready", python=True),
+    "sglang": Server("sglang", 30000, "/health", python=True, start=600),
+    "trtllm-serve": Server("trtllm-serve", 8000, "/health", python=True, start=600),
+    "lmdeploy": Server("lmdeploy", 23333, "/health", python=True, start=600),
+    "ollama": Server("ollama", 11434, None, python=False),
+    "serve": Server("serve", 8000, "/-/healthz", python=True, start=120),  # Ray's
+    "mlflow": Server("mlflow", 5000, "/health", python=True),
+    "label-studio": Server("label-studio", 8080, "/health", python=True),
+    "granian": Server("granian", 8000, None, python=True),
+    "daphne": Server("daphne", 8000, None, python=True),
+    "chainlit": Server("chainlit", 8000, None, python=True),
+    "panel": Server("panel", 5006, None, python=True),
+    "tensorboard": Server("tensorboard", 6006, None, python=True),
+    "voila": Server("voila", 8866, None, python=True),
+    "manage.py": Server("manage.py runserver", 8000, None, python=True),
+    "http.server": Server("http.server", 8000, None, python=True),
 }
 _MODULES = {
     "uvicorn": "uvicorn", "gunicorn": "gunicorn", "hypercorn": "hypercorn", "flask": "flask",
     "streamlit": "streamlit",
     "vllm.entrypoints.openai.api_server": "vllm", "vllm.entrypoints.api_server": "vllm",
-    "sglang.launch_server": "sglang", "fastapi": "fastapi",
+    "sglang.launch_server": "sglang", "fastapi": "fastapi", "granian": "granian", "daphne": "daphne",
+    "mlflow": "mlflow", "chainlit": "chainlit", "http.server": "http.server",
 }  # fmt: skip
-_KNOWN["sglang"] = Server("sglang", 30000, "/health", python=True, start=600)
 _VERB = {"fastapi": ("run", "dev"), "flask": ("run",), "streamlit": ("run",), "vllm": ("serve",),
-         "bentoml": ("serve",), "mlserver": ("start",)}  # fmt: skip
+         "bentoml": ("serve",), "mlserver": ("start",), "serve": ("run",), "mlflow": ("server", "ui"),
+         "ollama": ("serve",), "lmdeploy": ("api_server",), "chainlit": ("run",), "panel": ("serve",),
+         "label-studio": ("start",), "manage.py": ("runserver",)}  # fmt: skip
+_PLACE_AT_THE_END = frozenset({"http.server", "manage.py runserver"})
+"""Their port is an argument, without an option."""
 _IMAGES = {
     "vllm/vllm-openai": "vllm", "pytorch/torchserve": "torchserve", "tensorflow/serving": "tensorflow_model_server",
 }  # fmt: skip
@@ -66,13 +85,17 @@ def server(commands: Sequence[Command]) -> Server | None:
         rest: Sequence[str]
         name, rest = command.name, words[1:]
         if _INTERPRETER.fullmatch(name) and len(rest) > 1 and rest[0] == "-m":
-            name, rest = _MODULES.get(rest[1], ""), rest[2:]
+            module, name, rest = rest[1], _MODULES.get(rest[1], ""), rest[2:]
+            if name != module and name:  # a module for serving alone: it has no verbs
+                return _with_port(_KNOWN[name], rest)
+        elif _INTERPRETER.fullmatch(name) and "manage.py" in rest[:2]:
+            name, rest = "manage.py", rest[rest.index("manage.py") + 1 :]
         elif name in ("uv", "poetry", "pdm", "conda", "micromamba", "opentelemetry-instrument") and rest:
             found = _inside(rest)
             if found is None:
                 continue
             name, rest = found
-        elif name in _VERB and not any(word in _VERB[name] for word in rest[:2]):
+        if name in _VERB and not any(word in _VERB[name] for word in rest[:4]):
             continue
         if name in _KNOWN and not _stops(rest):
             return _with_port(_KNOWN[name], rest)
@@ -103,7 +126,9 @@ def _with_port(known: Server, rest: Sequence[str]) -> Server:
     ports = _REST if any(word.startswith("--rest_api_port") for word in rest) else _PORT  # not that of gRPC
     for index, word in enumerate(rest):
         name, equals, value = word.partition("=")
-        if not ports.fullmatch(name):
+        if known.program in _PLACE_AT_THE_END and _ADDRESS.fullmatch(word):
+            value, equals = word, "="
+        elif not ports.fullmatch(name):
             continue
         value = value if equals else rest[index + 1] if index + 1 < len(rest) else ""
         if match := _ADDRESS.fullmatch(value):

@@ -70,13 +70,25 @@ def unwrapped(words: Sequence[str]) -> tuple[Command, ...]:
     """The commands that an argument list runs: those of the script of ``sh -c``, else the list itself."""
     plain = tuple(Word(word, 0, 0) for word in words)
     inner = _command(list(plain))
-    if inner.name in _SHELLS:
-        for index, word in enumerate(inner.words[1:], 1):
-            if re.fullmatch(r"-[a-z]*c[a-z]*", word.text) and index + 1 < len(inner.words):
-                return commands(inner.words[index + 1].text)
+    return of_shell(inner) or ((inner,) if inner.words else ())
+
+
+def of_shell(command: Command) -> tuple[Command, ...]:
+    """The commands of the script of ``sh -c``, without places; none when ``command`` is no such thing."""
+    if command.name in _SHELLS:
+        for index, word in enumerate(command.words[1:], 1):
+            if re.fullmatch(r"-[a-z]*c[a-z]*", word.text) and index + 1 < len(command.words):
+                return tuple(_nowhere(one) for one in commands(command.words[index + 1].text))
             if not word.text.startswith("-"):
                 break
-    return (inner,) if inner.words else ()
+    return ()
+
+
+def _nowhere(command: Command) -> Command:
+    def words(some: tuple[Word, ...]) -> tuple[Word, ...]:
+        return tuple(Word(word.text, 0, 0) for word in some)
+
+    return Command(words(command.words), words(command.assignments))
 
 
 def _command(words: list[Word]) -> Command:

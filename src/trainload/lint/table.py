@@ -6,6 +6,7 @@ from typing import Any
 
 from trainload.errors import Text
 from trainload.lint.compose import gpus as compose_gpus
+from trainload.lint.compose import ranks
 from trainload.lint.compose import rules as compose
 from trainload.lint.dockerfile import bases, content, order, packages, running
 from trainload.lint.kubernetes import jobs, network, resources, torchrun
@@ -47,7 +48,7 @@ _COMPOSE: tuple[Rule[Any], ...] = (
          compose.shared_memory),
     Rule("secret", _C, Text("a password or token written into the file"), compose.secrets),
     Rule("torch-launch", _C, Text("torch.distributed.launch, or torchrun on several nodes without an address"),
-         compose.launch),
+         ranks.launch),
 )  # fmt: skip
 
 _KUBERNETES: tuple[Rule[Any], ...] = (

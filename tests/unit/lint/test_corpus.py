@@ -36,6 +36,12 @@ _BESIDE: Mapping[str, Mapping[str, str | bytes]] = {
     "gradio.Dockerfile": {
         "requirements.txt": "gradio\n", "app.py": "import gradio\ngradio.Interface(f, 'text', 'text').launch()\n",
     },
+    "weights-folder.Dockerfile": {"src/a.py": "x", "models/m.safetensors": b"\0" * 3_000_000},
+    "project-on-cuda.Dockerfile": {
+        "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\ndependencies = ['torch==2.3.0']\n",
+    },
+    "nvidia-base.Dockerfile": {"requirements.txt": "transformers==4.46.0\ntorch\n", "train.py": _TRAIN},
+    "cuda-wheels.Dockerfile": {"requirements.txt": "torch==2.6.0\n", "src/train.py": "x = 1\n"},
     "slim.Dockerfile": {"train.py": _TRAIN, "data/a.csv": "1", ".env": "A=1", ".dockerignore": "data\n.env\n"},
 }  # fmt: skip
 """What lies beside a file, where a rule looks there."""
@@ -192,6 +198,28 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "yolo.Dockerfile": (
         ("floating-image", "ultralytics/ultralytics"), ("apt-lists", "libgl1"), ("pip-cache", "opencv-python"),
         ("weights-in-code", "yolov8n.pt"), ("root", "CMD"),
+    ),
+    "shell-in-run.Dockerfile": (("apt-lists", "bash -c"), ("pip-cache", "bash -c")),
+    "torch-arg.Dockerfile": (("torch-cuda", "torch==${TORCH}+${CU}"),),
+    "over-nvidia.Dockerfile": (("cuda-twice", "torch==2.5.0"),),
+    "wrong-lists.Dockerfile": (("apt-lists", "/var/lib/apt/list/*"),),
+    "weights-folder.Dockerfile": (("weights-in-code", "COPY src models"),),
+    "data-archive.Dockerfile": (("weights-in-code", "ADD data.tar.gz"),),
+    "project-on-cuda.Dockerfile": (("cuda-twice", "12.1.0-runtime"),),
+    "server-words.Dockerfile": (("secret", "LABEL"), ("no-healthcheck", "flask")),
+    "compose-reservation.yaml": (("gpu-reservation", "reservation:"),),
+    "compose-ranks.yaml": (("torch-launch", "MASTER_ADDR: localhost"), ("torch-launch", "MASTER_ADDR=127.0.0.1")),
+    "compose-same-rank.yaml": (("torch-launch", "--node_rank 0"),),
+    "compose-secrets.yaml": (
+        ("secret", "HF_TOKEN"), ("secret", "--api-key"), ("gpu-reservation", "driver: NVIDIA"),
+        ("gpu-reservation", "[GPU]"), ("gpu-reservation", "gpus: [all]"), ("gpu-reservation", "count: 0"),
+        ("shared-memory", "scale:"),
+    ),
+    "config-secret.yaml": (("secret", "HF_TOKEN"), ("floating-image", "busybox"), ("secret", "--token")),
+    "job-localhost.yaml": (("torch-launch", "127.0.0.1"),),
+    "job-loopback.yaml": (("torch-launch", "NCCL_SOCKET_IFNAME"),),
+    "jobset-short-name.yaml": (
+        ("jobset-restart", "replicatedJobs:"), ("job-restart-policy", "OnFailure"), ("job-subdomain", "js-w-0-0"),
     ),
     "trainjob.yaml": (("trainjob-launch", "--nnodes=2"), ("trainjob-overrides", "podTemplateOverrides")),
 }  # fmt: skip

@@ -65,19 +65,33 @@ class Service:
         return unwrapped([word.replace("$$", "$") for word in words])
 
     def variables(self) -> Iterator[Variable]:
-        node = self.node.get("environment")
-        if node is None:
-            return
-        for name, key, value in node.children():
-            yield Variable(name, value.text or "", key, value)
-        for item in node.items or ():
-            name, equals, text = (item.text or "").partition("=")
-            if equals:
-                yield Variable(name, text, item, item)
+        """Of ``environment``."""
+        yield from _variables(self.node.get("environment"))
+
+    def build_arguments(self) -> Iterator[Variable]:
+        """Of ``build.args``."""
+        yield from _variables(self.node.get("build", "args"))
 
     @property
     def environ(self) -> Mapping[str, str]:
         return {one.name: one.value for one in self.variables()}
+
+    @property
+    def shares_network(self) -> bool:
+        """With the host or another container: ``localhost`` may be the right place there."""
+        mode = self.node.get("network_mode")
+        return mode is not None and (mode.text or "").startswith(("host", "service:", "container:"))
+
+
+def _variables(node: Node | None) -> Iterator[Variable]:
+    if node is None:
+        return
+    for name, key, value in node.children():
+        yield Variable(name, value.text or "", key, value)
+    for item in node.items or ():
+        name, equals, text = (item.text or "").partition("=")
+        if equals:
+            yield Variable(name, text, item, item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator
 
 from trainload.errors import Text
@@ -22,6 +24,11 @@ _RESERVATION = (
 )
 _KEYS = frozenset({"driver", "count", "device_ids", "capabilities", "options"})
 _RESERVED = frozenset({"cpus", "memory", "devices", "generic_resources"})
+_DEPLOY = frozenset({
+    "mode", "endpoint_mode", "replicas", "labels", "rollback_config", "update_config", "resources",
+    "restart_policy", "placement",
+})  # fmt: skip
+_LIKE_GPU = re.compile(r"gpus?|nvidia[-_.]?gpus?", re.IGNORECASE)
 
 
 def runtime(document: Compose, around: Surroundings) -> Iterator[Flaw]:
@@ -79,7 +86,7 @@ def _refused() -> Text:
     return Text("compose refuses the file, or starts the service without a GPU")
 
 
-def _device(source: Source, item: Node) -> Iterator[Flaw]:
+def _device(source: Source, item: Node, *, needs_capabilities: bool = True) -> Iterator[Flaw]:
     if item.pairs is None:
         yield Flaw(
             item.line, item.last, Text("a device is a mapping with driver, count and capabilities"), _refused()
@@ -94,13 +101,24 @@ def _device(source: Source, item: Node) -> Iterator[Flaw]:
             Text("a device has no {names}, only driver, count, device_ids, capabilities and options", names=names),
             _refused(),
         )  # fmt: skip
-    if wanted is None:
+    if wanted is None and needs_capabilities:
         edit = yamledit.added(item, ["capabilities: [gpu]"]) or _into_braces(source, item)
         what = Text("a reserved device needs capabilities: [gpu]")
         yield Flaw(item.line, item.last, what, _refused(), edits(edit))
-    else:
+    elif wanted is not None:
         yield from _capabilities(source, *wanted)
     yield from _count(source, item)
+    yield from _driver(source, item)
+
+
+def _driver(source: Source, item: Node) -> Iterator[Flaw]:
+    """A slip of the pen: engines know a driver by its exact name, and any other name is somebody's plugin."""
+    pair = item.pair("driver")
+    name = (pair[1].text or "") if pair else ""
+    if pair and name != "nvidia" and difflib.get_close_matches(name.lower(), ["nvidia"], cutoff=0.75):
+        edit = yamledit.scalar(source, pair[1], "nvidia")
+        yield Flaw(pair[0].line, pair[1].last, Text("no driver is called {name}; it is nvidia", name=name),
+                   _refused(), edits(edit))  # fmt: skip
 
 
 def _capabilities(source: Source, key: Node, value: Node) -> Iterator[Flaw]:
@@ -110,10 +128,11 @@ def _capabilities(source: Source, key: Node, value: Node) -> Iterator[Flaw]:
         yield Flaw(key.line, value.last, what, _refused(), edits(yamledit.scalar(source, value, f"[{value.text}]")))
     elif any(item.items is not None for item in value.items):
         what = Text("capabilities is a flat list here: [gpu]; the nested one is Docker's own API")
-        edit = yamledit.scalar_like(source, value, "[gpu]")
+        flat = dict.fromkeys(name for item in value.items for name in item.strings())
+        edit = yamledit.scalar_like(source, value, f"[{', '.join(flat)}]")
         yield Flaw(key.line, value.last, what, _refused(), edits(edit))
     elif not {"gpu", "tpu"} & set(names):
-        text = "[" + ", ".join(("gpu", *names)) + "]"
+        text = "[" + ", ".join(("gpu", *(name for name in names if not _LIKE_GPU.fullmatch(name)))) + "]"
         what = Text("capabilities without gpu reserve no GPU")
         yield Flaw(key.line, value.last, what, _refused(), edits(yamledit.scalar_like(source, value, text)))
 
@@ -126,6 +145,8 @@ def _count(source: Source, item: Node) -> Iterator[Flaw]:
     elif count and not _is_count(count[1]):
         what = Text("count is a number or all")
         yield Flaw(count[0].line, count[1].last, what, _refused(), edits(yamledit.scalar(source, count[1], "all")))
+    elif count and (count[1].text or "").lstrip("0") == "":
+        yield Flaw(count[0].line, count[1].last, Text("count: 0 reserves no GPU"), _refused())
     if ids and ids[1].items is None:
         what = Text("device_ids is a list of texts")
         edit = yamledit.scalar(source, ids[1], f'["{ids[1].text}"]')
@@ -150,6 +171,12 @@ def _gpus(source: Source, service: Service) -> Iterator[Flaw]:
         edit = yamledit.replaced(source, *pair, lines)
         what = Text("gpus is all, or a list of devices")
         yield Flaw(pair[0].line, pair[1].last, what, _refused(), edits(edit))
+    if pair and pair[1].items is not None and "all" in pair[1].strings():
+        edit = yamledit.scalar_like(source, pair[1], "all")
+        yield Flaw(pair[0].line, pair[1].last, Text("gpus is all, or a list of devices"), _refused(), edits(edit))
+    else:
+        for item in (pair[1].items or ()) if pair else ():
+            yield from _device(source, item, needs_capabilities=False)
 
 
 def _misplaced(source: Source, service: Service) -> Iterator[Flaw]:
@@ -157,6 +184,7 @@ def _misplaced(source: Source, service: Service) -> Iterator[Flaw]:
     deploy = service.node.get("deploy")
     resources = deploy.get("resources") if deploy is not None else None
     what = Text("GPUs are reserved under deploy.resources.reservations.devices, and nowhere else")
+    yield from _unknown(source, deploy, resources)
     if resources is not None and (pair := resources.pair("devices")):
         yield Flaw(pair[0].line, pair[1].last, what, _refused(), edits(_below(source, *pair, ["reservations:"])))
     limits = resources.pair("limits") if resources is not None else None
@@ -177,6 +205,26 @@ def _misplaced(source: Source, service: Service) -> Iterator[Flaw]:
     for name, key, value in reserved.children() if reserved is not None else ():
         if name not in _RESERVED:
             yield Flaw(key.line, value.last, Text("reservations has no {name}", name=name), _refused())
+
+
+def _unknown(source: Source, deploy: Node | None, resources: Node | None) -> Iterator[Flaw]:
+    """``resource:``, ``reservation:``: no schema has them, and what stands below is overlooked."""
+    for place, node, known, told in (
+        ("deploy", deploy, _DEPLOY, "reservations"),
+        ("resources", resources, frozenset({"limits", "reservations"}), "devices"),
+    ):
+        if node is None:
+            continue
+        given = {name for name, _, _ in node.children()}
+        for name, key, value in node.children():
+            if name in known or name == told or name.startswith("x-"):
+                continue
+            near = difflib.get_close_matches(name, known - given, n=1)
+            what = Text(
+                "{place} has no {name}, only {names}", place=place, name=name, names=", ".join(sorted(known))
+            )
+            edit = yamledit.scalar(source, key, near[0]) if near else None
+            yield Flaw(key.line, value.last, what, _refused(), edits(edit))
 
 
 def _below(source: Source, key: Node, value: Node, heads: list[str]) -> Edit | None:

@@ -8,7 +8,6 @@ from trainload.errors import Text
 from trainload.lint import yamledit
 from trainload.lint.compose.document import Compose, Service, Variable
 from trainload.lint.images import floats, pinned
-from trainload.lint.launch import launches
 from trainload.lint.memory import USUAL, bus_error, needs
 from trainload.lint.model import Edit, Flaw, Surroundings
 from trainload.lint.nodes import Node
@@ -92,7 +91,7 @@ def _shares(service: Service) -> bool:
 def secrets(document: Compose, around: Surroundings) -> Iterator[Flaw]:
     told: set[int] = set()
     for service in document.services:
-        for one in service.variables():
+        for one in (*service.variables(), *service.build_arguments()):
             kind = formed(one.value)
             if (kind or (named(one.name) and literal(one.value))) and one.key.line not in told:
                 told.add(one.key.line)
@@ -102,33 +101,21 @@ def secrets(document: Compose, around: Surroundings) -> Iterator[Flaw]:
                     Text("everybody who reads the repository has it, for as long as its history is kept"),
                     edits(_from_outside(document.source, one)), sure=False,
                 )  # fmt: skip
+        for node in (service.node.get("entrypoint"), service.node.get("command")):
+            for word in (node.items or (node,)) if node is not None else ():
+                if (kind := formed(word.text or "")) and word.line not in told:
+                    told.add(word.line)
+                    yield Flaw(
+                        word.line, word.last,
+                        Text("a secret stands in the command: {kind}", kind=kind),
+                        Text("everybody who reads the repository or lists processes has it"),
+                    )  # fmt: skip
 
 
 def _from_outside(source: Source, one: Variable) -> Edit | None:
     if one.in_list:
         return yamledit.scalar(source, one.node, one.name)  # compose passes the caller's variable
     return yamledit.scalar(source, one.node, f"${{{one.name}}}")
-
-
-def launch(document: Compose, around: Surroundings) -> Iterator[Flaw]:
-    """Deprecated launchers, and nodes that do not know where the first one is."""
-    for service in document.services:
-        node = service.node.get("command") or service.node.get("entrypoint")
-        if node is None:
-            continue
-        for one in launches(service.commands):
-            if one.tool == "launch":
-                yield deprecated(document.source, node)
-            elif (one.nodes or 1) > 1 and one.options.get("master-addr") in ("localhost", "127.0.0.1"):
-                home = at_home(one.options["master-addr"])
-                yield Flaw(node.line, node.last, home, Text("every node waits for itself until it times out"))
-            elif lost(one.nodes, one.has("master-addr", "rdzv-endpoint", "standalone"), service.environ):
-                yield Flaw(
-                    node.line,
-                    node.last,
-                    not_told(one.nodes),
-                    Text("every node waits for itself until it times out"),
-                )
 
 
 def lost(nodes: int | None, addressed: bool, environ: object) -> bool:  # noqa: FBT001 - a fact, not a switch

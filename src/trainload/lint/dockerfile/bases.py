@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from trainload.dockerfile.model import Copy, From, Instruction
 from trainload.errors import Text
-from trainload.lint.dockerfile.document import Dockerfile, Script, Stage
+from trainload.lint.dockerfile.document import Dockerfile, Script, Stage, expanded
 from trainload.lint.dockerfile.pip import Install, installs, name_of
 from trainload.lint.dockerfile.weights import cuda_in_wheels, names, shown, wanted
 from trainload.lint.images import floats, pinned, split
@@ -70,18 +70,21 @@ def _torch(document: Dockerfile, around: Surroundings) -> Iterator[tuple[Stage, 
     for stage in document.chain:
         for script in document.scripts(stage):
             for one in installs(script.commands):
-                found = wanted(one, around.texts)
+                values = document.environ(stage, script.item.line)
+                found = [expanded(text, values) for text in wanted(one, around.texts)]
+                indexes = [expanded(index, values) for index in one.indexes]
                 torch = next((text for text in found if name_of(text) == "torch"), None)
-                if torch is None and not any(index for index in one.indexes if _BUILD.search(index)):
+                if torch is None and not any(_BUILD.search(index) for index in indexes):
                     continue
                 release = re.search(r"==\s*([0-9]+\.[0-9]+)", torch or "")
-                build = next((m[1] for text in (torch or "", *one.indexes) if (m := _BUILD.search(text))), "")
+                build = next((m[1] for text in (torch or "", *indexes) if (m := _BUILD.search(text))), "")
                 if torch is None and not names(found) & {"torchvision", "torchaudio"} and found:
                     continue
                 yield stage, script, one, release[1] if release else "", build
 
 
 def cuda_twice(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
+    yield from _torch_twice(document, around)
     base = _cuda_base(document.image)
     if base is None or base["flavour"].startswith("base"):
         return
@@ -103,6 +106,25 @@ def cuda_twice(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
             Text("about {base} of the base are never used, beside {wheels} in the wheels; {slim} is enough",
                  base=shown(weight - 250), wheels=shown(cuda_in_wheels(around)), slim=slim),
             mend if base["flavour"] in line else (),
+        )  # fmt: skip
+        return
+
+
+def _torch_twice(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
+    """Another torch than the one that the base exists for: both are in the image then."""
+    name, tag, _ = split(document.image)
+    if name not in ("pytorch/pytorch", "nvcr.io/nvidia/pytorch"):
+        return
+    own = re.match(r"[0-9]+\.[0-9]+", tag) if name == "pytorch/pytorch" else None
+    for _, script, one, release, _ in _torch(document, around):
+        forced = one.has("--force-reinstall", "-I", "--ignore-installed", "-U", "--upgrade")
+        if not (release or forced) or (own and release == own[0] and not forced):
+            continue
+        yield Flaw(
+            script.item.line, max(script.item.last, script.item.line),
+            Text("torch is installed over the one of {image}", image=document.image),
+            Text("about {wheels} more, and the base's own torch and CUDA are never used: take the release that the"
+                 " base has, or a slim base", wheels=shown(cuda_in_wheels(around))),
         )  # fmt: skip
         return
 

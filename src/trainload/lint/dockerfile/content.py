@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from trainload.dockerfile.model import Arg, Copy, Env, Instruction, Run
+from trainload.dockerfile.model import Arg, Cmd, Copy, Entrypoint, Env, Instruction, Label, Run
 from trainload.errors import Text
 from trainload.lint.dockerfile.document import Dockerfile, Stage, copied, unquoted
 from trainload.lint.dockerfile.order import takes_all
@@ -31,6 +31,9 @@ _WEIGHTS = re.compile(
 )
 _LEARNED = re.compile(r".*\.(?:pt|pth|ckpt|safetensors|gguf|ggml|onnx|bin|h5)$", re.IGNORECASE)
 _DATA = re.compile(r"(?:data|datasets?|checkpoints|imagenet|coco|cifar-?10|mnist)", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|tgz|txz|zip)$", re.IGNORECASE)
+_LARGE = 1 << 20
+"""Bytes; smaller ones among the code may belong to its tests."""
 _DATA_FILE = re.compile(
     r".*\.(?:csv|tsv|jsonl|parquet|arrow|npy|tfrecords?|lmdb|jpe?g|png|wav|flac|mp4|zip|tar|tgz|gz|bin|txt)$", re.I
 )
@@ -55,6 +58,11 @@ def _secret(document: Dockerfile, stage: Stage, item: Instruction, around: Surro
                 yield _flaw(item, why, history, _gone(item) if len(what.pairs) == 1 else ())
     elif isinstance(what, Run):
         yield from _in_run(document, item, history)
+    elif isinstance(what, Label | Cmd | Entrypoint):
+        if kind := formed(item.text):
+            yield _flaw(item, Text("a secret stands in the command: {kind}", kind=kind)
+                        if not isinstance(what, Label) else Text("a secret stands in a label: {kind}", kind=kind),
+                        history, ())  # fmt: skip
     elif copy := copied(item):
         for path in _secret_files(copy, around):
             yield _secret_file(document, item, copy, path)
@@ -189,7 +197,9 @@ def big(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
             if takes_all(copy):
                 yield from _in_context(item, around)
             else:
-                yield from _named(document, item, code_seen=code_seen, among=_tree(document, stage, item) in trees)
+                yield from _named(
+                    document, item, around, code_seen=code_seen, among=_tree(document, stage, item) in trees
+                )
             code_seen |= _brings_code(copy)
 
 
@@ -233,12 +243,23 @@ def _in_context(item: Instruction, around: Surroundings) -> Iterator[Flaw]:
         )  # fmt: skip
 
 
-def _named(document: Dockerfile, item: Instruction, *, code_seen: bool, among: bool) -> Iterator[Flaw]:
+def _heavy(folder: str, around: Surroundings) -> bool:
+    """Whether weights lie in a folder that is named."""
+    path = posixpath.normpath(folder) + "/"
+    return any(
+        size >= _LARGE and name.startswith(path) and _WEIGHTS.match(name) for name, size in around.files.items()
+    )
+
+
+def _named(
+    document: Dockerfile, item: Instruction, around: Surroundings, *, code_seen: bool, among: bool
+) -> Iterator[Flaw]:
     copy = copied(item)
     assert copy is not None
     sources = [unquoted(source) for source in copy.sources]
-    heavy = [one for one in sources if _WEIGHTS.match(one)]
-    data = [one for one in sources if _DATA.fullmatch(posixpath.basename(one.rstrip("/").removesuffix("/*")))]
+    heavy = [one for one in sources if _WEIGHTS.match(one) or _heavy(one, around)]
+    bare = {one: _ARCHIVE.sub("", posixpath.basename(one.rstrip("/").removesuffix("/*"))) for one in sources}
+    data = [one for one in sources if _DATA.fullmatch(bare[one])]
     last = max(item.last, item.line)
     if data:
         yield Flaw(item.line, last, Text("data are copied into the image: {paths}", paths=", ".join(data)),

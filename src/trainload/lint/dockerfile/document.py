@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from trainload.dockerfile.model import Add, Arg, Copy, Env, From, Instruction, Run, User, What, Words, Workdir
 from trainload.dockerfile.parse import parse
 from trainload.lint.model import Edit
-from trainload.lint.shell import Command, commands, unwrapped
+from trainload.lint.shell import Command, commands, of_shell, unwrapped
 from trainload.lint.source import Source
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^{}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -41,7 +41,7 @@ class Script:
     body: bool
     """It is a heredoc."""
     placed: bool
-    """False: the exec form, whose words have no places."""
+    """False: the exec form, or a script of ``sh -c``, whose words have no places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,12 @@ class Dockerfile:
         body = False
         if what.heredocs:
             blanked, body = _heredoc(blanked, what.heredocs[0].name)
-        return Script(item, commands(blanked, self.escape), blanked, body=body, placed=True)
+        outer = commands(blanked, self.escape)
+        inner = [of_shell(one) for one in outer]
+        if not any(inner):
+            return Script(item, outer, blanked, body=body, placed=True)
+        found = tuple(one for command, script in zip(outer, inner, strict=True) for one in script or (command,))
+        return Script(item, found, blanked, body=body, placed=False)
 
     def scripts(self, stage: Stage) -> Iterator[Script]:
         for item in stage.items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from trainload.dockerfile.model import Run
@@ -13,6 +14,9 @@ from trainload.lint.model import Edit, Flaw, Surroundings
 from trainload.lint.secrets import formed
 
 _LISTS = "/var/lib/apt/lists"
+_CLEARED = re.compile(r"/var/lib/(?:\*|apt(?:/\*?|/lists(?:/.*)?)?)")
+_IN_BRACES = re.compile(r"/var(?:/lib)?(?:/apt)?/\{.*\}.*")
+"""``/var/lib/{apt,dpkg}``: bash knows braces, dash does not."""
 _OFF = frozenset({"", "0", "false", "off", "no"})
 _CONDA_CLEAN = {"conda": "conda clean --all --yes", "mamba": "mamba clean --all --yes",
                 "micromamba": "micromamba clean --all --yes"}  # fmt: skip
@@ -88,7 +92,8 @@ def apt_lists(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
             set(verbs) & {"install", "build-dep", "upgrade", "dist-upgrade"}
         ):
             continue
-        if "/var/lib/apt" in _mounts(script) or any(_clears_lists(c.texts) for c in script.commands):
+        braces = "bash" in document.source.text
+        if "/var/lib/apt" in _mounts(script) or any(_clears_lists(c.texts, braces) for c in script.commands):
             continue
         yield _flaw(
             script, Text("the package lists of apt stay in the layer"),
@@ -97,9 +102,9 @@ def apt_lists(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
         )  # fmt: skip
 
 
-def _clears_lists(words: tuple[str, ...]) -> bool:
+def _clears_lists(words: tuple[str, ...], braces: bool) -> bool:  # noqa: FBT001 - a fact about the file's shell
     if words[:1] == ("rm",):
-        return any(word.startswith(("/var/lib/apt", "/var/lib/*")) for word in words)
+        return any(_CLEARED.fullmatch(word) or (braces and _IN_BRACES.fullmatch(word)) for word in words)
     return (words[:1] == ("find",) and any(word.startswith(_LISTS) for word in words)) or (
         words[:1] in (("apt-get",), ("apt",)) and bool({"distclean", "dist-clean"} & set(words))
     )  # fmt: skip

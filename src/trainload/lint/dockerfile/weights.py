@@ -35,7 +35,22 @@ def wanted(install: Install, texts: Mapping[str, str]) -> list[str]:
     found = list(install.packages)
     for file in install.files:
         found += requirements(texts.get(file.removeprefix("./"), ""))
+    if install.local:
+        found += _of_project(texts.get("pyproject.toml", ""))
     return found
+
+
+def _of_project(text: str) -> list[str]:
+    """What ``pip install .`` brings; without what uv takes from an index of its own, which may be another build."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+        listed = document.get("project", {}).get("dependencies", [])
+        apart = document.get("tool", {}).get("uv", {}).get("sources", {})
+        return [one for one in listed if isinstance(one, str) and name_of(one) not in apart]
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, RecursionError):
+        return []  # its own trouble
 
 
 @dataclass(frozen=True, slots=True)

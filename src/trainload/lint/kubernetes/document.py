@@ -12,6 +12,9 @@ from trainload.lint.shell import Command, unwrapped
 from trainload.lint.source import Source
 
 _GPU = re.compile(r"(?:nvidia\.com|amd\.com)/(?:gpu|mig-.+)|gpu\.intel\.com/.+")
+_RANK = re.compile(
+    r"\brank|[-_]rank|nnodes|num[-_]nodes|rdzv|master[-_]addr|world[-_]size|coordinator", re.IGNORECASE
+)
 _RANKS = ("MASTER_ADDR", "WORLD_SIZE", "NODE_RANK", "RANK", "PET_NNODES")
 
 
@@ -95,6 +98,13 @@ class Pod:
         node = self.node.get("containers")
         return tuple(Container(item) for item in node.items or () if item.pairs) if node is not None else ()
 
+    @property
+    def every(self) -> tuple[Container, ...]:
+        """Those that run before the others, too."""
+        node = self.node.get("initContainers")
+        before = tuple(Container(item) for item in node.items or () if item.pairs) if node is not None else ()
+        return (*before, *self.containers)
+
     def is_set(self, name: str) -> bool:
         node = self.node.get(name)
         return node is not None and node.value is True
@@ -114,6 +124,8 @@ class Job:
     labels: Mapping[str, str]
     replicas: int = 1
     """How many such Jobs there are, in a JobSet."""
+    subdomain: str | None = None
+    """Of a JobSet that names its own."""
 
     def number(self, name: str) -> int | None:
         node = self.node.get(name)
@@ -135,8 +147,10 @@ class Job:
         if self.parallelism < 2:
             return False
         for one in self.pod.containers:
-            if one.launches or any(name in one.environ for name in _RANKS) or "JOB_COMPLETION_INDEX" in one.text:
+            if one.launches or any(name in one.environ for name in _RANKS):
                 return True
+            if "JOB_COMPLETION_INDEX" in one.text and _RANK.search(one.text):
+                return True  # the number alone may be that of a piece of work
         return False
 
 
@@ -223,14 +237,14 @@ def _jobs(document: Node, kind: str, name: str, spec: Node) -> Iterator[Job]:
             assert inner is not None
             yield Job(name, named, inner, pod, kind, labels_of(spec.get("jobTemplate")))
     elif kind == "JobSet":
-        replicated = spec.get("replicatedJobs")
+        replicated, own = spec.get("replicatedJobs"), spec.get("network", "subdomain")
         for one in replicated.items or () if replicated is not None else ():
             inner = one.get("template", "spec")
             for pod in _template(inner.get("template") if inner is not None else None):
                 assert inner is not None
                 replicas = one.get("replicas")
                 count = replicas.value if replicas is not None and isinstance(replicas.value, int) else 1
-                yield Job(name, named, inner, pod, kind, {}, count)
+                yield Job(name, named, inner, pod, kind, {}, count, own.text if own is not None else None)
 
 
 def _template(node: Node | None) -> list[Pod]:

@@ -44,7 +44,8 @@ def _fixed_port(container: Container) -> str | None:
 def subdomain(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
     for job in gangs(document):
         if job.owner == "JobSet":
-            continue  # it makes the Service and sets the subdomain itself
+            yield from _of_jobset(document, job)
+            continue
         for address, node in _addresses(job):
             host, _, rest = address.partition(":")[0].partition(".")
             if host != f"{job.name}-0" and not host.endswith("-0"):
@@ -62,6 +63,19 @@ def subdomain(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
                      host=address),
                 Text("every rank but the first waits for a name that never resolves"),
                 edits(*mend),
+            )  # fmt: skip
+
+
+def _of_jobset(document: Manifests, job: Job) -> Iterator[Flaw]:
+    """It makes the Service and sets the subdomain itself, and a pod's name is none without it."""
+    for address, node in _addresses(job):
+        host, _, rest = address.partition(":")[0].partition(".")
+        if not rest and host.startswith(f"{job.name}-") and re.search(r"-[0-9]+-[0-9]+$", host):
+            mend = yamledit.scalar(document.source, node, _address(node, address, host, job.subdomain or job.name))
+            yield Flaw(
+                node.line, node.last,
+                Text("{host} has no address: a JobSet's pods have names only below its subdomain", host=address),
+                Text("every rank but the first waits for a name that never resolves"), edits(mend),
             )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainload.errors import Text
 from trainload.lint import yamledit
 from trainload.lint.images import floats, pinned
-from trainload.lint.kubernetes.document import Container, Manifests, Pod, Workload
+from trainload.lint.kubernetes.document import Container, Manifests, Pod, Workload, kind_of
 from trainload.lint.kubernetes.jobs import edits
 from trainload.lint.launch import trains
 from trainload.lint.memory import bus_error, needs
@@ -32,7 +32,7 @@ def gpus(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
         if workload.kind == "DaemonSet":
             continue  # device plugins and exporters see GPUs without reserving them
         for pod in workload.pods:
-            for container in pod.containers:
+            for container in pod.every:
                 yield from _amounts(document, container)
                 yield from _misnamed(document, container)
             yield from _none(document, pod)
@@ -90,7 +90,7 @@ def _limit(container: Container, name: str, count: str) -> Edit | None:
 
 def _none(document: Manifests, pod: Pod) -> Iterator[Flaw]:
     """A pod that is for a GPU and reserves none."""
-    if any(True for one in pod.containers for what in ("limits", "requests") for _ in one.amounts(what)):
+    if any(True for one in pod.every for what in ("limits", "requests") for _ in one.amounts(what)):
         return
     if any(True for one in pod.containers for _ in _misnamed(document, one)):
         return
@@ -212,7 +212,7 @@ def images(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
     told: set[int] = set()
     for workload in document.workloads:
         for pod in workload.pods:
-            for container in pod.containers:
+            for container in pod.every:
                 node = container.node.get("image")
                 if node is None or not floats(container.image) or node.line in told:
                     continue
@@ -227,20 +227,44 @@ def images(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
 
 
 def secrets(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
+    for one in document.every:
+        if kind_of(one) == "ConfigMap":
+            yield from _in_config(one)
     for workload in document.workloads:
         for pod in workload.pods:
-            for container in pod.containers:
-                for one in container.variables:
-                    value = one.value.text or "" if one.value is not None else ""
-                    if one.value is None or not (formed(value) or (named(one.name) and literal(value))):
-                        continue
-                    pair = one.node.pair("value")
-                    assert pair is not None
-                    key = one.name.lower().replace("_", "-")
-                    lines = ["valueFrom:", "  secretKeyRef:", f"    name: {key}", f"    key: {one.name}"]
-                    yield Flaw(
-                        one.node.line, one.node.last,
-                        Text("the value of {name} is written into the file", name=one.name),
-                        Text("everybody who reads the repository or the pod has it"),
-                        edits(yamledit.replaced(document.source, *pair, lines)), sure=False,
-                    )  # fmt: skip
+            for container in pod.every:
+                yield from _in_words(container)
+                yield from _in_variables(document, container)
+
+
+def _in_variables(document: Manifests, container: Container) -> Iterator[Flaw]:
+    for one in container.variables:
+        value = one.value.text or "" if one.value is not None else ""
+        if one.value is None or not (formed(value) or (named(one.name) and literal(value))):
+            continue
+        pair = one.node.pair("value")
+        assert pair is not None
+        key = one.name.lower().replace("_", "-")
+        lines = ["valueFrom:", "  secretKeyRef:", f"    name: {key}", f"    key: {one.name}"]
+        yield Flaw(
+            one.node.line, one.node.last, Text("the value of {name} is written into the file", name=one.name),
+            Text("everybody who reads the repository or the pod has it"),
+            edits(yamledit.replaced(document.source, *pair, lines)), sure=False,
+        )  # fmt: skip
+
+
+def _in_words(container: Container) -> Iterator[Flaw]:
+    for word in container.words:
+        if kind := formed(word.text or ""):
+            yield Flaw(word.line, word.last, Text("a secret stands in the command: {kind}", kind=kind),
+                       Text("everybody who reads the repository or the pod has it"))  # fmt: skip
+
+
+def _in_config(config: Node) -> Iterator[Flaw]:
+    """A ConfigMap is no place for them: who may list pods reads it, and nothing encrypts it."""
+    data = config.get("data")
+    for name, key, value in data.children() if data is not None else ():
+        text = value.text or ""
+        if formed(text) or (named(name) and literal(text)):
+            yield Flaw(key.line, value.last, Text("{name} stands in a ConfigMap; a Secret is for that", name=name),
+                       Text("everybody who reads the repository or the namespace has it"))  # fmt: skip

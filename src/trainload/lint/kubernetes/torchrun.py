@@ -9,8 +9,8 @@ from trainload.errors import Text
 from trainload.lint import yamledit
 from trainload.lint.compose.rules import at_home, deprecated, lost, not_told
 from trainload.lint.kubernetes.document import Container, Manifests
-from trainload.lint.kubernetes.jobs import edits, jobs
-from trainload.lint.launch import Launch
+from trainload.lint.kubernetes.jobs import edits, gangs, jobs
+from trainload.lint.launch import LOOPBACK, Launch, loopback_interface
 from trainload.lint.model import Edit, Flaw, Surroundings
 
 _LITERAL = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
@@ -76,6 +76,24 @@ def rendezvous(document: Manifests, around: Surroundings) -> Iterator[Flaw]:
             for container in pod.containers:
                 for launch in container.launches:
                     yield from _meets(document, container, launch)
+    for job in gangs(document):
+        for container in job.pod.containers:
+            yield from _at_home(container)
+
+
+def _at_home(container: Container) -> Iterator[Flaw]:
+    """Variables that send the ranks of several pods each to itself."""
+    environ = container.environ
+    alone = any(launch.has("standalone") or launch.nodes in (None, 1) for launch in container.launches)
+    ranked = bool({"RANK", "NODE_RANK"} & set(environ)) or environ.get("WORLD_SIZE", "1") not in ("", "1")
+    over_nodes = any((launch.nodes or 1) > 1 for launch in container.launches)
+    for one in container.variables:
+        value = (one.value.text or "") if one.value is not None else ""
+        if one.name in ("MASTER_ADDR", "PET_MASTER_ADDR") and value in LOOPBACK and ranked and not alone:
+            yield Flaw(one.node.line, one.node.last, at_home(value),
+                       Text("every node waits for itself until it times out"))  # fmt: skip
+        elif (why := loopback_interface(one.name, value)) and (over_nodes or ranked) and not alone:
+            yield Flaw(one.node.line, one.node.last, why, Text("every node waits for itself until it times out"))
 
 
 def _meets(document: Manifests, container: Container, launch: Launch) -> Iterator[Flaw]:
@@ -87,7 +105,7 @@ def _meets(document: Manifests, container: Container, launch: Launch) -> Iterato
                 return
     environ = container.environ
     address = launch.options.get("master-addr") or launch.options.get("rdzv-endpoint", "")
-    if (launch.nodes or 1) > 1 and address.partition(":")[0] in ("localhost", "127.0.0.1", "0.0.0.0"):  # noqa: S104
+    if (launch.nodes or 1) > 1 and address.partition(":")[0] in LOOPBACK:
         yield Flaw(first, last, at_home(address), Text("every node waits for itself until it times out"))
     elif lost(launch.nodes, launch.has("master-addr", "rdzv-endpoint", "standalone"), environ):
         yield Flaw(first, last, not_told(launch.nodes), Text("every node waits for itself until it times out"),
