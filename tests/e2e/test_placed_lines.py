@@ -96,6 +96,9 @@ DEBS = (
                  "echo $1 > /etc/own-made\n"
                  "chown daemon:mail /etc/own-made && chmod 640 /etc/own-made\n"},
     ).lists(Item("./usr/share/own/script", b"script\n")),
+    MadeDeb("own-choice", fields={"Recommends": "own-virtual, own-none"}).lists(),
+    MadeDeb("own-zeta", fields={"Provides": "own-virtual", "Priority": "standard"}).lists(),
+    MadeDeb("own-alpha", fields={"Provides": "own-virtual"}).lists(),
     MadeDeb("hello", version="99.0-1").lists(Item("./usr/share/own/hello", b"the archive's own\n")),
 )  # fmt: skip
 
@@ -423,10 +426,12 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
         "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
         "      own-script 'tree=2*' && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
         "    && rm -rf /var/lib/apt/lists/*\n"
-        "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n",
+        "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update && apt-get install -y --install-recommends own-choice && rm -rf /var/lib/apt/lists/*\n",
         {},
     )
-    files = check(bench, at, placed=4)
+    files = check(bench, at, placed=5)
+    assert {"own-choice 1.0-1", "own-zeta 1.0-1"} <= set(installed(files)[1]), "of two providers apt's own choice"
     assert files["srv/auto"][-1] == b"own-data\n", "what was needed before is not wished for after an upgrade"
     assert "scripts in the sandbox" in bench.rows(at)[4][1]
     assert files["etc/own-made"][1:4] == (0o640, 1, 8)

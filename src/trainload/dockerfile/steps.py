@@ -24,7 +24,8 @@ class InstallDistribution:
 
     packages: tuple[str, ...]
     """``ffmpeg``, ``git=1:2.39.5-0+deb12u2``, ``git=1:2.39*``, ``git/bookworm``."""
-    recommends: bool = True
+    recommends: bool | None = None
+    """Whether what is recommended comes too; None: as the image's apt is set up."""
     options: tuple[str, ...] = ()
     """What dpkg is told about configuration files: ``--force-confold``."""
 

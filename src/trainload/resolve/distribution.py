@@ -76,7 +76,7 @@ def resolve_distribution(
         system=tuple(system),
         essential=extent.essential,
         releases=tuple(sorted(one.locked for one in opened)),
-        packages={a: tuple(map(_locked, stanzas)) for a, stanzas in sorted(chosen.items())},
+        packages={a: tuple(map(locked, stanzas)) for a, stanzas in sorted(chosen.items())},
         python=_same({_python(stanzas) for stanzas in chosen.values()}, "python3") if extent.python else "",
         glibc=_same({_glibc(stanzas) for stanzas in chosen.values()}, "libc6"),
     )
@@ -138,8 +138,31 @@ def _on_top(
         own = load(setup, architecture, services)
         priorities = own.priorities(setup, opened) if setup.archives or setup.pins else None
         index = Index([*own.before, *files.pop(architecture), *own.after], priorities)
-        packages[architecture] = tuple(map(_locked, chosen(index, architecture)))
+        packages[architecture] = tuple(map(locked, chosen(index, architecture)))
     return packages, tuple(sorted(one.locked for one in opened))
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """All that an apt with some setup can choose from."""
+
+    index: Index
+    files: tuple[Records, ...]
+    told: Mapping[tuple[str, str], Mapping[str, str]]
+    """Archive and suite → the fields of its signed index."""
+
+
+def offered(suite: str, architecture: str, services: Services, setup: Setup) -> Offered:
+    """What ``apt-get update`` would have fetched. Raises as :func:`resolve_distribution` does."""
+    release = suites.suite(suite)
+    release = replace(release, components=tuple(dict.fromkeys((*release.components, *setup.components))))
+    opened, files = _load(release, (architecture,), services)
+    own = load(setup, architecture, services)
+    priorities = own.priorities(setup, opened) if setup.archives or setup.pins else None
+    found = (*own.before, *files[architecture], *own.after)
+    told = {at: said.release for at, said in own.told.items()}
+    told |= {(one.pocket.archive, one.pocket.suite): one.release.fields for one in opened}
+    return Offered(Index(found, priorities), found, told)
 
 
 def open_index(suite: str, architecture: str, services: Services) -> Index:
@@ -197,7 +220,8 @@ def _wishes(index: Index, contents: Contents, system: Sequence[str]) -> tuple[st
     return (*(name for name in profile if name not in named), *system)
 
 
-def _locked(stanza: Stanza) -> DistributionPackage:
+def locked(stanza: Stanza) -> DistributionPackage:
+    """``stanza`` as a lock has it."""
     path, own = stanza["Filename"], address_of(stanza)
     file = File(
         name=path.rpartition("/")[2],

@@ -76,7 +76,8 @@ def join(way: Way, layers: Sequence[Path], run: Path) -> Path:
     """
     upper, work, merged = (str(run / name) for name in ("upper", "work", "merged"))
     if way is Way.OVERLAY:
-        kernel.mount_overlay([str(layer) for layer in reversed(layers)], upper, work, merged)
+        # overlayfs refuses a folder that stands there twice; of equal layers the topmost decides all that they say
+        kernel.mount_overlay(list(dict.fromkeys(map(str, reversed(layers)))), upper, work, merged)
     elif way is Way.FLAT:
         kernel.mount_overlay_by_text(str(layers[0]), upper, work, merged)
     else:

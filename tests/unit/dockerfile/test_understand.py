@@ -49,7 +49,7 @@ def line(text: str | None, env: dict[str, str] | None = None, user: str = "", **
     return RunLine(**{**values, **more})  # type: ignore[arg-type]
 
 
-def apt(*packages: str, recommends: bool = False) -> InstallDistribution:
+def apt(*packages: str, recommends: bool | None = False) -> InstallDistribution:
     return InstallDistribution(packages, recommends)
 
 
@@ -66,7 +66,7 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         "apt-get update && apt-get install -y --no-install-recommends ffmpeg libgl1 && rm -rf /var/lib/apt/lists/*",
         (UPDATE, apt("ffmpeg", "libgl1"), LISTS),
     ),
-    ("apt-get update && apt-get install -y git", (UPDATE, apt("git", recommends=True))),
+    ("apt-get update && apt-get install -y git", (UPDATE, apt("git", recommends=None))),
     ("apt-get update && apt-get upgrade -y", (UPDATE, UpgradeDistribution())),
     ("apt update && apt -y upgrade", (UPDATE, UpgradeDistribution(whole=True))),
     (
@@ -75,12 +75,13 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ),
     (
         "apt-get update && apt-get install -qq -o=Dpkg::Use-Pty=0 --fix-broken 'git=1:2.39*' curl/bookworm",
-        (UPDATE, apt("git=1:2.39*", "curl/bookworm", recommends=True)),
+        (UPDATE, apt("git=1:2.39*", "curl/bookworm", recommends=None)),
     ),
-    ("apt update && apt install -y git", (UPDATE, apt("git", recommends=True))),
-    ("apt-get update -y && apt-get -y install git", (UPDATE, apt("git", recommends=True))),
-    ("apt-get update -qq && apt-get install -qq g++", (UPDATE, apt("g++", recommends=True))),
-    ("apt-get -q update; apt-get -qy install make", (UPDATE, apt("make", recommends=True))),
+    ("apt-get update && apt-get install -y --install-recommends jq", (UPDATE, apt("jq", recommends=True))),
+    ("apt update && apt install -y git", (UPDATE, apt("git", recommends=None))),
+    ("apt-get update -y && apt-get -y install git", (UPDATE, apt("git", recommends=None))),
+    ("apt-get update -qq && apt-get install -qq g++", (UPDATE, apt("g++", recommends=None))),
+    ("apt-get -q update; apt-get -qy install make", (UPDATE, apt("make", recommends=None))),
     (
         "apt-get update \\\n    && apt-get install -y --no-install-recommends \\\n      curl \\\n      wget",
         (UPDATE, apt("curl", "wget")),
@@ -98,21 +99,21 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ),
     (
         "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y tzdata && rm -rf /var/lib/apt/lists",
-        (UPDATE, apt("tzdata", recommends=True), Clear((), ("/var/lib/apt/lists",))),
+        (UPDATE, apt("tzdata", recommends=None), Clear((), ("/var/lib/apt/lists",))),
     ),
     (
         "export DEBIAN_FRONTEND=noninteractive && apt-get update && apt-get install --yes tzdata",
-        (UPDATE, apt("tzdata", recommends=True)),
+        (UPDATE, apt("tzdata", recommends=None)),
     ),
-    ("apt-get update && apt-get install -y $LIST", (UPDATE, apt("git", "curl", recommends=True))),
+    ("apt-get update && apt-get install -y $LIST", (UPDATE, apt("git", "curl", recommends=None))),
     (
         "apt-get update && apt-get -o Acquire::Retries=3 -o APT::Install-Recommends=false install -y jq",
         (UPDATE, apt("jq")),
     ),
-    ("apt-get update > /dev/null 2>&1 && apt-get install -y jq >/dev/null", (UPDATE, apt("jq", recommends=True))),
+    ("apt-get update > /dev/null 2>&1 && apt-get install -y jq >/dev/null", (UPDATE, apt("jq", recommends=None))),
     (
         "add-apt-repository -y ppa:deadsnakes/ppa && apt-get update && apt-get install -y python3.10",
-        (AddArchive("ppa:deadsnakes/ppa"), UPDATE, UPDATE, apt("python3.10", recommends=True)),
+        (AddArchive("ppa:deadsnakes/ppa"), UPDATE, UPDATE, apt("python3.10", recommends=None)),
     ),
     ("apt-get update", (UPDATE,)),
     ("apt-get clean && rm -rf /var/lib/apt/lists/*", (Nothing("apt-get clean"), LISTS)),
@@ -350,7 +351,7 @@ def test_an_extra_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None
 def test_a_version_with_a_star_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
     found = understand(line("apt-get update && apt-get install -y git=1:2*"))
     assert isinstance(found, Understood)
-    assert (found.steps[-1], found.literal) == (apt("git=1:2*", recommends=True), ("git=1:2*",))
+    assert (found.steps[-1], found.literal) == (apt("git=1:2*", recommends=None), ("git=1:2*",))
 
 
 def test_variables_of_pip_count_as_its_options() -> None:

@@ -239,6 +239,14 @@ def test_sixty_layers_are_joined(rootfs: Path, tmp_path: Path, layer: LayerBlob)
     assert len(told(engine, tmp_path, "ls /srv").split()) == 60
 
 
+@pytest.mark.parametrize("way", list(Way))
+def test_a_layer_may_be_there_twice(way: Way, rootfs: Path, tmp_path: Path, layer: LayerBlob) -> None:
+    without = blob(tmp_path / "without", tar(folder("srv"), TarEntry("srv/.wh.a")))
+    layers = [layer, without, blob(tmp_path / "with", tar(folder("srv"), TarEntry("srv/a"), TarEntry("srv/b")))]
+    engine = EmbeddedEngine(rootfs, lambda _: [*layers, without], ways=(way,))
+    assert told(engine, tmp_path, "ls /srv") == "b\n"
+
+
 def memory_group() -> bool:
     return ROOT and "memory" in this_machine().folders
 

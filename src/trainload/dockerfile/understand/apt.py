@@ -86,7 +86,9 @@ def _quieter(words: Sequence[str]) -> list[str]:
     return [*found, *(["-y"] if level > 1 else [])]
 
 
-def _install(program: str, names: Sequence[str], options: Options, *, recommends: bool) -> tuple[PlacedStep, ...]:
+def _install(
+    program: str, names: Sequence[str], options: Options, *, recommends: bool | None
+) -> tuple[PlacedStep, ...]:
     if "yes" not in options.flags:
         raise Beyond(Text("{command} without -y asks", command=f"{program} install"))
     for name in names:
@@ -101,8 +103,9 @@ def _configuration(options: Options) -> tuple[str, ...]:
     return tuple(match[1] for match in found if match is not None)
 
 
-def _recommends(options: Options) -> bool:
-    found = "no-recommends" not in options.flags or "recommends" in options.flags
+def _recommends(options: Options) -> bool | None:
+    """None: the line does not say."""
+    found = True if "recommends" in options.flags else False if "no-recommends" in options.flags else None
     for option in options.all("option"):
         match = _RECOMMENDS.fullmatch(option)
         if match is not None:

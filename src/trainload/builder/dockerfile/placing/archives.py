@@ -135,7 +135,7 @@ def _pins(ground: Ground) -> tuple[Pin, ...]:
     return tuple(found)
 
 
-def recommends(ground: Ground, asked: bool) -> bool:  # noqa: FBT001 - what the line says
+def recommends(ground: Ground, asked: bool | None) -> bool:  # noqa: FBT001 - what the line says
     """Whether recommended packages come too. Raises :class:`Beyond` for settings that change more."""
     found = True
     for name in ground.folder("etc/apt/apt.conf.d"):
@@ -145,7 +145,7 @@ def recommends(ground: Ground, asked: bool) -> bool:  # noqa: FBT001 - what the 
             raise Beyond(Text("{file} of the image changes what is installed", file=f"/etc/apt/apt.conf.d/{name}"))
         for match in _RECOMMENDS.finditer(text):
             found = match[1].lower() in ("1", "true", "yes", "on")
-    return found and asked
+    return found if asked is None else asked
 
 
 def profile(ground: Ground) -> str:

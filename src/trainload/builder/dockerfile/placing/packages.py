@@ -11,6 +11,7 @@ from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.aided import Made, Wished, aided, bare
 from trainload.builder.dockerfile.placing.archives import Known, known, profile, recommends
+from trainload.builder.dockerfile.placing.deciding import decided
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.steps import InstallDistribution, UpgradeDistribution
@@ -38,7 +39,7 @@ def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, ben
     """
     here = known(ground, bench.platform.architecture)
     with_more = recommends(ground, step.recommends)
-    packages, scripts = _packages(step, here, ground, bench, with_more=with_more)
+    packages, scripts = _packages(step, here, line, ground, bench, with_more=with_more)
     if not packages:
         return Made(())
     if scripts:
@@ -66,8 +67,8 @@ def place_upgrade(step: UpgradeDistribution, line: RunLine, ground: Ground, benc
     if any(re.search(r"^Status: *hold ", text, re.MULTILINE) for text in ground.facts.status.split("\n\n")):
         raise Beyond(Text("packages that are held"))
     what = "apt-get dist-upgrade" if step.whole else "apt-get upgrade"
-    asked = _Question(what, (), recommends(ground, True) if step.whole else None, upgrade=True)
-    packages = _asked(asked, here, ground, bench)[0]
+    asked = _Question(what, (), recommends(ground, None) if step.whole else None, upgrade=True)
+    packages = _asked(asked, here, line, ground, bench)[0]
     if not packages:
         return Made(())
     names = tuple(package.name for package in packages)
@@ -94,12 +95,12 @@ def _states(
 
 
 def _packages(
-    step: InstallDistribution, here: Known, ground: Ground, bench: Bench, *, with_more: bool
+    step: InstallDistribution, here: Known, line: RunLine, ground: Ground, bench: Bench, *, with_more: bool
 ) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     """The answer of the lock, or a new one; and the packages whose scripts have to run."""
     told = " ".join(step.packages)
     told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
-    return _asked(_Question(f"apt-get install {told}", step.packages, with_more), here, ground, bench)
+    return _asked(_Question(f"apt-get install {told}", step.packages, with_more), here, line, ground, bench)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,15 @@ class _Question:
     upgrade: bool = False
     """Of all that is installed, not of ``names``."""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of apt-get's command line."""
+        plain = "--install-recommends" if self.recommends else "--no-install-recommends"
+        return (self.what.removeprefix("apt-get "), plain) if self.upgrade else ("install", plain, *self.names)
+
 
 def _asked(
-    asked: _Question, here: Known, ground: Ground, bench: Bench
+    asked: _Question, here: Known, line: RunLine, ground: Ground, bench: Bench
 ) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     status, arch, suite = ground.facts.status, bench.platform.architecture, here.suite.name
     plain = {
@@ -129,12 +136,12 @@ def _asked(
     def answer() -> Mapping[str, object]:
         services = bench.services().distribution(())
         try:
-            found = _resolved(asked, here, {arch: status}, services)
+            packages = _resolved(asked, here, {arch: status}, services)[arch]
         except LockError as error:
             if error.retryable:
                 raise
-            raise Beyond(Text("what apt itself has to decide: {reason}", reason=error.text)) from error
-        packages = found[arch]
+            why = Text("what apt itself has to decide: {reason}", reason=error.text)
+            packages = decided(asked.words, here, line, ground, bench, why)
         return {"packages": [_row(package) for package in packages], "scripts": _scripts(packages, status, bench)}
 
     answered = bench.answers.ask(question, answer)
