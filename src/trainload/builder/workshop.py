@@ -179,10 +179,11 @@ class Workshop:
     def add_all(
         self, writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]]
     ) -> dict[PlannedLayer, MadeLayer]:
-        """Layers that look at none of each other, found or made at the same time."""
+        """Layers that look at none of each other, found or made at the same time, each once its files are here."""
         known = self._found(list(writers))
         rest = {planned: write for planned, write in writers.items() if not self._settled(known.get(planned))}
-        return {**known, **self._in_parallel(rest, known)}
+        files = [file for planned in rest if planned not in known for file in input_files(planned.recipe)]
+        return {**known, **self._in_parallel(rest, known, files)}
 
     def known(self, planned: PlannedLayer) -> MadeLayer | None:
         """The layer, if it is known; nothing is made, fetched or told."""
@@ -248,8 +249,12 @@ class Workshop:
         self,
         writers: Mapping[PlannedLayer, Callable[[ByteSink], Written]],
         known: Mapping[PlannedLayer, MadeLayer],
+        files: Sequence[File] = (),
     ) -> dict[PlannedLayer, MadeLayer]:
-        """The layers, those ``known`` fetched, the others made; what cannot be fetched is made too."""
+        """The layers, those ``known`` fetched, the others made; what cannot be fetched is made too.
+
+        ``files``: what they are made of and may not be here yet; makers wait for their own.
+        """
         if not writers:
             return {}
         from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -266,6 +271,7 @@ class Workshop:
                 futures: dict[PlannedLayer, Future[MadeLayer]] = {
                     layer: pool.submit(make, layer) for layer in layers
                 }
+                self.prefetch(files)
                 done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
             except BaseException:  # an interrupt: leaving waits for the threads, so they are told to end
                 stopped.set()

@@ -65,17 +65,21 @@ class Fetcher:
         """Origins that did not answer; asked last from then on."""
         self._wrong: set[tuple[str, str]] = set()
         """(address, sha256) of files that turned out to be others there."""
+        self._failed: dict[str, FetchError] = {}
+        """sha256 → why a file cannot be had: whoever waited for it need not try once more."""
+        self._fetched: set[str] = set()
+        """sha256 of what was fetched here: that it is present is no news."""
 
     def open(self, file: File, /) -> BinaryIO:
         """``file`` as a seekable file on disk whose size and sha256 were verified; the caller closes it.
 
         Raises :class:`FetchError` when it cannot be had, or is not the file that was locked (THREATS W32).
         """
-        if isinstance(file.location, Found):
-            return self._find(file).open("rb")
         if isinstance(file.location, InProject):
             return self._of_project(file, file.location)
         with self._lock(file.sha256):
+            if isinstance(file.location, Found):
+                return self._find(file).open("rb")
             cached = self._cache.open(file.sha256, file.size)
             if cached is None:
                 self._fetch(file)
@@ -95,7 +99,7 @@ class Fetcher:
         )
 
     def prefetch(self, files: Sequence[File]) -> None:
-        """Fetch what is not here yet, several at once, the largest first.
+        """Fetch what is not here yet, several at once, the largest first. Who opens one meanwhile waits for it.
 
         Raises the first :class:`FetchError`, or all of them together; what came whole is kept.
         """
@@ -160,15 +164,15 @@ class Fetcher:
             if isinstance(file.location, InProject):
                 self._of_project(file, file.location).close()
                 return None
-            if isinstance(file.location, Found):
-                path = self._find(file)
-                self._reporter.report(Ended(file.sha256, file.name, How.PRESENT, path.stat().st_size))
-                return None
             with self._lock(file.sha256):
+                if isinstance(file.location, Found):
+                    path = self._find(file)
+                    self._reporter.report(Ended(file.sha256, file.name, How.PRESENT, path.stat().st_size))
+                    return None
                 path_or_none = self._cache.find(file.sha256, file.size)
                 if path_or_none is None:
                     self._fetch(file)
-                else:
+                elif file.sha256 not in self._fetched:
                     size = path_or_none.stat().st_size
                     self._reporter.report(Ended(file.sha256, file.name, How.PRESENT, size))
         except TrainloadError as error:
@@ -228,7 +232,9 @@ class Fetcher:
         return self._hashed[key]
 
     def _fetch(self, file: File) -> None:
-        """``file`` into the cache, from the first address that has its bytes."""
+        """``file`` into the cache, from the first address that has its bytes. Called with its lock held."""
+        if file.sha256 in self._failed:
+            raise self._failed[file.sha256]
         addresses = self._reachable(file)
         self._reporter.report(Began(file.sha256, file.name, file.size))
         failures: list[FetchError] = []
@@ -242,10 +248,12 @@ class Fetcher:
                 if error.retryable and not isinstance(error, WrongBytesError):
                     self._dead.add(origin(url))
             else:
+                self._fetched.add(file.sha256)
                 self._reporter.report(Ended(file.sha256, file.name, How.FETCHED, size))
                 return
         self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
-        raise worst(file, failures)
+        self._failed[file.sha256] = worst(file, failures)
+        raise self._failed[file.sha256]
 
     def _reachable(self, file: File) -> list[str]:
         """Its addresses. Raises :class:`FetchError` when it is not to be had from anywhere."""

@@ -14,7 +14,9 @@ from trainload.lock.model import File, Lock, PythonPackage, Url
 from trainload.system.http import Http, Retry, origin
 from trainload.values import replace
 
-_AT_ONCE = 8  # requests without a body
+_AT_ONCE = 4
+"""Requests without a body. A server of Python's own (``http.server``) keeps five waiting: who comes after these
+tries again after a second."""
 _TIMEOUT = 5.0  # seconds; a size is not worth more
 
 

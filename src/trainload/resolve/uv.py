@@ -39,6 +39,8 @@ class Uv:
     """Some Python; uv asks for one even where only another version is resolved for."""
     program: str | None = None
     """None: the uv we depend on."""
+    at_once: int | None = None
+    """Requests at the same time, unless the environment says; None: as many as uv makes by itself, dozens."""
 
     def run(self, verb: str, arguments: Sequence[str], cwd: Path) -> process.Completed:
         """Run ``uv VERB`` to its end in ``cwd``. Raises :class:`ProcessError` when it cannot be started."""
@@ -48,6 +50,8 @@ class Uv:
         if verb != "python list":
             flags.append(f"--python={self.python}")
         environ = {name: value for name, value in self.environ.items() if name not in _NOT_OURS}
+        if self.at_once is not None:
+            environ.setdefault("UV_CONCURRENT_DOWNLOADS", str(self.at_once))
         return process.run(
             [self.program or find_uv_bin(), *verb.split(), *flags, *arguments],
             env={**environ, **_OURS},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -16,9 +17,11 @@ import pytest
 
 from trainload.builder.makers import Code, Sandbox, Supplies
 from trainload.builder.workshop import Workshop
-from trainload.errors import LayerError, PlanError, Text
-from trainload.events import SILENT
+from trainload.errors import FetchError, LayerError, PlanError, Text
+from trainload.events import SILENT, How
+from trainload.layers.model import ByteSink, Written
 from trainload.limits import DEFAULT
+from trainload.lock.model import File
 from trainload.plan.key import recipe_key
 from trainload.plan.model import (
     BaseRecipe,
@@ -166,6 +169,66 @@ def test_D5_W27_what_packages_claim_is_remembered_so_that_one_more_is_all_that_i
         anew = replace(shop(first, second, third), anew=True)
         anew.make(plan(first, second, third), code)
         assert sorted(asked) == sorted([first.file, second.file, third.file])
+    store.close()
+
+
+def test_layers_are_made_while_the_files_of_others_are_on_their_way(tmp_path: Path) -> None:
+    early, late = Made("early", files={"early.py": b"1"}), Made("late", files={"late.py": b"2"})
+    first, second = (
+        PlannedLayer(
+            Kind.PACKAGE, made.file, WheelsRecipe((locked(made.file, made.bytes()),), "3.11"), 1, Text("a test")
+        )
+        for made in (early, late)
+    )
+    store = Store.open(tmp_path / "home")
+    begun, arrived = threading.Event(), threading.Event()
+    sources = MemorySources({made.file: made.bytes() for made in (early, late)})
+
+    def prefetch(files: Sequence[File]) -> None:
+        assert [file.name for file in files] == [early.file, late.file]
+        assert begun.wait(60)  # a layer was begun, though not every file is here
+        arrived.set()
+
+    shop = Workshop(store, sources, prefetch, SILENT, workers=2)
+    makers = shop.makers(
+        Plan("x", Platform(), (), RuntimeConfig("1000", "/app", (), (), {}, {})),
+        Code(CodeListing((), (), ()), lambda path: cast("BinaryIO", None)),
+    )
+
+    def at_once(sink: ByteSink) -> Written:
+        begun.set()
+        return makers.write(first.recipe, (), sink)
+
+    def then(sink: ByteSink) -> Written:
+        assert arrived.wait(60)
+        return makers.write(second.recipe, (), sink)
+
+    with store.writing():
+        made = shop.add_all({first: at_once, second: then})
+        assert {one.how for one in made.values()} == {How.MADE}
+        assert set(made) == {first, second}
+    store.close()
+
+
+def test_what_cannot_be_fetched_ends_the_layers_that_wait_for_it(tmp_path: Path) -> None:
+    late = Made("late", files={"late.py": b"2"})
+    recipe = WheelsRecipe((locked(late.file, late.bytes()),), "3.11")
+    layer = PlannedLayer(Kind.PACKAGE, late.file, recipe, 1, Text("a test"))
+    store = Store.open(tmp_path / "home")
+    failed = threading.Event()
+
+    def prefetch(files: Sequence[File]) -> None:
+        failed.set()
+        raise FetchError("the index is gone")
+
+    def write(sink: ByteSink) -> Written:
+        assert failed.wait(60)
+        raise FetchError("and so is this file")
+
+    with store.writing():
+        with pytest.raises(FetchError, match="the index is gone"):
+            Workshop(store, MemorySources({}), prefetch, SILENT, workers=1).add_all({layer: write})
+        assert list(store.home.glob("blobs/sha256/*")) == []
     store.close()
 
 

@@ -228,6 +228,26 @@ def test_prefetch_tells_every_file_that_fails_and_keeps_the_others(server: Fault
     assert fetcher(store).missing([good]) == ()
 
 
+def test_who_opens_a_file_that_cannot_be_had_does_not_try_again(server: FaultServer, store: Store) -> None:
+    bad = File("b.whl", "b" * 64, 10, Url(f"{server.url}/b.whl"))
+    one = fetcher(store)
+    with pytest.raises(FetchError, match="no longer where it was locked"):
+        one.prefetch([bad])
+    asked = len(server.requests)
+    with pytest.raises(FetchError, match="no longer where it was locked"):
+        one.open(bad)
+    assert len(server.requests) == asked
+
+
+def test_a_file_that_a_maker_fetched_is_not_told_once_more(server: FaultServer, store: Store) -> None:
+    file = locked(server.serve("/a.whl", BODY))
+    heard = Heard()
+    one = fetcher(store, heard=heard)
+    one.open(file).close()
+    one.prefetch([file])
+    assert heard.ends() == [(file.name, How.FETCHED)]
+
+
 def test_fault_12_an_interrupt_ends_the_other_downloads_and_keeps_nothing(
     server: FaultServer, store: Store
 ) -> None:

@@ -32,6 +32,9 @@ from trainload.system import scratch
 
 _NAMED = 60
 """Characters of what is asked for that a question of the lock tells."""
+_OF_A_PAGE = 4
+"""Requests at once where only pages of links are asked: often a server of Python's own (``http.server``), which
+keeps five waiting, and who comes after these tries again after a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
             options=_options(asked),
             unhashed=True,
         )
-        question = Question(request, services.uv, folder / "pylock.resolved.toml", None, alone=True)
+        uv = replace(services.uv, at_once=_OF_A_PAGE) if asked.no_index else services.uv
+        question = Question(request, uv, folder / "pylock.resolved.toml", None, alone=True)
         try:
             found = question.settled(Leave())[0]
         except NeedsBuild as error:

@@ -99,9 +99,6 @@ class Putting:
             found = self._place(steps, literal, here, self.bench)
             if isinstance(found, Opaque):
                 return found
-            missing = [planned for planned in found.layers if self.shop.known(planned) is None]
-            needed = [*found.files] if missing else []
-            self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
             try:
                 here = (*here, *self._make_all(found, here))
             except RunError:
@@ -147,6 +144,9 @@ class Putting:
             writers = {planned: partial(makers.write, planned.recipe, ()) for planned in found.layers}
             together = self.shop.add_all(writers)
             return tuple(together[planned] for planned in found.layers)
+        missing = [planned for planned in found.layers if self.shop.known(planned) is None]
+        needed = [*found.files] if missing else []
+        self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
         layers = made
         for planned in found.layers:
             layers = (*layers, self._make(planned, found.files, layers))
