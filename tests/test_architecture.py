@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }  # fmt: skip
 ONLY_AT_THE_EDGE = {
-    "socket": {"system", "destinations", "testing"},
+    "socket": {"system", "runner", "destinations", "testing"},
     "http": {"runner", "system", "registry", "destinations", "testing"},
     "urllib3": {"system", "registry", "destinations"},
     "subprocess": {"runner", "system", "run"},

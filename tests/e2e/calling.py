@@ -128,15 +128,14 @@ def on_a_terminal(here: Here, *words: str, says: bytes, until_said: bytes) -> tu
     os.close(far)
     seen, typed = b"", False
     while True:
-        assert select.select([near], [], [], SOON)[0], seen
-        try:
-            data = os.read(near, 4096)
-        except OSError:  # a terminal's end
-            break
-        seen += data
         if not typed and until_said in seen:
             os.write(near, says)
             typed = True
+        assert select.select([near], [], [], SOON)[0], seen
+        try:
+            seen += os.read(near, 4096)
+        except OSError:  # a terminal's end
+            break
     os.close(near)
     return child.wait(240), seen
 

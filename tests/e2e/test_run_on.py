@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.e2e.calling import (
     further_programs,
     go_on,
     kill_connections,
+    on_a_terminal,
     read,
     rest,
     small_disk,
@@ -244,7 +246,6 @@ def test_S08_values_of_variables_are_neither_in_argument_lists_nor_on_the_disk_t
         (["--network", "mine", "tiny", "ls"], 1, "gpu1 has no networks of its own"),
         (["--code", "tiny", "ls"], 2, "--code and --on exclude each other"),
         (["--engine", "docker", "tiny", "ls"], 1, "has no docker"),
-        (["-it", "tiny", "ls"], 1, "has no terminal and no input"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_stays(here: Here, words: list[str], code: int, message: str) -> None:
@@ -299,6 +300,30 @@ def test_S03_a_folder_there_may_be_called_anything(here: Here) -> None:
     assert (here.sshd.home / name / "volumes/cache").is_dir()
     assert not (here.sshd.home / "x").exists()
     shutil.rmtree(here.sshd.home / name)
+
+
+def test_a_run_without_an_engine_has_a_terminal_that_is_left_and_joined_again(here: Here) -> None:
+    talk = (
+        "trap 'echo caught' INT; stty size; echo $TERM; echo ready;"
+        ' until [ "$x" = end ]; do read x && echo got $x; done; exec sh'
+    )
+    words = ("run", "-it", "--on", "gpu1", "--name", "talks", "tiny", "sh", "-c", talk)
+    code, seen = on_a_terminal(here, *words, says=b"\x03\x10\x11", until_said=b"ready")
+    assert (code, b"trainload attach talks joins it again" in seen) == (0, True), seen
+    assert b"30 101\r\nvt220" in seen
+    until(lambda: "caught" in here("logs", "talks").stdout)
+    code, seen = on_a_terminal(here, "attach", "talks", says=b"end\nexit 7\n", until_said=b"")
+    assert (code, b"got end" in seen) == (7, True), seen
+    assert here("rm", "talks").returncode == 0
+
+
+def test_a_run_without_an_engine_reads_what_we_read(here: Here) -> None:
+    data = bytes(range(256)) * 20_000
+    words = ("run", "-i", "--on", "gpu1", "tiny", "sh", "-c", "cat; echo err >&2; exit 3")
+    child = here.start(*words, stdin=subprocess.PIPE)
+    out, err = child.communicate(data, timeout=240)
+    assert (child.returncode, out == data) == (3, True), err
+    assert b"\nerr\n" in err
 
 
 def test_attach_follows_a_run_of_this_machine_too(here: Here) -> None:

@@ -133,9 +133,10 @@ def _talk(world: World, engine: OnHost, run: Run, spec: RunSpec, written: RunRec
     try:
         state = engine.talk(run.id, tty=spec.tty, reads=spec.open)
     except TrainloadError as error:
-        if not error.retryable:
-            written.end(run.id, world.now, error.exit_code, error.text)
-            _leave_nothing(world, engine, run)
+        if error.retryable:
+            raise _lost(error, run) from None
+        written.end(run.id, world.now, error.exit_code, error.text)
+        _leave_nothing(world, engine, run)
         raise
     if state is None:
         return left_alone(world, run)
@@ -153,7 +154,10 @@ def left_alone(world: World, run: Run) -> int:
 
 def join_there(world: World, found: Known, written: RunRecords) -> int:
     """Our terminal joined with a run on a server that can be talked to; its exit code, 0 when the user left it."""
-    state = found.engine.attach(found.id)
+    try:
+        state = found.engine.attach(found.id)
+    except HostError as error:
+        raise (_lost(error, found.run) if error.retryable else error) from None
     if state is None:
         return left_alone(world, found.run)
     return _settle(world, engine_of_record(world, found.run), found.run, state, written)
@@ -191,12 +195,6 @@ def _say_what_it_lacks(world: World, engine: OnHost, spec: RunSpec) -> None:
     from trainload.errors import RunError
     from trainload.run.engines.interface import needs, shortcomings
 
-    if (spec.tty or spec.open) and engine.name == "embedded":
-        raise RunError(
-            Text("a run on {host} has no terminal and no input: there is neither Docker nor Podman",
-                 host=engine.host.name),
-            hints=[Text("run -d, then trainload exec -it RUN sh: a further program has both")],
-        )  # fmt: skip
     needed = needs(spec, detached=True)
     for lack in shortcomings(needed, engine.lacks(needed)):
         if lack.refused:
@@ -225,10 +223,14 @@ def stay(world: World, engine: OnHost, run: Run, written: RunRecords) -> int:
         state = engine.wait(run.id)
         return _settle(world, engine, run, state, written)
     except HostError as error:
-        if error.retryable:
-            error.hints = (Text("the run goes on there; when it can be reached: trainload attach {id}", id=run.id),)
-            error.exit_code = STILL_RUNS
-        raise
+        raise (_lost(error, run) if error.retryable else error) from None
+
+
+def _lost(error: TrainloadError, run: Run) -> TrainloadError:
+    """The error of a connection, and what to do: the run does not need it."""
+    error.hints = (Text("the run goes on there; when it can be reached: trainload attach {id}", id=run.id),)
+    error.exit_code = STILL_RUNS
+    return error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ goes wrong is told over a pipe that closes on exec.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import os
@@ -26,14 +27,18 @@ _CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
     "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
 )  # fmt: skip
+_FRONT = "/dev/.trainload"
+"""As in trainload.run.bwrap: what makes a program on a terminal the first of its own process group."""
 _SMALL = 1 << 20
 _LARGEST_ID = 2**31 - 1
 
 
-def become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int, errors: int) -> None:
-    """Never returns."""
+def become(
+    charge: dict[str, Any], layers: list[Path], folder: Path, status: int, errors: int, gate: int | None
+) -> None:
+    """Never returns; the program begins when something comes through ``gate``."""
     try:
-        _become(charge, layers, folder, status)
+        _become(charge, layers, folder, status, gate)
     except Trouble as trouble:
         os.write(errors, json.dumps({"trouble": trouble.code, **trouble.facts}).encode())
     except OSError as error:
@@ -42,7 +47,7 @@ def become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int
     os._exit(1)
 
 
-def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int) -> None:
+def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: int, gate: int | None) -> None:
     _own_namespaces()
     root, writable = _joined(layers, folder)
     inside = Inside(str(root))
@@ -60,7 +65,8 @@ def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: in
         if writable and not path.startswith("/dev/"):
             inside.link(path, target)
     env = environment(charge, home)
-    _check_command(inside, charge["command"][0], env, workdir, mounts)
+    found = _check_command(inside, charge["command"][0], env, workdir, mounts)
+    front = _in_memory(base64.b64decode(charge["front"])) if charge["front"] else None
     writable = writable and not charge["read_only"]
     words = [
         "--unshare-user", "--uid", str(uid), "--gid", str(gid),
@@ -78,23 +84,32 @@ def _become(charge: dict[str, Any], layers: list[Path], folder: Path, status: in
         *(word for path, mode in charge["modes"] for word in ("--chmod", f"{mode:o}", path)),
         "--clearenv", *(word for name, value in sorted(env.items()) for word in ("--setenv", name, value)),
         "--chdir", workdir, "--die-with-parent", "--json-status-fd", str(status),
+        *([] if front is None else ["--perms", "0755", "--ro-bind-data", str(front), _FRONT]),
+        *([] if gate is None else ["--block-fd", str(gate)]),
     ]  # fmt: skip
-    _exec(charge["bwrap"], words, charge["command"], status)
+    command = charge["command"] if front is None else [_FRONT, found, *charge["command"]]
+    _exec(charge["bwrap"], words, command, {status, gate, front})
 
 
-def _exec(bwrap: str, words: list[str], command: list[str], status: int) -> None:
+def _exec(bwrap: str, words: list[str], command: list[str], kept: set[int | None]) -> None:
     """The words go over a descriptor: no value of the environment is seen in the list of processes."""
-    letter = os.memfd_create("arguments", 0)
-    os.write(letter, b"".join(os.fsencode(word) + b"\0" for word in words))
-    os.lseek(letter, 0, os.SEEK_SET)
+    letter = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in words))
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         if fd > 2:
             try:
-                os.set_inheritable(fd, fd in (letter, status))
+                os.set_inheritable(fd, fd in {letter, *kept})
             except OSError:
                 continue  # the descriptor of the listing itself
     os.execve(bwrap, [bwrap, "--args", str(letter), "--", *command], {"PATH": _PATH, "LC_ALL": "C"})  # noqa: S606
+
+
+def _in_memory(data: bytes) -> int:
+    """A descriptor from which ``data`` can be read."""
+    found = os.memfd_create("words", 0)
+    os.write(found, data)
+    os.lseek(found, 0, os.SEEK_SET)
+    return found
 
 
 def _own_namespaces() -> None:
@@ -257,15 +272,16 @@ def environment(charge: dict[str, Any], home: str) -> dict[str, str]:
 
 def _check_command(
     inside: Inside, command: str, env: dict[str, str], workdir: str, mounts: list[tuple[str, str, bool]]
-) -> None:
-    """Docker's 126 and 127, known before the start."""
+) -> str:
+    """Where it lies. Docker's 126 and 127, known before the start."""
     if "/" in command:
         places = [command if command.startswith("/") else f"{workdir}/{command}"]
     else:
         places = [f"{folder or workdir}/{command}" for folder in env["PATH"].split(":")]
-    if any(inside.resolve(place).startswith(target + "/") for place in places for _, target, _ in mounts):
-        return  # it lies in a mounted folder, which is not seen yet
     found = [inside.is_executable(place) for place in places]
-    if not any(found):
-        missing = all(one is None for one in found)
-        raise Trouble("command", said=command, exit_code=127 if missing else 126)
+    if any(found):
+        return places[found.index(True)]
+    for place in places:
+        if any(inside.resolve(place).startswith(target + "/") for _, target, _ in mounts):
+            return place  # it lies in a mounted folder, which is not seen yet
+    raise Trouble("command", said=command, exit_code=127 if all(one is None for one in found) else 126)

@@ -182,6 +182,11 @@ class Hosted:
         folder, note = self._known(request)
         if note["engine"] in PROGRAMS:
             joined = Program(note["engine"]).joined(note["container"], request)
+        elif request.get("own"):
+            from trainload.runner.guest import visit
+
+            visit(folder, request, self._send, self._receive, _PULSE)
+            return {"exit_code": 0}
         else:
             from trainload.runner.within import Container
 

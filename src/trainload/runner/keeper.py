@@ -1,7 +1,8 @@
 """The process that stays with a run where there is no engine: its log, its end, its signals (docs/adr/0037).
 
 It leaves the connection's session before anything runs, has no file on the disk and no open end of the connection.
-It holds ``lock`` as long as it lives, so nobody has to guess; when it is killed, its container goes with it.
+It holds ``lock`` as long as it lives, so nobody has to guess; when it is killed, its container goes with it. A
+program's terminal is ours: we lead its session, and it has a process group of its own there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import selectors
 import shutil
 import signal
 import time
@@ -24,13 +24,13 @@ from trainload.runner.trouble import Trouble, trouble_of
 from trainload.runner.unpack import remove
 
 _MOMENT = 0.25
-_PIECE = 1 << 16
 _ROOM = 4096
 """Bytes of a state: a block of most file systems, so that a longer one needs no other."""
 _LAST_WORDS = 2.0
 """Seconds for what is still in the pipes once the program is gone."""
 _FOR_LATER = ("env", "user", "workdir", "hostname", "command")
 """What a further program in the container gets, too: kept in memory, for its values may be secrets."""
+_KEYS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
 _USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
@@ -171,87 +171,87 @@ class _Keeper:
         self._letter = os.memfd_create("letter", os.MFD_CLOEXEC)
         os.write(self._letter, json.dumps({name: charge[name] for name in _FOR_LATER}).encode())
         self._state: dict[str, Any] = {"phase": "starting", "pid": None, "letter": self._letter}
+        self._state.update(terminal=charge["terminal"], open=charge["terminal"] or charge["open"])
+        self._reports = bytearray()
+        self._gate = _gate() if charge["waits"] else None
 
     def start(self) -> None:
         """Raises :class:`Trouble` when it does not come to a start."""
+        from trainload.runner.speech import Speech
+
+        for one in (*_KEYS, signal.SIGPIPE):
+            signal.signal(one, _deaf)  # not SIG_IGN: the program would inherit that
+        signal.signal(signal.SIGTERM, self._stop)
+        self._speech = Speech(self._folder, self._charge, self._met)
         errors_out, errors_in = os.pipe()
         self._status, status_in = os.pipe()
-        self._streams = (os.pipe(), os.pipe())
-        signal.signal(signal.SIGTERM, self._stop)
         self._child = os.fork()
         if self._child == 0:
             self._become(status_in, errors_in)
-        for fd in (errors_in, status_in, self._streams[0][1], self._streams[1][1]):
+        for fd in (errors_in, status_in):
             os.close(fd)
+        self._speech.open()
         with os.fdopen(errors_out, "rb") as errors:
             told = errors.read()
         if told:
-            os.waitpid(self._child, 0)
             found = json.loads(told.decode())
             raise Trouble(found.pop("trouble"), **found)
         first = b""
         while not first.endswith(b"\n"):
             data = os.read(self._status, 1)
             if not data:
-                raise Trouble("container", said=self._complaint())
+                os.waitpid(self._child, 0)
+                raise Trouble("container", said=self._speech.complaint() or "bubblewrap ended")
             first += data
-        self._state.update(phase="running", pid=int(json.loads(first.decode())["child-pid"]), started=_now())
+        pid = int(json.loads(first.decode())["child-pid"])
+        self._state.update(phase="running", pid=pid, started=_now())
         self._write()
 
     def _become(self, status: int, errors: int) -> None:
         from trainload.runner.container import become
 
         try:
-            os.setsid()
+            if not self._charge["terminal"]:
+                os.setsid()
             os.umask(0o022)  # the program's own, as in any container
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            for number, (out, into) in enumerate(self._streams, 1):
-                os.dup2(into, number)
-                os.close(out)
-                os.close(into)
+            self._speech.become()
             os.set_inheritable(errors, False)
-            become(self._charge, self._layers, self._folder, status, errors)
+            become(self._charge, self._layers, self._folder, status, errors, self._gate)
         finally:
             os._exit(1)
 
-    def _complaint(self) -> str:
-        data = os.read(self._streams[1][0], 4096)
-        os.waitpid(self._child, 0)
-        return data.decode("utf-8", "replace").strip() or "bubblewrap ended"
+    def _met(self) -> None:
+        """Somebody is attached: a program that waits for that begins."""
+        if self._gate is not None:
+            os.write(self._gate, b"1")
+            os.close(self._gate)
+            self._gate = None
 
     def until_end(self) -> None:
         """Write down what it says until it is gone, then how it ended."""
         from trainload.runner.lines import Log
 
         log = Log(self._folder / "log")
-        code = self._pump(log)
+        self._speech.begin(log, self._status, self._reports)
+        code = self._pump()
         log.close()
         forced = self._grace if self._forced else None
         self._state.update(phase="ended", ended=_now(), exit_code=code, forced=forced)
         self._write()
+        self._speech.close()
 
-    def _pump(self, log: Any) -> int:  # noqa: ANN401 - imported late
-        reports, ended, silence = b"", None, None
-        names = {self._streams[0][0]: 0, self._streams[1][0]: 1, self._status: 2}
-        with selectors.DefaultSelector() as selector:
-            for fd in names:
-                selector.register(fd, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select(_MOMENT) if selector.get_map() else ():
-                    data = os.read(key.fd, _PIECE)
-                    if not data:
-                        selector.unregister(key.fd)
-                    if names[key.fd] == 2:
-                        reports += data
-                    else:
-                        log.take(data, names[key.fd])
-                self._mind_the_deadline()
-                if ended is None:
-                    pid, status = os.waitpid(self._child, os.WNOHANG if selector.get_map() else 0)
-                    ended, silence = (status, time.monotonic() + _LAST_WORDS) if pid else (None, None)
-                if ended is not None and (not selector.get_map() or time.monotonic() > (silence or 0)):
-                    return self._exit_code(ended, reports)
+    def _pump(self) -> int:
+        ended, silence = None, 0.0
+        while True:
+            self._speech.turn(_MOMENT)
+            self._mind_the_deadline()
+            if ended is None:
+                pid, status = os.waitpid(self._child, 0 if self._speech.is_over else os.WNOHANG)
+                ended, silence = (status, time.monotonic() + _LAST_WORDS) if pid else (None, 0.0)
+            if ended is not None and (self._speech.is_over or time.monotonic() > silence):
+                return self._exit_code(ended, bytes(self._reports))
 
     def _exit_code(self, status: int, reports: bytes) -> int:
         for line in reports.splitlines():
@@ -271,6 +271,8 @@ class _Keeper:
                 self._grace = float((self._folder / "wish").read_text())
             except (OSError, ValueError):
                 self._grace = float(self._charge["grace"])
+            if self._gate is not None:  # nothing has begun that could be asked
+                self._grace = 0.0
             self._deadline = time.monotonic() + self._grace
             send(self._state["pid"], int(self._charge["stop_signal"]))
         if self._deadline is not None and time.monotonic() >= self._deadline and not self._forced:
@@ -289,6 +291,19 @@ class _Keeper:
                 raise
             with known.open("r+b") as file:
                 file.write(data)
+
+
+def _deaf(number: int, frame: object) -> None:
+    return
+
+
+def _gate() -> int:
+    """A pipe as one descriptor: with both ends in the same hands it has no end before somebody writes."""
+    out, into = os.pipe()
+    both = os.open(f"/proc/self/fd/{out}", os.O_RDWR | os.O_CLOEXEC)
+    os.close(out)
+    os.close(into)
+    return both
 
 
 def _now() -> str:

@@ -97,6 +97,11 @@ class Raw:
     def close(self) -> None:
         self.sock.close()
 
+    def finish(self) -> None:
+        """We say no more; what was said is heard."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
     def end(self) -> None:
         """Nothing goes either way any more; whoever reads sees the end."""
         with contextlib.suppress(OSError):

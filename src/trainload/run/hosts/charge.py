@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from trainload.image.history import steps
 from trainload.image.model import Image
 from trainload.run.engines.inspected import name_of
 from trainload.run.engines.podman import render as podman
+from trainload.run.handwritten import FRONT, executable
 from trainload.run.hosts import words
 from trainload.run.hosts.place import with_outputs
 from trainload.run.model import Mount, RunSpec
@@ -88,6 +90,9 @@ def embedded(
         "network": spec.network,
         "shm": spec.limits.shm or facts.memory // 2,
         "read_only": spec.read_only,
+        "terminal": spec.tty,
+        "open": spec.open,
+        "front": _front(made) if spec.tty else "",
         "stop_signal": signal_number(spec.stop_signal) or 15,
         "grace": spec.grace,
         "tool": [list(one) for one in tool],
@@ -95,6 +100,11 @@ def embedded(
         "links": [],
         "modes": [],
     }  # fmt: skip
+
+
+def _front(architecture: str) -> str:
+    """What goes before a program on a terminal; without it Ctrl-C may end its container instead."""
+    return base64.b64encode(executable(FRONT, architecture)).decode("ascii") if architecture in FRONT else ""
 
 
 def layers_of(image: Image) -> list[dict[str, object]]:

@@ -155,7 +155,9 @@ class OnHost:
                 digest = Digest.sha256((tool.base / path).read_bytes())
                 line.send(tool.base / path, digest)
                 files.append([path, str(digest)])
-        told = charge.embedded(spec, self._image, facts, folder, files)
+        if spec.tty:
+            spec = replace(spec, env={"TERM": os.environ.get("TERM", "xterm"), **spec.env})
+        told = {**charge.embedded(spec, self._image, facts, folder, files), "waits": self.joins}
         asked = wanted(spec.gpus)
         if asked is None:
             return told
@@ -252,9 +254,7 @@ class OnHost:
         time.sleep(pause)
 
     def attach(self, run: str) -> State | None:
-        """Without an engine nobody can talk to a run, so only theirs get here."""
-        found = self.told(run)
-        tty = bool(found and found[0]["inspect"] and found[0]["inspect"]["Config"]["Tty"])
+        tty = any(has_terminal(told) for told in self.told(run))
         return self._talk(run, words.attach(self.name), tty=tty, reads=True)
 
     def talk(self, run: str, *, tty: bool, reads: bool) -> State | None:
@@ -264,7 +264,7 @@ class OnHost:
     def _talk(self, run: str, said: Sequence[str], *, tty: bool, reads: bool) -> State | None:
         with self.new_line() as line:  # one that the user leaves has answers that nobody took
             joint = Joint(line, run, tty, reads, leaves=tty, held_back=_REFUSALS.get(self.name, b""))
-            joint.go({"words": list(said), "env": ""})
+            joint.go({"own": True} if self.name == EMBEDDED else {"words": list(said), "env": ""})
         if joint.left:
             return None
         if joint.kept:
@@ -365,6 +365,13 @@ class OnHost:
         return Line(self.host.address, self.host.folder, self.site.environ, self.patience)
 
 
+def has_terminal(told: Mapping[str, Any]) -> bool:
+    """Whether the run that its host tells of has one."""
+    if "inspect" in told:
+        return bool(told["inspect"] and told["inspect"]["Config"]["Tty"])
+    return bool((told["state"] or {}).get("terminal"))
+
+
 def state_of(told: Mapping[str, Any]) -> State:
     """A run as its host tells of it."""
     run = str(told["id"])
@@ -379,7 +386,7 @@ def state_of(told: Mapping[str, Any]) -> State:
         reason = ending(code) if forced is None else stopped_by_force(float(forced))
         return State(run, Phase.ENDED, started, ended, code, reason)
     if lives:
-        return State(run, Phase.RUNNING if started else Phase.STARTING, started)
+        return State(run, Phase.RUNNING if started else Phase.STARTING, started, open=bool(note.get("open")))
     return State(run, Phase.LOST, started, reason=LOST)
 
 

@@ -15,6 +15,8 @@ from trainload.runner import wire
 from trainload.system.daemon import Raw, pair
 
 _PIECE = 1 << 15
+_FAREWELL = 10.0
+"""Seconds for what is on its way when the user leaves; a connection that hangs takes nothing."""
 _USUAL_SIZE = (24, 80)
 
 
@@ -57,6 +59,8 @@ class Joint:
             session.run()
             self.left, self.kept = session.left, session.kept
             if session.left:
+                ours.finish()
+                threads[0].join(_FAREWELL)  # the last keys before the user left are the program's
                 return 0
             ours.end()
             for thread in threads:

@@ -40,7 +40,6 @@ from trainload.run.engines.table import Site
 from trainload.run.model import Limits, Outcome, RunSpec
 from trainload.run.rundir import born
 from trainload.run.unpack import unpack
-from trainload.system.nearby import meet
 from trainload.values import dataclass, replace
 
 _SUPERVISE = "import sys; from trainload.run.engines.embedded.supervisor import main; main(int(sys.argv[1]))"
@@ -180,17 +179,23 @@ class Embedded:
         )  # fmt: skip
 
     def attach(self, run: str) -> State | None:
-        from trainload.run.engines.embedded.attaching import NAME
         from trainload.run.engines.session import Control, Session
+        from trainload.runner.attaching import NAME
+        from trainload.runner.nearby import meet
+        from trainload.system.daemon import Raw
 
         kept = self._existing(run)
         note, _ = kept.process()
 
         def resize(rows: int, columns: int) -> None:
             wish = {"do": "resize", "rows": rows, "columns": columns}
-            meet(kept.folder, NAME, json.dumps(wish).encode() + b"\n").close()
+            with contextlib.suppress(OSError):
+                meet(kept.folder, NAME, json.dumps(wish).encode() + b"\n").close()
 
-        raw = meet(kept.folder, NAME, b'{"do": "attach"}\n')
+        try:
+            raw = Raw(meet(kept.folder, NAME, b'{"do": "attach"}\n'), b"")
+        except OSError:
+            return self.wait_for(kept)  # it has just ended
         session = Session(raw, Control(send=None, resize=resize), note.tty, note.open, leaves=True)
         try:
             session.run()

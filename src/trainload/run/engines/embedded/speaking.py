@@ -11,12 +11,12 @@ import termios
 import threading
 from dataclasses import dataclass
 
-from trainload.run.engines.embedded.attaching import Switchboard
 from trainload.run.engines.embedded.kept import Kept
 from trainload.run.engines.embedded.logfile import LogWriter
 from trainload.run.engines.interface import LogLine
 from trainload.run.engines.logs import Latest, Splitter
 from trainload.run.model import RunSpec
+from trainload.runner.attaching import Switchboard
 from trainload.system.host import now
 
 _PIECE = 1 << 16

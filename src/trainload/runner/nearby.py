@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from trainload.errors import Text, TrainloadError
-from trainload.system.daemon import Raw
-
 _WAITING = 16
-
-
-class NearbyError(TrainloadError):
-    """Nobody listens there."""
 
 
 def listen(folder: Path, name: str) -> socket.socket:
     """Whoever comes is met by ``accept``; nothing blocks. A socket that is left of an earlier one is replaced."""
-    (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / name).unlink()
     listener = socket.socket(socket.AF_UNIX)
     _at(folder, name, listener.bind)
     listener.listen(_WAITING)
@@ -27,23 +22,21 @@ def listen(folder: Path, name: str) -> socket.socket:
     return listener
 
 
-def meet(folder: Path, name: str, first: bytes) -> Raw:
-    """A connection on which ``first`` was said. Raises :class:`NearbyError`."""
+def meet(folder: Path, name: str, first: bytes) -> socket.socket:
+    """A connection on which ``first`` was said. Raises :class:`OSError` when nobody listens there."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         _at(folder, name, sock.connect)
         sock.sendall(first)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise NearbyError(
-            Text("{path} cannot be reached: {reason}", path=folder / name, reason=error.strerror or error)
-        ) from error
-    return Raw(sock, b"")
+        raise
+    return sock
 
 
 def _at(folder: Path, name: str, act: Callable[[str], object]) -> None:
     """unix(7): a path has at most 107 bytes; that of an open folder is short."""
-    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = os.open(str(folder), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         act(f"/proc/self/fd/{opened}/{name}")
     finally:

@@ -1,7 +1,8 @@
-"""Those who are attached to a detached run: they hear what the program says, and it reads what they say.
+"""Those who are attached to a run: they hear what the program says, and it reads what they say.
 
 On each connection one line of JSON comes first: ``{"do": "attach"}``, and from then on bytes both ways in the form
-of Docker's attach (Engine API, ContainerAttach), or ``{"do": "resize", "rows": …, "columns": …}`` for the terminal.
+of Docker's attach (Engine API, ContainerAttach), or ``{"do": "resize"}`` for the terminal; both may name ``rows``
+and ``columns``. It serves runs of this machine and, where it travels along, those on servers.
 Everything happens in the thread that writes the log, so nothing here may wait: what a guest does not take in time
 is kept up to a bound, and while the program does not read, guests are not read either.
 """
@@ -16,48 +17,68 @@ import selectors
 import struct
 import termios
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from trainload.limits import MiB
-from trainload.system.nearby import listen
+from trainload.runner.nearby import listen
 
 NAME = "attach"
 """Of the socket in the run's folder."""
-_MOST = 16 * MiB
-"""Bytes a guest may be behind; then it is shown out."""
+_MOST = 16 << 20
+"""Bytes a guest may be behind; then it is waited for, or shown out."""
 _PIECE = 1 << 16
 _LINE = 1024
 _FAREWELL = 2.0
 """Seconds in which guests take the rest at the end."""
 
 
-@dataclass(slots=True)
 class Guest:
-    sock: Any
-    """A socket, which does not block."""
-    attached: bool = False
-    waiting: bytearray = field(default_factory=bytearray)
-    """For it."""
-    said: bytes = b""
-    """Of its first line, so far."""
-    silent: bool = False
-    """It says no more; it may still listen."""
+    """One connection."""
+
+    def __init__(self, sock: Any) -> None:  # noqa: ANN401 - a socket, which does not block
+        self.sock = sock
+        self.attached = False
+        self.waiting = bytearray()
+        """For it."""
+        self.said = b""
+        """Of its first line, so far."""
+        self.silent = False
+        """It says no more; it may still listen."""
+        self.took = time.monotonic()
+        """When it took something last."""
 
 
-@dataclass(slots=True)
+class Manners(NamedTuple):
+    """How guests are treated."""
+
+    patience: float | None = None
+    """Seconds in which one that is far behind may take nothing; None: it is shown out at once."""
+    once: bool = False
+    """The program's input ends with a guest's."""
+    met: Callable[[], object] = lambda: None
+    """Called when a guest is attached."""
+
+
 class Switchboard:
-    """``master``: of the program's terminal, or None; ``into``: what it reads from, or None."""
+    """Between guests and one program."""
 
-    folder: Path
-    selector: selectors.BaseSelector
-    master: int | None
-    into: int | None
-    _guests: dict[int, Guest] = field(default_factory=dict)
-    _unread: bytearray = field(default_factory=bytearray)
-    """What the program has not read yet."""
-    _listener: Any = None
+    def __init__(
+        self, folder: Path, selector: selectors.BaseSelector, master: int | None, into: int | None,
+        manners: Manners = Manners(),  # noqa: B008 - a value
+    ) -> None:  # fmt: skip
+        """``master``: of the program's terminal, or None; ``into``: what it reads from, or None."""
+        self.folder = folder
+        self.selector = selector
+        self.master = master
+        self.into = into
+        self._patience, self._once, self._met = manners
+        self._guests: dict[int, Guest] = {}
+        self._unread = bytearray()
+        """What the program has not read yet."""
+        self._ending = False
+        """Its input ends when it has read that."""
+        self._listener: Any = None
 
     def open(self) -> None:
         self._listener = listen(self.folder, NAME)
@@ -75,16 +96,32 @@ class Switchboard:
                 guest.waiting += head + data
                 self._send(guest)
 
+    def behind(self) -> bool:
+        """Whether a guest is, so far that the program should wait for it; one that takes nothing is shown out."""
+        latest = time.monotonic() - (self._patience or 0)
+        late = [guest for guest in self._guests.values() if len(guest.waiting) > _MOST]
+        for guest in late:
+            if guest.took < latest:
+                self._leave(guest)
+        return any(guest.took >= latest for guest in late)
+
+    def resume(self) -> None:
+        """The program's terminal is in the selector again."""
+        if self.into is not None:
+            self._watch(waits=bool(self._unread))
+
     def close(self) -> None:
         """Guests get the rest."""
         end = time.monotonic() + _FAREWELL
         self.selector.unregister(self._listener)
         self._listener.close()
-        (self.folder / NAME).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / NAME).unlink()
         for guest in list(self._guests.values()):
-            guest.sock.settimeout(max(0.01, end - time.monotonic()))
             with contextlib.suppress(OSError):
-                guest.sock.sendall(guest.waiting)
+                while guest.waiting:
+                    guest.sock.settimeout(self._patience or max(0.01, end - time.monotonic()))
+                    del guest.waiting[: guest.sock.send(guest.waiting[:_PIECE])]
             self._leave(guest)
 
     def turn(self, events: int) -> None:
@@ -126,12 +163,14 @@ class Switchboard:
             if len(line) > _LINE:
                 self._leave(guest)
             return
-        wish = json.loads(line)
-        if wish["do"] == "resize":
+        wish = json.loads(line.decode())
+        if "rows" in wish:
             self._resize(wish["rows"], wish["columns"])
+        if wish["do"] == "resize":
             self._leave(guest)
             return
         guest.attached = True
+        self._met()
         self._unread += rest
         self._feed()
 
@@ -140,6 +179,9 @@ class Switchboard:
             self._leave(guest)
             return
         guest.silent = True
+        if self._once and self.into is not None and self.into != self.master:
+            self._ending = True
+            self._feed()
         self._listen_to(guest)
 
     def _resize(self, rows: int, columns: int) -> None:
@@ -159,6 +201,9 @@ class Switchboard:
         except OSError:  # the program closed it
             self._unread.clear()
         self._watch(waits=bool(self._unread))
+        if self._ending and not self._unread:
+            os.close(self.into)
+            self.into, self._ending = None, False
 
     def _watch(self, *, waits: bool) -> None:
         """While the program does not read, neither do we."""
@@ -189,9 +234,10 @@ class Switchboard:
     def _send(self, guest: Guest) -> None:
         try:
             while guest.waiting:
-                del guest.waiting[: guest.sock.send(guest.waiting)]
+                del guest.waiting[: guest.sock.send(guest.waiting[:_PIECE])]
+                guest.took = time.monotonic()
         except BlockingIOError:
-            if len(guest.waiting) > _MOST:
+            if len(guest.waiting) > _MOST and self._patience is None:
                 self._leave(guest)
                 return
         except OSError:
