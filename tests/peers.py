@@ -288,6 +288,14 @@ class Meter:
             other.shutdown(socket.SHUT_WR)
 
 
+def bytes_of(path: Path) -> bytes:
+    """Of a file that may go at any time, as those in /proc; then there are none."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

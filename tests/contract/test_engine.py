@@ -466,6 +466,7 @@ def test_the_memory_limit_is_named_when_nobody_had_time_to_see_it(asked: Asked, 
     script = f"until [ -e /wait/{run_id} ]; do sleep 0.1; done; exec tail /dev/zero"
     more: Any = {"limits": {"memory": 64 * 2**20}, "mounts": [[str(shared), "/wait", True]]}
     asked(sh(script, "start", id=run_id, **more))
+    until(lambda: program_of(run_id) is not None)  # which runc becomes a moment after the start
     program = program_of(run_id)
     assert program is not None
     os.kill(program.parent, signal.SIGSTOP)

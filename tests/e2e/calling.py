@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ def kill_connections(sshd: Sshd) -> None:
     """End every session of the server, as a network that goes away does; sshd itself stays."""
     children = Path(f"/proc/{sshd.pid}/task/{sshd.pid}/children").read_text().split()
     for pid in children:
-        os.kill(int(pid), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one that ends by itself, since its client did
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def on_a_terminal(here: Here, *words: str, says: bytes, until_said: bytes) -> tuple[int, bytes]:

@@ -26,7 +26,7 @@ from tests.e2e.calling import (
     store_with_weights,
     until,
 )
-from tests.peers import Sshd, call
+from tests.peers import Sshd, bytes_of, call
 
 from trainload.testing.rootfs import tiny_store
 
@@ -41,6 +41,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server with python3 and no engine."""
     with Sshd(tmp_path_factory.mktemp("bare"), [PYTHON]) as sshd:
         yield sshd
+
+
+def there(here: Here, run: str) -> Path:
+    """A run's folder on the server."""
+    return here.sshd.home / f".local/share/trainload/hosted/{run}"
 
 
 @pytest.fixture
@@ -88,6 +93,7 @@ def test_a_run_goes_on_when_we_are_killed_and_attach_brings_what_it_wrote(here: 
     kill_connections(here.sshd)
     (listed,) = here.json("ps", "--on", "gpu1")
     assert listed["state"] == "running"
+    until(lambda: read(there(here, listed["id"]) / "out/0/step") == "20\n")  # now nobody is writing it
     partial = here.json("outputs", listed["id"])
     assert partial["files"] == 1
     assert int(read(here.outputs / "step")) > 0
@@ -138,6 +144,7 @@ def test_a_second_ctrl_c_leaves_the_run_alone(here: Here) -> None:
 def test_stop_kill_and_wait_reach_it(here: Here) -> None:
     deaf = "trap '' TERM; echo 1 > /outputs/one; while :; do sleep 0.1; done"
     run = here.detached(deaf)
+    until(lambda: read(there(here, run) / "out/0/one") == "1\n")
     assert here("stop", "-t", "0.5", run).returncode == 0
     assert here.json("runs")[0]["reason"] == "killed because it did not stop within 0.5 s"
     assert read(here.outputs / "one") == "1\n"
@@ -159,14 +166,14 @@ def test_stop_kill_and_wait_reach_it(here: Here) -> None:
 
 
 def test_a_run_whose_keeper_is_killed_is_lost_and_what_it_wrote_comes(here: Here) -> None:
-    run = here.detached("i=0; while :; do i=$((i+1)); echo $i > /outputs/step; sleep 0.05; done")
-    folder = here.sshd.home / f".local/share/trainload/hosted/{run}"
+    run = here.detached("i=0; while :; do i=$((i+1)); echo $i >> /outputs/step; sleep 0.05; done")
+    folder = there(here, run)
     until(lambda: read(folder / "out/0/step"))
     os.kill(int((folder / "lock").read_text()), signal.SIGKILL)
     done = here("attach", run)
     assert done.returncode == 1
     assert f"the run {run} is lost: it was killed on gpu1" in done.stderr
-    assert int(read(here.outputs / "step")) > 0
+    assert read(here.outputs / "step").startswith("1\n")
     before = read(folder / "out/0/step")
     time.sleep(1)
     assert read(folder / "out/0/step") == before, "its container went with it"
@@ -225,11 +232,13 @@ def test_S02_an_unknown_key_is_refused_with_its_fingerprint(here: Here) -> None:
 
 
 def test_S08_values_of_variables_are_neither_in_argument_lists_nor_on_the_disk_there(here: Here) -> None:
-    run = here.detached("sleep 5; echo $TOKEN > /outputs/token", "-e", "TOKEN=hunter2hunter2")
-    lines = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    assert b"hunter2hunter2" not in lines
-    there = here.sshd.home / f".local/share/trainload/hosted/{run}"
-    assert all(b"hunter2" not in path.read_bytes() for path in there.rglob("*") if path.is_file())
+    script = "until [ -e /outputs/go ]; do sleep 0.1; done; echo $TOKEN > /outputs/token"
+    run = here.detached(script, "-e", "TOKEN=hunter2hunter2")
+    lines = [bytes_of(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert len(lines) > 1 and all(b"hunter2" not in line for line in lines)
+    files = [path for path in there(here, run).rglob("*") if path.is_file()]
+    assert files and all(b"hunter2" not in bytes_of(path) for path in files)
+    go_on(here.sshd)
     assert here("wait", run).stdout == "0\n"
     assert read(here.outputs / "token") == "hunter2hunter2\n"
 
@@ -334,8 +343,9 @@ def test_attach_follows_a_run_of_this_machine_too(here: Here) -> None:
 
 
 def test_exec_stats_and_cp_reach_it(here: Here) -> None:
-    script = "echo saved > /tmp/model; mkdir /tmp/d; cat /etc/passwd > /tmp/d/p; while :; do sleep 0.1; done"
+    script = "echo saved >/tmp/model; mkdir /tmp/d; cat /etc/passwd >/tmp/d/p; echo up; while :; do sleep 0.1; done"
     run = here.detached(script, "-e", "TOKEN=hunter2", "-w", "/etc", "--name", "busy")
+    until(lambda: "up" in here("logs", "busy").stdout)
     further_programs(here, "busy")
     done = here("exec", "-w", "/tmp", "-e", "MORE=1", "busy", "sh", "-c", "pwd; echo $TOKEN $MORE; id -u; exit 4")
     assert (done.returncode, done.stdout) == (4, "/tmp\nhunter2 1\n1000\n"), done.stderr

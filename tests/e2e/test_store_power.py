@@ -28,6 +28,9 @@ mount -o loop,commit=300 disk mounted || exit 77
 pid=$!
 for cut in 1 2 3 4 5 6; do
     sleep 0.2
+    if [ $cut = 2 ]; then  # whatever else this machine does: there is something to lose
+        until grep -q done said || ! kill -0 $pid; do sleep 0.1; done
+    fi
     kill -STOP $pid 2>/dev/null || true
     cp said said.$cut
     cp --sparse=always disk disk.$cut
@@ -51,7 +54,7 @@ def test_fault2_I7_a_power_cut_loses_nothing_that_was_reported_done(tmp_path: Pa
         pytest.skip("mkfs.ext4 is not installed")
     work = [sys.executable, WORK, str(tmp_path / "mounted" / "home"), "many", "w", "2000"]
     script = ["unshare", "-m", "sh", "-c", POWER_CUTS, "sh", str(tmp_path), *work]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False, env=ENV)
+    done = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False, env=ENV)
     if done.returncode == 77 or "loop" in done.stderr:
         pytest.skip(f"cannot mount a loop device here: {done.stderr}")
     assert done.returncode == 0, done.stderr
@@ -69,7 +72,7 @@ def test_fault2_I7_a_power_cut_loses_nothing_that_was_reported_done(tmp_path: Pa
                 assert again.returncode == 0, again.stderr
             assert violations(home, clean=True) == []
         found += len(promised)
-    assert found, "the machine was too slow to finish a single build"
+    assert found
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")

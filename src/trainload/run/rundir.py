@@ -120,6 +120,12 @@ def _end(note: Path) -> None:
 def born(pid: int) -> str | None:
     """When a process began, in the kernel's ticks: with its pid it is unique (proc(5), field 22)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]  # a name may be cut within a letter
     except OSError:
         return None
+    return fields.split()[19].decode("ascii")
+
+
+def sees_files(pid: int, since: str | None) -> bool:
+    """Whether the process that began at ``since`` has its files still: they go before it does."""
+    return since is not None and os.path.exists(f"/proc/{pid}/root/.") and born(pid) == since  # noqa: PTH110

@@ -76,6 +76,8 @@ class Supervision:
         self._inner: int | None = None
         self._deadline: float | None = None
         self._stopped = False
+        self._early: list[int] = []
+        """Signals that came before there was a program."""
 
     def run(
         self,
@@ -192,6 +194,8 @@ class Supervision:
         told = signal.sigtimedwait(_WATCHED, _MOMENT)
         if told is not None and told.si_signo != signal.SIGCHLD:
             self._forward(told)
+        elif self._early:
+            self._deliver()
         if self._latest is not None and time.monotonic() >= self._latest:
             self._latest, self._late = None, True
             self._kill()
@@ -212,9 +216,16 @@ class Supervision:
             self._deadline = time.monotonic() + self._given
         if number == signal.SIGTERM:
             number = self._stop_signal
+        self._early.append(number)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """To the program; until it is there they are kept."""
         for pid in self._programs():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            for number in self._early:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            self._early.clear()
 
     def _programs(self) -> tuple[int, ...]:
         """The program: the first process' child; while there is none yet, bwrap itself."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
-import pty
 import select
 import signal
 import struct
@@ -14,7 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from trainload.digest import Digest
@@ -209,9 +208,14 @@ def _on_a_terminal(engine: Engine, image: Digest, one: Ask) -> Answer:
     """``act``: ``attach``, or an ask that is an ``execute``, on a terminal of its own with ``size``; ``talk``: each
     word to be waited for, and what is typed then. ``value``: its exit code, -1 when the user left.
     """
-    child, terminal = pty.fork()
+    terminal, theirs = os.openpty()
+    rows, columns = one.get("size", (24, 80))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    child = os.fork()
     if child == 0:
         code = 99
+        os.close(terminal)
+        os.login_tty(theirs)
         try:
             if one["act"] == "attach":
                 state = engine.attach(one["id"])
@@ -223,8 +227,8 @@ def _on_a_terminal(engine: Engine, image: Digest, one: Ask) -> Answer:
             os.write(1, str(error).encode())
         finally:
             os._exit(code)
-    rows, columns = one.get("size", (24, 80))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    name = os.ttyname(theirs)
+    os.close(theirs)
     shown = ""
     for word, typed in one["talk"]:
         shown, missing = _shown(terminal, shown, word)
@@ -234,13 +238,24 @@ def _on_a_terminal(engine: Engine, image: Digest, one: Ask) -> Answer:
             return Answer(-2, f"no {word!r}", output=shown)
         for key in [typed] if "\n" in typed else typed:  # as by hand: Podman knows keys one by one only
             os.write(terminal, key.encode())
-            time.sleep(0.05)
+            _until_read(name)
     shown, late = _shown(terminal, shown, None)
     if late:
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
     return Answer(-1 if code == 98 else code, output=shown.replace("\r\n", "\n"))
+
+
+def _until_read(name: str) -> None:
+    """Nothing that was typed waits any more, and whoever read it has had a moment."""
+    far = os.open(name, os.O_RDONLY | os.O_NOCTTY)
+    with suppress(OSError):
+        end = time.monotonic() + _LONG
+        while any(fcntl.ioctl(far, termios.FIONREAD, b"\0" * 4)) and time.monotonic() < end:
+            time.sleep(0.02)
+    os.close(far)
+    time.sleep(0.05)
 
 
 def _shown(terminal: int, shown: str, word: str | None) -> tuple[str, bool]:

@@ -32,7 +32,7 @@ class Trainload:
         environ = {**os.environ, "TRAINLOAD_HOME": str(self.home), "LANG": "C.UTF-8", **env}
         return subprocess.run(
             [sys.executable, "-m", "trainload", *words], cwd=self.folder, env=environ, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
 
     def runs(self) -> Any:  # noqa: ANN401 - a document
@@ -173,7 +173,7 @@ def test_a_run_that_never_started_is_recorded_too(trainload: Trainload) -> None:
 def test_a_shell_reads_what_it_is_given(trainload: Trainload, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "trainload", "--home", str(home), "shell", "tiny"], cwd=trainload.folder,
-        input="echo in $0\nexit 5\n", capture_output=True, text=True, timeout=60, check=False,
+        input="echo in $0\nexit 5\n", capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 5
     assert done.stdout == "in sh\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.peers import bytes_of
 
 from trainload.digest import Digest
 from trainload.errors import RunError
 from trainload.run import rundir
 from trainload.run.cgroups import this_machine
-from trainload.run.embedded import EmbeddedEngine
+from trainload.run.embedded import EmbeddedEngine, Watch
 from trainload.run.model import Limits, Mount, Outcome, RunSpec
 from trainload.run.overlay import Way
 from trainload.run.unpack import LayerBlob
@@ -126,7 +126,7 @@ def test_L13_no_value_of_the_environment_is_seen_in_the_list_of_processes(layer:
     command = ["sh", "-c", "echo ready; sleep 100; exit 0"]
     with started(layer, rootfs, command, env={"TOKEN": "hunter2-very-secret"}) as child:
         assert line(child) == b"ready\n"
-        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        lines = [bytes_of(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
         child.kill()
     assert any(b"sleep" in line for line in lines)
     assert not any(b"hunter2" in line and b"bwrap" in line for line in lines)
@@ -327,6 +327,15 @@ def test_a_signal_reaches_the_program_once(layer: LayerBlob, rootfs: Path, numbe
         assert child.wait(90) == 41
 
 
+def test_a_signal_that_comes_before_there_is_a_program_is_the_programs(layer: LayerBlob, rootfs: Path) -> None:
+    """It is not lost: the run would go on until its grace is over."""
+    watch = Watch(started=lambda _pid, _groups: os.kill(os.getpid(), signal.SIGTERM))
+    engine = EmbeddedEngine(rootfs, lambda _: [layer], watch=watch)
+    for _ in range(5):
+        outcome = engine.run(shell("sleep 1000", grace=90.0))
+        assert (outcome.exit_code, str(outcome.reason)) == (143, "ended by SIGTERM")
+
+
 def test_a_run_is_stopped_with_the_images_stop_signal(layer: LayerBlob, rootfs: Path) -> None:
     script = "trap 'exit 40' TERM; trap 'exit 41' QUIT; echo ready; while :; do sleep 0.1; done"
     for signal_name, code in (("SIGQUIT", 41), ("SIGNOPE", 40)):
@@ -352,19 +361,16 @@ def test_a_program_killed_by_a_signal_is_told_as_such(layer: LayerBlob, rootfs: 
         assert b"ended by SIGKILL" in child.stdout.read()
 
 
-def called(word: str) -> list[Path]:
-    """Processes of this machine that have it in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it is gone
-            found += [path] if word.encode() in path.read_bytes() else []
-    return found
+def called(*words: str) -> list[Path]:
+    """Processes of this machine with this command line."""
+    line = b"".join(word.encode() + b"\0" for word in words)
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if bytes_of(path) == line]
 
 
 def test_no_process_outlives_its_program(layer: LayerBlob, rootfs: Path) -> None:
     with started(layer, rootfs, ["sh", "-c", "sleep 4711 & exit 0"]) as child:
         assert child.wait(90) == 0
-    assert not called("4711")
+    assert not called("sleep", "4711")
 
 
 def test_after_kill_9_nothing_is_left_at_the_next_look(layer: LayerBlob, rootfs: Path) -> None:
@@ -377,7 +383,7 @@ def test_after_kill_9_nothing_is_left_at_the_next_look(layer: LayerBlob, rootfs:
     assert "killed" in rundir.clear(rootfs)
     assert not (rootfs / "runs" / "killed").exists()
     end = time.monotonic() + 240
-    while called("4712"):
+    while called("sleep", "4712"):
         assert time.monotonic() < end
         time.sleep(0.05)
 

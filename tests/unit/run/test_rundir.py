@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -39,3 +41,29 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "killed.lock").touch()
     assert rundir.clear(tmp_path) == ("killed",)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_process_that_ended_and_was_not_waited_for_has_no_files() -> None:
+    """It is still there, and began when it began."""
+    assert rundir.sees_files(os.getpid(), rundir.born(os.getpid()))
+    assert not rundir.sees_files(os.getpid(), "1")
+    assert not rundir.sees_files(os.getpid(), None)
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        since = rundir.born(child.pid)
+        assert since is not None
+        assert not rundir.sees_files(child.pid, since)
+    assert rundir.born(child.pid) is None
+
+
+def test_a_process_whose_name_is_cut_within_a_letter_has_a_beginning(tmp_path: Path) -> None:
+    """The kernel keeps 15 bytes of it."""
+    program = tmp_path / "a训练模型的程序"
+    program.write_text("#!/bin/sh\necho\nread A\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        since = rundir.born(child.pid)
+        assert since is not None and since.isdigit()
+        child.communicate(b"\n")

@@ -64,6 +64,13 @@ class Terminal:
         before, found, self.shown = self.shown.partition(text)
         return before + found
 
+    def shows(self, text: str, seconds: float) -> bool:
+        """Whether that is shown within so long."""
+        end = time.monotonic() + seconds
+        while text not in self.shown and select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0]:
+            self.shown += os.read(self.fd, 4096).decode()
+        return text in self.shown
+
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
@@ -97,11 +104,12 @@ def test_ctrl_c_ends_a_program_that_does_not_care(layer: LayerBlob, tmp_path: Pa
 
 
 def test_a_program_may_outlive_many_ctrl_c(layer: LayerBlob, tmp_path: Path) -> None:
-    terminal = Terminal(layer, tmp_path, "sh", "-c", "trap '' INT; echo ready; sleep 3.5; exit 9")
+    terminal = Terminal(layer, tmp_path, "sh", "-c", "trap '' INT; echo ready; read A; exit 9")
     terminal.read_until("ready")
     for _ in range(4):
         terminal.type("\x03")
         time.sleep(0.1)
+    terminal.type("go\n")
     assert terminal.end() == "9 exit code 9 True"
 
 
@@ -122,7 +130,8 @@ def test_an_interactive_shell_has_job_control_and_the_windows_size(layer: LayerB
     while os.tcgetpgrp(terminal.fd) == shell:
         assert time.monotonic() < end
         time.sleep(0.02)
-    terminal.type("\x1a")
+    while not terminal.shows("Stopped", 2):
+        terminal.type("\x1a")  # a job of dash's has the terminal a moment before it heeds this key
     terminal.read_until("Stopped")
     terminal.type("kill -9 %1; wait %1; echo still $((40+2))\n")
     terminal.read_until("still 42")

@@ -87,7 +87,7 @@ class Session:
             self._tell(signal.SIGKILL)
         for key, _ in ready:
             if key.fileobj is self.raw.sock:
-                data = self.raw.sock.recv(_PIECE)
+                data = self._heard()
                 self._output(data)
                 if not data:
                     return False
@@ -97,6 +97,12 @@ class Session:
             else:
                 self._input(selector)
         return True
+
+    def _heard(self) -> bytes:
+        try:
+            return self.raw.sock.recv(_PIECE)
+        except ConnectionResetError:  # it ended before it read all that we said
+            return b""
 
     def _register_stdin(self, selector: selectors.BaseSelector) -> None:
         try:

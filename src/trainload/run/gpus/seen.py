@@ -21,7 +21,7 @@ from trainload.run.gpus.model import CUDA, Grant
 from trainload.run.gpus.wanted import wanted
 from trainload.run.inside import Inside
 from trainload.run.model import RunSpec
-from trainload.run.rundir import born
+from trainload.run.rundir import born, sees_files
 
 _PATIENCE = 10.0
 """Seconds until the container must be complete; it takes milliseconds where nothing else is done."""
@@ -47,7 +47,7 @@ def look(first: int, spec: RunSpec, grant: Grant) -> tuple[Text, ...]:
             found = _load(Entry(program, since, spec, (loader(), "--list", "")), grant)
     except OSError:  # it ended between two looks
         return ()
-    return found if since is not None and born(program) == since else ()
+    return found if sees_files(program, since) else ()
 
 
 def look_outside(pid: int, spec: RunSpec, environ: Mapping[str, str]) -> tuple[Text, ...]:

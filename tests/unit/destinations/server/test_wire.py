@@ -133,9 +133,10 @@ def test_fault8_a_client_that_comes_back_takes_over_from_its_own_dead_connection
 
 def test_R02_a_silent_client_is_cut_and_a_slow_head_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "IDLE", 1.0)
-    monkeypatch.setattr(wire, "HEAD_TIME", 1.0)
     peer = serve()
     assert talk(peer, b"", shut=False) == b""
+    monkeypatch.setattr(wire, "IDLE", 60.0)
+    monkeypatch.setattr(wire, "HEAD_TIME", 1.0)
     assert statuses(talk(peer, b"GET /v2/ HTTP/1.1\r\n", shut=False)) == [408]
 
 

@@ -24,7 +24,7 @@ from trainload.run import kernel
 from trainload.run.inside import Inside, Person
 from trainload.run.model import RunSpec
 from trainload.run.preparation import NOT_EXECUTABLE, NOT_FOUND, PATH
-from trainload.run.rundir import born
+from trainload.run.rundir import sees_files
 from trainload.run.seccomp import terminal_filter
 
 # linux/capability.h: the numbers of bwrap._ROOT_CAPABILITIES
@@ -95,9 +95,9 @@ def _person(entry: Entry) -> Person:
     try:
         person = inside.person(entry.user or entry.spec.user)
     except (OSError, RunError):
-        if born(entry.pid) == entry.born:
+        if sees_files(entry.pid, entry.born):
             raise
-    if born(entry.pid) != entry.born:
+    if not sees_files(entry.pid, entry.born):
         raise RunError(Text("{id} is not running", id=entry.spec.id))
     if os.geteuid() != 0 and entry.user is not None and person.uid != inside.person(entry.spec.user).uid:
         raise RunError(

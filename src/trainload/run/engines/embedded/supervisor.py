@@ -36,6 +36,8 @@ from trainload.store.runs import RunRecords
 from trainload.store.store import Store
 from trainload.system.host import now
 
+_MOMENT = 0.05  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -126,11 +128,18 @@ class _Supervisor:
             RunRecords(self._home).end(self._spec.id, now(), outcome.exit_code, outcome.reason)
             return False
         self._attempts, self._unhealthy = following, False
-        if self._stopping.wait(following.pause):
+        if self._stopped_within(following.pause):
             self._write(phase=Phase.ENDED)
             RunRecords(self._home).end(self._spec.id, now(), outcome.exit_code, outcome.reason)
             return False
         return True
+
+    def _stopped_within(self, seconds: float) -> bool:
+        """A handler may not set an event that its own thread waits for: it could wait for itself."""
+        end = time.monotonic() + seconds
+        while not self._stopping.is_set() and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _MOMENT))
+        return self._stopping.is_set()
 
     def _started(self, pid: int, groups: Sequence[Path]) -> None:
         inner = _complete(pid)
@@ -150,6 +159,8 @@ class _Supervisor:
         )
         if first:
             self._tell(None)
+        if self._stopping.is_set():  # it came while this start was prepared
+            os.kill(os.getpid(), signal.SIGTERM)
         if check is not None:
             threading.Thread(target=self._check, args=(check, inner), daemon=True).start()
 
@@ -193,7 +204,7 @@ def _complete(pid: int) -> int:
     """The program's process, once bubblewrap is done with its container; its own when the program ended already."""
     while (inner := program(pid)) is None:
         try:
-            if Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "ZX":
+            if Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in b"ZX":
                 return pid
         except OSError:
             return pid
