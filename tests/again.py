@@ -1,14 +1,17 @@
 """Tests that failed are run once more, alone: ``./dev test`` does it as CPython's own regrtest does.
 
-The first run writes what failed (``--note-failures``), the second takes up to three of them (``--noted-failures``),
-and ends by showing every first failure again. Runs that were interrupted, workers that crashed and modules
-that cannot be imported are not noted: running those again proves nothing.
+The first run writes what failed (``--note-failures``). ``python -m tests.again FILE ARGS…`` then runs up to three
+of them, each in a process of its own, so that none finds the ruins of another in a fixture they share, and ends by
+showing every first failure again. Runs that were interrupted, workers that crashed and modules that cannot be
+imported are not noted: running those again proves nothing.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ STEPS = ("setup", "call", "teardown")  # a crashed worker is reported with anoth
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--note-failures", metavar="FILE", help="write there what failed, if it may be run once more")
-    parser.addoption("--noted-failures", metavar="FILE", help="run what was noted, and nothing else")
+    parser.addoption("--again", metavar="TEST", help="run this one, whatever else is named")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,10 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if file := config.getoption("--note-failures"):
         config.pluginmanager.register(Notes(Path(file)))
-    if file := config.getoption("--noted-failures"):
-        first = json.loads(Path(file).read_text())
-        config.args = list(first)
-        config.pluginmanager.register(Again(first))
+    if test := config.getoption("--again"):
+        config.args = [test]
+        config.pluginmanager.register(Again())
 
 
 class Notes:
@@ -59,30 +61,43 @@ class Notes:
 
 
 class Again:
-    """Of the second run: what passed this time. Everything is told last, after pytest's own last line."""
+    """Of a second run, of one test: only one that passes is well."""
 
-    def __init__(self, first: dict[str, str]) -> None:
-        self.first = first
-        self.passed: set[str] = set()
-        self.failed: set[str] = set()
+    def __init__(self) -> None:
+        self.passed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.failed.add(report.nodeid)
-        elif report.passed and report.when == "call":
-            self.passed.add(report.nodeid)
+        self.passed |= report.passed and report.when == "call"
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if set(self.first) - self.passed and session.exitstatus == pytest.ExitCode.OK:  # skipped is not passed
+        if not self.passed and session.exitstatus == pytest.ExitCode.OK:  # skipped is not passed
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
-        lines = [f"\n{f' {nodeid}, the first time ':=^100}\n{report}" for nodeid, report in self.first.items()]
-        lines.append("")
-        for nodeid in self.first:
-            if nodeid in self.passed - self.failed:
-                lines.append(f"UNSTABLE {nodeid}: failed, and passed when it was run once more, alone")
-            else:
-                lines.append(f"FAILED {nodeid}: failed, and did not pass when it was run once more, alone")
-        sys.stdout.write("\n".join(lines) + "\n")
+
+def main(words: Sequence[str]) -> int:
+    """``words``: the file of the first run, and its arguments. All is well when all passed this time."""
+    first: dict[str, str] = json.loads(Path(words[0]).read_text())
+    passed = [test for test in first if _passes_alone(test, words[1:])]
+    sys.stdout.write("\n".join(_told(first, passed)) + "\n")
+    return int(len(passed) < len(first))
+
+
+def _passes_alone(test: str, args: Sequence[str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-p", "tests.again", *args, "-n", "0", "--again", test]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def _told(first: Mapping[str, str], passed: Sequence[str]) -> list[str]:
+    """Everything, after pytest's own last line."""
+    lines = [f"\n{f' {test}, the first time ':=^100}\n{report}" for test, report in first.items()]
+    lines.append("")
+    for test in first:
+        if test in passed:
+            lines.append(f"UNSTABLE {test}: failed, and passed when it was run once more, alone")
+        else:
+            lines.append(f"FAILED {test}: failed, and did not pass when it was run once more, alone")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

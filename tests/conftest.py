@@ -16,6 +16,7 @@ settings.load_profile("same")
 
 # A shell that starts us in the background, or nohup, leaves these ignored, and our children would inherit that:
 # tests of interrupts would then test the shell.
-for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+for _number, _usual in _USUAL.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -21,7 +22,7 @@ import pytest
 
 from trainload.testing import people
 
-_PATIENCE = 60.0  # seconds for a server to listen
+_PATIENCE = 180.0  # seconds for a server to listen, or for its sessions to end
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 ENV = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
@@ -97,6 +98,7 @@ class OtherNetwork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        call("ip", "link", "del", self._here)  # with the namespace it would go sooner or later
         call("ip", "netns", "del", self.name)
 
     @property
@@ -160,6 +162,14 @@ class Sshd:
     ) -> None:
         self._process.terminate()
         self._process.wait()
+
+    def wait_for_sessions(self) -> None:
+        """Until nothing of them runs any more: what sshd started goes on for a while when its line is cut."""
+        theirs = f"\0HOME={self.home}\0".encode()
+        end = time.monotonic() + _PATIENCE
+        while any(theirs in b"\0" + bytes_of(path) for path in Path("/proc").glob("[0-9]*/environ")):
+            assert time.monotonic() < end, "a session does not end"
+            time.sleep(0.05)
 
     def write_client(self, known: str | None = None) -> None:
         """The configuration of this side; ``known``: what it knows of the host's key instead of the truth."""
@@ -272,7 +282,7 @@ class Meter:
                 threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
     def _carry(self, near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", self._to)) as far:
+        with near, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as far:
             back = threading.Thread(target=self._pass, args=(far, near), daemon=True)
             back.start()
             self._pass(near, far)
@@ -296,11 +306,19 @@ def bytes_of(path: Path) -> bytes:
         return b""
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_MANY = 2000
+_PORTS = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """One that nobody takes until we do: below those that the kernel gives away, and each worker has its own."""
+    for number in itertools.islice(_PORTS, _MANY):
+        port = 20_000 + _WORKER % 6 * _MANY + number % _MANY
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:

@@ -35,6 +35,7 @@ time.sleep(1000)
 """
 
 
+REQUIREMENTS = "six==1.17.0\n"
 MAIN = "import sys\nfrom trainload.cli.main import main\nmain(sys.argv[1:])"
 
 
@@ -88,11 +89,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = top / "digits"
     folder.mkdir()
     (folder / "train.py").write_text(TRAIN)
-    (folder / "requirements.txt").write_text("six==1.17.0\n")
+    (folder / "requirements.txt").write_text(REQUIREMENTS)
     project = Project(folder, {**os.environ, "TRAINLOAD_HOME": str(top / "home"), "LANG": "C.UTF-8"})
     done = project("build")
     assert done.returncode == 0, done.stderr
     return project
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(project: Project) -> Iterator[None]:
+    """Whatever a test leaves of the project, the next one finds its files as they were."""
+    yield
+    (project.folder / "train.py").write_text(TRAIN)
+    (project.folder / "requirements.txt").write_text(REQUIREMENTS)
+    (project.folder / "trainload.toml").unlink(missing_ok=True)
 
 
 def test_a_shell_has_the_folder_live_and_what_it_changes_elsewhere_is_gone(project: Project) -> None:
@@ -138,8 +148,6 @@ def test_dev_runs_again_on_save_and_ends_the_old_run_by_the_stop_signal(project:
         assert project.said().count("running again") <= 4, "one run for each save"
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 0
-    train.write_text(TRAIN)
-    (project.folder / "requirements.txt").write_text("six==1.17.0\n")
 
 
 def test_dev_takes_its_run_along(project: Project) -> None:
@@ -155,7 +163,6 @@ def test_dev_takes_its_run_along(project: Project) -> None:
         process.terminate()
         assert process.wait(120) == 128 + signal.SIGTERM
     assert "did not succeed" not in project.said(), "it was dev itself that ended it"
-    (project.folder / "train.py").write_text(TRAIN)
 
 
 class Editor:
@@ -235,7 +242,6 @@ def test_an_editor_attaches_stops_in_the_program_and_follows_its_processes(proje
                 assert process.wait(60) == 0, project.said()
     assert "41\nworker\n" in project.said()
     assert project.lock == before
-    train.write_text(TRAIN)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests are an ordinary user's then")

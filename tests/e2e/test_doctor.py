@@ -287,7 +287,7 @@ def test_a_daemon_that_is_down_is_started_by_its_command(tmp_path: Path, init: s
     env |= {**QUIET, "TRAINLOAD_HOME": str(tmp_path / "home"), "PATH": PATH}
     done = subprocess.run(
         [*alone, "sh", "-c", hide, sys.executable, "-c", DOWN], env=env, capture_output=True, text=True,
-        check=False, timeout=150,
+        check=False, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     down, up = json.loads(done.stdout)

@@ -167,12 +167,12 @@ class Cutter:
         return self
 
     def __exit__(self, *about: object) -> None:
+        self._thread.join(60)
         self._sock.close()
-        self._thread.join(10)
 
     def _serve(self) -> None:
         near, _ = self._sock.accept()
-        with near, socket.create_connection(("127.0.0.1", self._target)) as far:
+        with near, suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as far:
             back = threading.Thread(target=_copy, args=(far, near))
             back.start()
             while self._left > 0 and (data := near.recv(min(self._left, 65536))):
@@ -185,9 +185,10 @@ class Cutter:
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
     """To the end of ``source``, also when nobody listens any more."""
-    while data := source.recv(65536):
-        with suppress(OSError):
-            sink.sendall(data)
+    with suppress(ConnectionResetError):
+        while data := source.recv(65536):
+            with suppress(OSError):
+                sink.sendall(data)
 
 
 def test_S04_a_connection_cut_at_any_byte_leaves_no_half_image_and_is_gone_on_from(
@@ -200,6 +201,7 @@ def test_S04_a_connection_cut_at_any_byte_leaves_no_half_image_and_is_gone_on_fr
         before = kept(plain)
         with Cutter(plain.port, limit) as line, pytest.raises(HostError) as caught:
             ship(store, plain, large, port=line.port)
+        plain.wait_for_sessions()
         assert caught.value.retryable, str(caught.value)
         assert violations(home_there(plain)) == []
         assert not (home_there(plain) / "index.json").exists() or images(home_there(plain)) == {}
@@ -409,6 +411,7 @@ def test_S04_a_cut_while_docker_there_gets_an_image_leaves_none_and_what_came_is
             limit = chance.choice([chance.randrange(1, 30_000), chance.randrange(30_000, 9_000_000)])
             with Cutter(sshd.port, limit) as line, pytest.raises(HostError) as caught:
                 ship(store, sshd, large, port=line.port)
+            sshd.wait_for_sessions()
             assert caught.value.retryable, str(caught.value)
             assert docker_id(docker) == str(edited.manifest.config.digest)
             passed += limit
@@ -523,6 +526,7 @@ def test_podman_there_takes_what_it_lacks(
             for limit in () if settings else (20_000, 3_000_000, 3_500_000):
                 with Cutter(sshd.port, limit) as line, pytest.raises(HostError) as caught:
                     ship(store, sshd, image, port=line.port)
+                sshd.wait_for_sessions()
                 assert caught.value.retryable, str(caught.value)
                 assert call(*argv, "image", "ls", "--quiet", env=environ) == "", "never a half image"
             first = ship(store, sshd, image)

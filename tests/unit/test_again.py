@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ def test_passes():
 """
 
 
+@pytest.fixture(autouse=True)
+def imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the project's folder: the tests are a package there."""
+    monkeypatch.setenv("PYTHONPATH", os.fspath(Path(__file__).parents[2]))
+
+
 def run(pytester: pytest.Pytester, *options: str) -> tuple[int, str]:
     result = pytester.runpytest_inprocess("-p", "tests.again", *options)
     return int(result.ret), result.stdout.str()
@@ -32,7 +40,8 @@ def twice(pytester: pytest.Pytester, **files: str) -> tuple[tuple[int, str], tup
     pytester.makepyfile(**files)
     first = run(pytester, "--note-failures", "noted")
     assert Path("noted").exists(), first[1]
-    return first, run(pytester, "--noted-failures", "noted")
+    second = pytester.run(sys.executable, "-m", "tests.again", "noted")
+    return first, (int(second.ret), second.stdout.str())
 
 
 def test_an_unstable_test_is_named_last_with_its_first_failure(pytester: pytest.Pytester) -> None:
@@ -62,6 +71,25 @@ def test_a_test_that_is_skipped_the_second_time_has_not_passed(pytester: pytest.
     _, second = twice(pytester, test_it=text)
     assert second[0] == 1
     assert second[1].splitlines()[-1].startswith("FAILED test_it.py::test_fails_once")
+
+
+def test_each_is_alone(pytester: pytest.Pytester) -> None:
+    """What one leaves in a fixture of the module is not there for the next."""
+    text = """
+import pytest
+@pytest.fixture(scope="module")
+def shared(): return []
+def test_ruins_it(shared):
+    shared.append(1)
+    assert False
+def test_needs_it(shared): assert shared == []
+"""
+    _, second = twice(pytester, test_it=text)
+    assert second[0] == 1
+    assert second[1].splitlines()[-2:] == [
+        "FAILED test_it.py::test_ruins_it: failed, and did not pass when it was run once more, alone",
+        "UNSTABLE test_it.py::test_needs_it: failed, and passed when it was run once more, alone",
+    ]
 
 
 @pytest.mark.parametrize(
