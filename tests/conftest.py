@@ -16,7 +16,6 @@ settings.load_profile("same")
 
 # A shell that starts us in the background, or nohup, leaves these ignored, and our children would inherit that:
 # tests of interrupts would then test the shell.
-_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-for _number, _usual in _USUAL.items():
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _usual)
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
