@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainload.errors import LockError
-from trainload.lock.adopt import Adopted, adopt
+from trainload.lock.adopt import Adopted, Wanted, adopt
 from trainload.project.model import RequirementFiles
+from trainload.resolve.linked import with_hashes, write_page
 from trainload.resolve.provided import FAMILY, explained, preferred, without_stubs, write_stubs
 from trainload.resolve.request import (
     PythonRequest,
@@ -17,6 +18,7 @@ from trainload.resolve.request import (
     other_builds,
     project_of,
     read_lock_file,
+    sha256_of,
     torch_backend,
     wanted,
 )
@@ -89,7 +91,7 @@ class Question:
         installed = self.request.installed
         stubs = write_stubs(folder / f"stubs{number}", installed, self.request.provided)
         request = replace(self.request, find_links=(*self.request.find_links, *stubs.links))
-        asks = wanted(request)
+        asks, request = self._linked(request, folder / f"links{number}.html")
         staying = {project_of(stub) for stub in stubs.staying}
         own = [wheel for wheel in accelerated(asks.found, request) if project_of(wheel) not in staying]
         index = local_index(folder / f"simple{number}", [*stubs.staying, *own])
@@ -119,7 +121,16 @@ class Question:
                     break
         if done.exit_code != 0:
             raise explained(explain(done, backend=backend), installed, request.provided)
-        return without_stubs(adopt(read_lock_file(self.output), "uv pip compile", asks), stubs)
+        answer = with_hashes(read_lock_file(self.output), [Path(path) for path in asks.found], sha256_of)
+        return without_stubs(adopt(answer, "uv pip compile", asks), stubs)
+
+    def _linked(self, request: PythonRequest, page: Path) -> tuple[Wanted, PythonRequest]:
+        """What lies in the find-links folders, and ``request`` with the page that says so."""
+        asks = wanted(request)
+        if not asks.found:
+            return asks, request
+        write_page(page, map(Path, asks.found))
+        return asks, replace(request, page=page)
 
     def _leaves(self, leave: Leave) -> list[str]:
         return config_flags(self.output.parent / "uv.toml", self.request.root, self.uv.environ, leave)
@@ -139,7 +150,8 @@ class Question:
             config = config_flags(folder / "uv.toml", root, self.uv.environ, Leave(names))[0]
         except LockError:
             return frozenset()  # some of them come from an address; then nothing is looked for
-        asked = replace(self.request, dependencies=RequirementFiles((str(folder / "names.txt"),)), constraints=())
+        asks, linked = self._linked(self.request, folder / "newest.html")
+        asked = replace(linked, dependencies=RequirementFiles((str(folder / "names.txt"),)), constraints=())
         output = folder / "pylock.newest.toml"
         output.unlink(missing_ok=True)
         arguments = compile_arguments(asked, output, alone=self.alone, binary=False)
@@ -147,7 +159,7 @@ class Question:
         done = self.uv.run("pip compile", [config, *alone, *arguments], root)
         if done.exit_code != 0:
             return frozenset()
-        newest = adopt(read_lock_file(output), "uv pip compile", wanted(self.request))
+        newest = adopt(read_lock_file(output), "uv pip compile", asks)  # of which only versions count
         sources = [package.name for package in newest.packages if package.sdist and not package.wheels]
         return frozenset(name for name in sources if _version(newest, name) > _version(found, name))
 

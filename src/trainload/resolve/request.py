@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from trainload.lock.found import Installed
 from trainload.lock.model import Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
+from trainload.resolve.linked import write_page
 from trainload.resolve.places import link_folders
 from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
@@ -62,6 +62,8 @@ class PythonRequest:
     """What a lock of a conda environment has for pip."""
     options: tuple[str, ...] = ()
     """More that uv is told: of a command line that is not ours."""
+    page: Path | None = None
+    """Links to all that lies in the find-links folders, which uv is given instead of these."""
 
     @property
     def installed(self) -> tuple[Installed, ...]:
@@ -78,10 +80,11 @@ def wanted(request: PythonRequest) -> Wanted:
                 hints=[Text("mend or remove it in find-links")],
             )
         found.update({str(file): file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()})
-    return Wanted(request.targets, found, lambda path: _sha256(Path(path)), unhashed=request.unhashed)
+    return Wanted(request.targets, found, lambda path: sha256_of(Path(path)), unhashed=request.unhashed)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a wheel on this machine. Raises :class:`LockError` when it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,6 +95,14 @@ def _sha256(path: Path) -> str:
 def find_links(request: PythonRequest) -> tuple[str, ...]:
     own = request.dependencies.find_links if isinstance(request.dependencies, RequirementFiles) else ()
     return tuple(dict.fromkeys((*request.find_links, *own)))
+
+
+def _links(request: PythonRequest) -> tuple[str, ...]:
+    """Where uv looks beside indexes."""
+    links = find_links(request)
+    if request.page is None:
+        return links
+    return (str(request.page), *(link for link in links if "://" in link))
 
 
 def read_lock_file(path: Path) -> bytes:
@@ -124,7 +135,7 @@ def compile_arguments(
     indexes = ([index] if index is not None else []) + list(request.indexes[:-1])
     arguments += [f"--index={address}" for address in indexes]
     arguments += [f"--default-index={address}" for address in request.indexes[-1:] if address]
-    arguments += [f"--find-links={link}" for link in find_links(request)]
+    arguments += [f"--find-links={link}" for link in _links(request)]
     arguments += [f"--torch-backend={backend}"] if backend is not None else []
     arguments += [f"--upgrade-package={name}" for name in request.upgrade.packages]
     match request.dependencies:
@@ -187,11 +198,8 @@ def local_index(folder: Path, wheels: Sequence[Path]) -> str | None:
     for wheel in wheels:
         projects.setdefault(project_of(wheel), []).append(wheel)
     for name, files in projects.items():
-        lines = [f'<a href="file://{quote(str(file))}">{html.escape(file.name)}</a>' for file in files]
         (folder / name).mkdir(parents=True)
-        (folder / name / "index.html").write_text(
-            "<!DOCTYPE html><html><body>\n" + "\n".join(lines) + "\n</body></html>\n"
-        )
+        write_page(folder / name / "index.html", files)
     return f"file://{quote(str(folder))}"
 
 

@@ -208,6 +208,25 @@ def test_find_links_are_recorded_by_name_hash_and_size(root: Path, index: Packag
     assert str(root.parent) not in text and "file:" not in text
 
 
+def test_uv_keeps_nothing_of_find_links_which_are_hashed_here(
+    root: Path, index: PackageIndex, uv: Uv, tmp_path: Path
+) -> None:
+    folder = root.parent / "whéels + #1 & 50%"
+    needed = wheel("needed", "1.0")
+    links(folder, wheel("mine", "1.0", requires=["needed"]), needed, wheel("other", "1.0"))
+    asked = replace(request(root, index, "mine"), find_links=(f"../{folder.name}",))
+    packages = resolve_python(asked, uv).packages
+    assert versions(packages) == {"mine": "1.0", "needed": "1.0"}
+    assert packages[1].wheels[0].sha256 == hashlib.sha256(needed[1]).hexdigest()
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.name in ("METADATA", "RECORD")]
+    assert kept == []  # it unpacks a wheel to hash it
+    index.add(wheel("needed", "2.0"))
+    again = resolve_python(replace(asked, previous=locked(packages)), uv).packages
+    assert again == packages
+    newer = resolve_python(asked, uv).packages
+    assert versions(newer) == {"mine": "1.0", "needed": "2.0"}  # the highest, wherever it lies
+
+
 def test_a_find_links_folder_that_does_not_exist_is_told(root: Path, index: PackageIndex, uv: Uv) -> None:
     with pytest.raises(LockError, match="does not exist"):
         resolve_python(replace(request(root, index, "a"), find_links=("../wheels",)), uv)
