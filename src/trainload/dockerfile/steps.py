@@ -207,6 +207,10 @@ class Link:
     force: bool = False
     not_into: bool = False
     """``-n``: a link to a folder is replaced, not followed."""
+    finder: str = ""
+    """``which`` or ``command -v``: ``target`` is a program, and the link points where that finds it."""
+    search: str = ""
+    """Where it looks: ``PATH``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +288,20 @@ class RunProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """``cd``, ``export``: how the steps after it differ from the line's beginning, until the next of these."""
+
+    folder: str | None = None
+    """Absolute; None: as before the line."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that are set, sorted."""
+    venv: str | None = None
+    """Its ``bin/activate`` was read."""
+    home: str | None = None
+    """What ``~`` was taken for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """Changes nothing that stays."""
 
@@ -294,5 +312,5 @@ PlacedStep = (
     UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
     | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | FetchWeights | RunProgram | Nothing
+    | WriteFile | FetchWeights | RunProgram | Within | Nothing
 )  # fmt: skip

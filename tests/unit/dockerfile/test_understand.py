@@ -30,6 +30,7 @@ from trainload.dockerfile.steps import (
     RunProgram,
     UpdateDistribution,
     UpgradeDistribution,
+    Within,
     WriteFile,
 )
 from trainload.dockerfile.understand.line import understand, understand_all
@@ -244,6 +245,43 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ('echo "backend: Agg" > matplotlibrc', (WriteFile("/app/matplotlibrc", "backend: Agg\n"),)),
     ("echo 'alias ll=ls' >> /root/.bashrc", (WriteFile("/root/.bashrc", "alias ll=ls\n", append=True),)),
     ("echo done", (Nothing("echo"),)),
+    # what holds for the rest of a line
+    ("cd /x && pip install foo", (Within("/x"), pip("foo", **KEPT))),
+    (
+        "cd src && cd b; pip install -r r.txt; cd /app; pip install .",
+        (
+            Within("/app/src"),
+            Within("/app/src/b"),
+            pip(files=("/app/src/b/r.txt",), **KEPT),
+            Within(),
+            pip(projects=(Project("/app"),), **KEPT),
+        ),
+    ),
+    ("X=1 && pip install foo==$X", (pip("foo==1", **KEPT),)),
+    ("export X=1; pip install foo==$X", (Within(env=(("X", "1"),)), pip("foo==1", **KEPT))),
+    ("VERSION=2; pip install foo==$VERSION", (Within(env=(("VERSION", "2"),)), pip("foo==2", **KEPT))),
+    (
+        "export PIP_INDEX_URL=https://a.example && pip install -i $PIP_INDEX_URL foo",
+        (pip("foo", index="https://a.example", **KEPT),),
+    ),
+    (
+        ". /opt/venv/bin/activate && pip install foo",
+        (
+            Within(env=(("PATH", f"/opt/venv/bin:{ENV['PATH']}"), ("VIRTUAL_ENV", "/opt/venv")), venv="/opt/venv"),
+            pip("foo", **KEPT),
+        ),
+    ),
+    ("rm -rf ~/.cache", (Within(home="/root"), Clear((), ("/root/.cache",)))),
+    ("apt-get update || true", (UPDATE,)),
+    ("mkdir x || exit 1; cd x || echo no >&2", (MakeFolder("/app/x"), Within("/app/x"))),
+    (
+        'ln -sf "$(which python3)" /usr/local/bin/python; ln -s `command -v python3` p',
+        (
+            Link("python3", "/usr/local/bin/python", force=True, finder="which", search=ENV["PATH"]),
+            Link("python3", "/app/p", finder="command -v", search=ENV["PATH"]),
+        ),
+    ),
+    ("echo x > /etc/apt/sources.list", (WriteFile("/etc/apt/sources.list", "x\n"),)),
     # weights
     (
         "python -c \"from transformers import pipeline, AutoModel; AutoModel.from_pretrained('org/model')\"",
@@ -260,6 +298,24 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
 ]
 
 RUN = [
+    "apt-get update || apt-get update --fix-missing",
+    "pip install foo || pip install bar",
+    "true || true > x",
+    "cd && pip install foo",
+    "cd - && pip install foo",
+    "cd ../x && pip install foo",
+    "cd $(which x) && pip install foo",
+    "export LD_PRELOAD=/x.so && pip install foo",
+    "export X && pip install foo",
+    "A=1 B=$A; pip install foo==$B",
+    "source /opt/venv/bin/activate && pip install foo",
+    ". activate && pip install foo",
+    "pip install foo $(which python3)",
+    "rm -rf $(which python3)",
+    "ln -s /a$(which python3) /b",
+    "ln -s /a $(which b)",
+    "ln -s $(python3 -c pass) /b",
+    "mkdir ~app",
     "curl -sSL https://install.example | bash",
     "apt-get install -y git",
     "apt-get install -y git && apt-get update",
@@ -271,12 +327,10 @@ RUN = [
     "apt-get update && apt-get install -y ./local.deb",
     "apt-get update && apt-get install -y libc6:i386",
     "apt-get update && apt-get install -y -t bookworm-backports git",
-    "apt-get update || true",
     "apt-get update & apt-get install -y git",
     "(apt-get update && apt-get install -y git)",
     "apt-get update && apt-get install -y $(cat packages.txt)",
     "xargs apt-get install -y < packages.txt",
-    "cd /app && pip install -r requirements.txt",
     "pip install torch>=2.0",
     "pip install 'x @ .'",
     "pip install -e git+https://git.example/x#egg=x",
@@ -287,17 +341,13 @@ RUN = [
     "pip install 'x @ file:///x-1.0-py3-none-any.whl'",
     "pip install --target /x --user foo",
     "pip install $UNKNOWN",
-    "pip install foo # && pip install bar\ncd /x && pip install foo",
     "pip download foo",
     "pip uninstall -y foo",
     "pip install *.whl",
     "pip install --index-url https://user:word@wheels.example/simple foo",
     "HOME=/x pip install foo",
-    "X=1 && pip install foo==$X",
-    "export PIP_INDEX_URL=https://a.example && pip install -i $PIP_INDEX_URL foo",
     "echo 'a\\tb' > x",
     "echo -e 'a' > x",
-    "echo x > /etc/apt/sources.list",
     "echo $VERSION | tee x",
     "rm -rf /app/*",
     "rm -rf /",
@@ -345,13 +395,13 @@ def test_what_is_not_known_for_certain_is_run(script: str) -> None:
 
 def test_an_extra_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
     found = understand(line("pip install --no-cache-dir uvicorn[standard]"))
-    assert found == Understood((pip("uvicorn[standard]"),), ("uvicorn[standard]",))
+    assert found == Understood((pip("uvicorn[standard]"),), ("/app/uvicorn[standard]",))
 
 
 def test_a_version_with_a_star_outside_of_quotes_is_kept_as_what_must_have_no_match() -> None:
     found = understand(line("apt-get update && apt-get install -y git=1:2*"))
     assert isinstance(found, Understood)
-    assert (found.steps[-1], found.literal) == (apt("git=1:2*", recommends=None), ("git=1:2*",))
+    assert (found.steps[-1], found.literal) == (apt("git=1:2*", recommends=None), ("/app/git=1:2*",))
 
 
 def test_variables_of_pip_count_as_its_options() -> None:
@@ -360,6 +410,13 @@ def test_variables_of_pip_count_as_its_options() -> None:
     assert found == Understood((pip("foo", index="https://wheels.example/simple"),))
     assert isinstance(understand(line("pip install foo", {"PIP_CONSTRAINT": "/x"})), Opaque)
     assert isinstance(understand(line("pip install foo", {"PYTHONHOME": "/x"})), Opaque)
+
+
+def test_variables_decide_where_and_what_pip_installs() -> None:
+    env = {"PIP_USER": "1", "PIP_PRE": "yes", "PIP_CONSTRAINT": "c.txt"}
+    found = understand(line("pip install foo", env))
+    assert found == Understood((pip("foo", user=True, prereleases=True, constraints=("/app/c.txt",), **KEPT),))
+    assert isinstance(understand(line("pip install --target /x foo", env)), Opaque)
 
 
 def test_options_add_to_what_variables_list() -> None:
@@ -421,7 +478,7 @@ def test_the_exec_form_has_no_shell() -> None:
 def test_lists_that_a_later_line_reads_are_made_by_running() -> None:
     leaves = line("apt-get update && apt-get install -y git")
     clears = line("apt-get update && apt-get install -y git && rm -rf /var/lib/apt/lists/*")
-    reads, renews = line("apt-get install -y make || true"), line("apt-get update; apt-get install -y make || true")
+    reads, renews = line("apt-get install -y make || make"), line("apt-get update; apt-get install -y make || make")
     kinds = [[type(each) for each in understand_all(lines)] for lines in ([leaves, reads], [leaves, renews])]
     assert kinds == [[Opaque, Opaque], [Understood, Opaque]]
     assert [type(each) for each in understand_all([clears, reads])] == [Understood, Opaque]
@@ -437,7 +494,7 @@ ALONE = (
     "cp a b",
     "rm -rf /opt/x/*.so",
     "sed -i 's/a b/c/' /etc/x",
-    "echo x > /etc/apt/y",
+    "echo x > /var/lib/y",
     "update-alternatives --set editor /usr/bin/vi",
     "python3 -m venv /opt/venv",
     "locale-gen en_US.UTF-8",
@@ -471,12 +528,12 @@ def test_commands_between_packages_run_by_themselves(command: str) -> None:
         "python3 -c 'x'",
         "cp $(cat list) b",
         "cp a b &",
-        "cp a b || true",
+        "cp a b || cp c d",
         "cat x | sh",
         "pip uninstall -y -r list",
         "git clone x",
         "bash x.sh",
-        "cd /x",
+        "cd /x/*",
         "eval cp a b",
         "command cp a b",
         "exec cp a b",

@@ -51,21 +51,23 @@ _OWNER = re.compile(rf"(?:{_ID})?(?::(?:{_ID})?)?")
 _PATH = re.compile(r"[A-Za-z0-9_./@+:,=-]+")
 
 
-def read_files(command: Command, workdir: str) -> tuple[PlacedStep, ...]:
-    """Raises :class:`Beyond`."""
+def read_files(command: Command, workdir: str, search: str = "") -> tuple[PlacedStep, ...]:
+    """``search``: ``PATH``. Raises :class:`Beyond`."""
     name = command.name
     if command.output is not None and name != "echo":
         raise Beyond(Text("output that goes elsewhere"))
+    if any(word.finder for word in command.words) and name != "ln":
+        raise Beyond(Text("the output of a command"))
     if name == "rm":
         return _rm(command.words[1:], workdir)
     if name == "echo":
         return _echo(command, workdir)
+    if name == "ln":
+        return _ln(command.words[1:], workdir, search)
     words = [_text(word) for word in command.words[1:]]
     match name:
         case "mkdir":
             return _mkdir(words, workdir)
-        case "ln":
-            return _ln(words, workdir)
         case "chmod":
             return _chmod(words, workdir)
         case "chown":
@@ -91,16 +93,20 @@ def _mkdir(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
     )
 
 
-def _ln(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
-    options = read("ln", words, _LN)
+def _ln(given: Sequence[Word], workdir: str, search: str) -> tuple[PlacedStep, ...]:
+    options = read("ln", [word.text if word.finder else _text(word) for word in given], _LN)
     if "symbolic" not in options.flags or len(options.rest) != 2:
         raise Beyond(Text("{command} other than of one symbolic link", command="ln"))
     target, path = options.rest
+    found = [word for word in given if word.finder]
+    if found and (len(found) > 1 or target != found[0].text or not search or path.endswith("/")):
+        raise Beyond(Text("the output of a command"))
     if not _PATH.fullmatch(target):
         raise Beyond(Text("the path {path}", path=target))
     if path.endswith("/"):
         path += posixpath.basename(target.rstrip("/"))
-    return (Link(target, _path(workdir, path), "force" in options.flags, "not-into" in options.flags),)
+    told = (found[0].finder, search) if found else ("", "")
+    return (Link(target, _path(workdir, path), "force" in options.flags, "not-into" in options.flags, *told),)
 
 
 def _chmod(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
@@ -159,7 +165,7 @@ def _echo(command: Command, workdir: str) -> tuple[PlacedStep, ...]:
     if "\\" in text or (words and words[0].startswith("-")):
         raise Beyond(Text("an echo whose output depends on the shell"))
     path = _path(workdir, command.output.path)
-    if path.startswith(("/dev/", "/proc/", "/sys/", "/etc/apt/", "/var/lib/")):
+    if path.startswith(("/dev/", "/proc/", "/sys/", "/var/lib/")):
         raise Beyond(Text("the path {path}", path=path))
     return (WriteFile(path, f"{text}\n", command.output.append),)
 

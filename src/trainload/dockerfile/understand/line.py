@@ -6,6 +6,7 @@ A line of which any part is not in the tables is opaque, with that part as its r
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
@@ -23,9 +24,11 @@ from trainload.dockerfile.steps import (
     RunProgram,
     UpdateDistribution,
     UpgradeDistribution,
+    Within,
 )
 from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
 from trainload.dockerfile.understand.programs import read_program
+from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
 from trainload.dockerfile.understand.words import Beyond, Command, Word, commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
 from trainload.errors import Text
@@ -38,9 +41,6 @@ _UPDATES = re.compile(r"\bapt(?:-get)?\b[^&;|\n]*\bupdate\b")
 _SHELLS = re.compile(r"(?:(?:/usr)?/bin/)?(?:ba|da)?sh")
 _SHELL_OPTIONS = re.compile(r"(?:-[eux]+ |-[eux]*o pipefail )*-[eux]*c")
 _SET = re.compile(r"-[eux]+o?")
-_CHANGES_THE_SHELL = frozenset(
-    {"IFS", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "GLOBIGNORE", "APT_CONFIG", "LD_PRELOAD"}
-)
 _OPTION_VARIABLES = apt.VARIABLES | pip.HARMLESS | pip.UV_HARMLESS
 _FETCHING = (
     InstallDistribution,
@@ -51,7 +51,7 @@ _FETCHING = (
     FetchWeights,
 )
 """What is worth being placed: the network would be asked for it anew each time."""
-_OF_ANYONE = (InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, Nothing)
+_OF_ANYONE = (InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, Within, Nothing)
 """What others than root may do, too, where they may write."""
 _BRACKETS = re.compile(
     r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*|[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\*"
@@ -106,22 +106,23 @@ def _understood(line: RunLine) -> Understood:
     _check_surroundings(line)
     parsed = _parsed(line)
     literal: list[str] = []
-    exported: dict[str, str] = {}
-    found: list[_Read] = []
+    state = State(line, _OPTION_VARIABLES, _home(line))
+    found = [_Read(state.tell(), None)]
     for command in parsed:
-        if command.name == "export":
-            exported |= _exported(command)
-        else:
-            found.append(_read(command, line, exported, literal))
-    for name in exported:
-        if re.search(rf"\$\{{?{name}\b", line.script or ""):
-            raise Beyond(Text("the variable {name}, set for later commands", name=name))
+        within = state.take(command)
+        found.append(_read(command, state.line, literal) if within is None else _Read(within, None))
     fetches = any(isinstance(step, _FETCHING) for read in found for step in read.steps)
     steps = [step for read in found for step in read.taken(fetches=fetches)]
     _check_user(line, steps)
     _check_lists(steps)
     shell = conda.shell_of(line.shell, line.env)[1] if line.script is not None else line.shell
     return Understood(tuple(steps), tuple(literal), _stops(parsed, shell))
+
+
+def _home(line: RunLine) -> str | None:
+    """``~`` of root, who may have another home than usual."""
+    speaks = line.script is not None and re.search(r"~|\$\{?HOME\b", line.script)
+    return ROOT_HOME if speaks and "HOME" not in line.env else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,10 @@ class _Read:
         return self.steps
 
 
-def _read(command: Command, line: RunLine, exported: dict[str, str], literal: list[str]) -> _Read:
+def _read(command: Command, line: RunLine, literal: list[str]) -> _Read:
     program = read_program(command, line)
     try:
-        return _Read(_steps(command, line, exported, literal), program)
+        return _Read(_steps(command, line, literal), program)
     except Beyond as beyond:
         if program is None:
             raise
@@ -161,24 +162,27 @@ def _check_surroundings(line: RunLine) -> None:
             raise Beyond(Text("a mount of type {kind}", kind=mount.kind))
     if line.network == "none":
         raise Beyond(Text("a network of its own"))
-    for name in sorted(_CHANGES_THE_SHELL & set(line.env)):
+    for name in sorted(CHANGES_THE_SHELL & set(line.env)):
         raise Beyond(Text("the variable {name}, which changes what programs do", name=name))
 
 
 def _stops(parsed: Sequence[Command], shell: Sequence[str]) -> bool:
     """Whether a failure ends the line: ``&&`` all along, or one command after the other with ``set -e``."""
+    if any(command.is_excused for command in parsed):
+        return False
     if all(command.is_guarded for command in parsed):
         return True
     strict = any(word.startswith("-") and "e" in word and not word.startswith("--") for word in shell[1:])
     first = [word.text for word in parsed[0].words]
-    strict = strict or (first[0] == "set" and any(re.fullmatch("-[eux]*e[eux]*o?", word) for word in first[1:]))
+    strict = strict or (first[:1] == ["set"] and any(re.fullmatch("-[eux]*e[eux]*o?", word) for word in first[1:]))
     return strict and not any(command.is_guarded for command in parsed[1:])
 
 
 def _parsed(line: RunLine) -> tuple[Command, ...]:
     if line.script is not None:
         _check_shell(conda.shell_of(line.shell, line.env)[1])
-        return commands(line.script, line.env)
+        home = {"HOME": ROOT_HOME} if line.user in _ROOT else {}
+        return commands(line.script, {**home, **line.env})
     if line.argv[:1] in (("export",), ("set",), (":",)):
         raise Beyond(Text("{command}, which is no program", command=line.argv[0]))
     return (Command(tuple(Word(word) for word in line.argv)),)
@@ -211,26 +215,15 @@ def _check_shell(shell: Sequence[str]) -> None:
         raise Beyond(Text("the shell {shell}", shell=" ".join(shell)))
 
 
-def _exported(command: Command) -> dict[str, str]:
-    """Variables that are set for the rest of the line; only those that change no result."""
-    found = {}
-    for word in command.words[1:]:
-        name, equals, value = word.text.partition("=")
-        if not equals or name not in _OPTION_VARIABLES or word.is_pattern or command.output or command.assignments:
-            raise Beyond(Text("the variable {name}, set for later commands", name=name))
-        found[name] = value
-    return found
-
-
-def _steps(command: Command, line: RunLine, exported: dict[str, str], literal: list[str]) -> tuple[PlacedStep, ...]:
+def _steps(command: Command, line: RunLine, literal: list[str]) -> tuple[PlacedStep, ...]:
     name = command.name
     for variable, _ in command.assignments:
         if variable not in _OPTION_VARIABLES:
             raise Beyond(Text("the variable {name}, set for one command", name=variable))
-    env = {**line.env, **exported, **dict(command.assignments)}
+    env = {**line.env, **dict(command.assignments)}
     if name in files.PROGRAMS:
-        return files.read_files(command, line.workdir)
-    words = _words(command, literal)
+        return files.read_files(command, line.workdir, env.get("PATH", ""))
+    words = _words(command, line.workdir, literal)
     if command.output is not None:
         raise Beyond(Text("output that goes elsewhere"))
     active = conda.shell_of(line.shell, env)[0] if line.script is not None else None
@@ -259,13 +252,15 @@ def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -
     raise Beyond(Text("{command}", command=name or "?"))
 
 
-def _words(command: Command, literal: list[str]) -> tuple[str, ...]:
+def _words(command: Command, workdir: str, literal: list[str]) -> tuple[str, ...]:
     """``uvicorn[standard]`` outside of quotes is itself as long as no file is called like that."""
     for word in command.words:
+        if word.finder:
+            raise Beyond(Text("the output of a command"))
         if word.is_pattern:
             if not _BRACKETS.fullmatch(word.text) or word is command.words[0]:
                 raise Beyond(Text("the pattern {pattern}", pattern=word.text))
-            literal.append(word.text)
+            literal.append(posixpath.join(workdir, word.text))
     return tuple(word.text for word in command.words)
 
 

@@ -62,7 +62,7 @@ HARMLESS = frozenset(
         "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_CACHE_DIR", "PIP_FIND_LINKS", "PIP_NO_INDEX",
         "PIP_TRUSTED_HOST", "PIP_COMPILE", "PIP_NO_COMPILE", "PIP_NO_PYTHON_VERSION_WARNING", "PIP_VERBOSE",
         # whom pip trusts: we trust whom this machine trusts, and what comes is locked by its hash
-        "PIP_CERT",
+        "PIP_CERT", "PIP_USER", "PIP_PRE", "PIP_CONSTRAINT",
         # set by images to say which version they brought, read by no pip
         "PIP_VERSION",
     }
@@ -145,7 +145,8 @@ def _install(
     for text in requirements:
         check_requirement(text)
     files = tuple(_path(workdir, path) for path in options.all("file"))
-    constraints = tuple(_path(workdir, path) for path in options.all("constraint"))
+    told = () if tool[0] == "uv" else env.get("PIP_CONSTRAINT", "").split()
+    constraints = tuple(_path(workdir, path) for path in (*told, *options.all("constraint")))
     if not requirements and not files and not projects:
         raise Beyond(Text("{command} without a package", command=f"{' '.join(tool)} install"))
     start = "UV" if tool[0] == "uv" else "PIP"
@@ -155,6 +156,9 @@ def _install(
         is_yes(env.get(name, "")) for name in (f"{start}_BREAK_SYSTEM_PACKAGES", f"{start}_SYSTEM_PYTHON")
     )
     prefix, target = options.one("prefix"), options.one("target")
+    user = "user" in options.flags or is_yes(env.get("PIP_USER", "") if start == "PIP" else "")
+    if user and (prefix is not None or target is not None):
+        raise Beyond(Text("options of {command} that exclude each other", command="pip"))
     return InstallPython(
         tool=tool,
         requirements=tuple(requirements),
@@ -164,8 +168,8 @@ def _install(
         extra_indexes=extra,
         find_links=_links(options.all("find-links"), env.get(f"{start}_FIND_LINKS", ""), workdir),
         no_index="no-index" in options.flags or is_yes(env.get(f"{start}_NO_INDEX", "")),
-        prereleases="pre" in options.flags,
-        user="user" in options.flags,
+        prereleases="pre" in options.flags or is_yes(env.get("PIP_PRE", "") if start == "PIP" else ""),
+        user=user,
         upgrade="upgrade" in options.flags,
         reinstall="reinstall" in options.flags,
         dependencies="no-deps" not in options.flags,

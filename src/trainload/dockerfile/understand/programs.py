@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from trainload.dockerfile.steps import RunProgram
 from trainload.dockerfile.understand.conda import is_conda
-from trainload.dockerfile.understand.words import Command
+from trainload.dockerfile.understand.words import Command, Word
 from trainload.dockerfile.understood import RunLine
 
 _ALONE = frozenset(
@@ -38,10 +38,16 @@ def read_program(command: Command, line: RunLine) -> RunProgram | None:
         return None
     if line.script is None:
         return RunProgram(tuple(words))
-    text = " ".join(word.text if word.is_pattern else shlex.quote(word.text) for word in command.words)
+    text = " ".join(map(_written, command.words))
     if command.output is not None:
         text += f" {'>>' if command.output.append else '>'} {shlex.quote(command.output.path)}"
     return RunProgram((*(line.shell or ("/bin/sh", "-c")), text))
+
+
+def _written(word: Word) -> str:
+    if word.finder:
+        return f'"$({word.finder} {word.text})"'
+    return word.text if word.is_pattern else shlex.quote(word.text)
 
 
 def _is_alone(words: Sequence[str]) -> bool:

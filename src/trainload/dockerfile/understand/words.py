@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from trainload.errors import Text
-from trainload.values import dataclass, field
+from trainload.values import dataclass, field, replace
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%^")
 """What stands for itself outside of quotes."""
@@ -36,6 +36,12 @@ _TOLD = {
 }
 
 
+_FINDER = re.compile(r"(?:\$\(|`) *(?P<finder>which|command +-v) +(?P<name>[A-Za-z0-9_.+-]+) *[)`]")
+_AFTER_HOME = frozenset({"", "/", " ", "\t", "\n", ";", "&"})
+_IDLE = frozenset({"true", ":", "echo", "exit"})
+"""What ``||`` may lead to: nothing that stays."""
+
+
 class Beyond(Exception):
     """Something that is not taken apart; ``reason`` says what, as a part of a sentence."""
 
@@ -51,6 +57,13 @@ class Word:
     text: str
     is_pattern: bool = False
     """It has ``*``, ``?`` or ``[`` outside of quotes: files that fit stand in its place, if there are any."""
+    finder: str = ""
+    """``text`` is a program whose path stands here: ``which`` or ``command -v`` tells it."""
+
+    @property
+    def is_plain(self) -> bool:
+        """It is the text, whatever lies below."""
+        return not self.is_pattern and not self.finder
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +85,18 @@ class Command:
     """None: to the log, or nowhere."""
     is_guarded: bool = True
     """It runs only when the command before it succeeded."""
+    is_excused: bool = False
+    """The line goes on when it fails: ``|| true``."""
 
     @property
     def name(self) -> str:
-        return self.words[0].text if self.words and not self.words[0].is_pattern else ""
+        return self.words[0].text if self.words and self.words[0].is_plain else ""
 
 
 def commands(script: str, known: Mapping[str, str]) -> tuple[Command, ...]:
-    """The commands of ``script``, one after the other; ``known``: the variables that are set.
+    """The commands of ``script``, one after the other; ``known``: the variables that are set before it.
+
+    A command without words sets variables for those after it, as ``export`` does.
 
     Each is taken to succeed, since the line fails otherwise or goes on as if it had. Raises :class:`Beyond`.
     """
@@ -98,6 +115,7 @@ class _Word:
     plain: int | None = None
     """How many signs stand before its first quote, backslash or variable; None: it has none."""
     is_pattern: bool = False
+    finder: str = ""
 
     def add(self, text: str, *, plain: bool = False) -> None:
         if not plain and self.plain is None:
@@ -119,10 +137,18 @@ class _Command:
     redirected: bool = False
 
 
+def _set_by(command: Command) -> Mapping[str, str]:
+    """Variables that later commands see."""
+    if not command.words:
+        return dict(command.assignments)
+    pairs = [word.text.partition("=") for word in command.words[1:]] if command.name == "export" else []
+    return {name: value for name, equals, value in pairs if equals}
+
+
 class _Reader:
     def __init__(self, script: str, known: Mapping[str, str]) -> None:
         self._text = script
-        self._known = known
+        self._known = dict(known)
         self._at = 0
         self._done: list[Command] = []
         self._command = _Command()
@@ -130,11 +156,13 @@ class _Reader:
         self._and = False
         """``&&`` came, and what follows it did not yet."""
         self._guarded = True
+        self._or = False
+        """``||`` came: what follows it does nothing that stays."""
 
     def run(self) -> tuple[Command, ...]:
         while self._at < len(self._text):
             self._step(self._text[self._at])
-        self._end_command(need=self._and)
+        self._end_command(need=self._and or self._or)
         return tuple(self._done)
 
     def _step(self, sign: str) -> None:
@@ -146,6 +174,11 @@ class _Reader:
         elif self._text.startswith("&&", self._at):
             self._end_command(need=True)
             self._and = self._guarded = True
+            self._at += 2
+        elif self._text.startswith("||", self._at):
+            self._end_command(need=True)
+            self._done[-1] = replace(self._done[-1], is_excused=True)
+            self._or = True
             self._at += 2
         elif sign == "#" and not self._word.started:
             end = self._text.find("\n", self._at)
@@ -177,11 +210,15 @@ class _Reader:
             self._double()
         elif sign == "\\":
             self._escape()
+        elif sign in "$`" and self._found():
+            pass
+        elif sign == "~" and not self._word.started and self._text[self._at + 1 : self._at + 2] in _AFTER_HOME:
+            self._add(self._value("HOME"))
+            self._at += 1
         elif sign == "$":
             self._split(self._variable())
         elif sign in _TOLD:
-            name = Text("one of several commands (||)") if self._text.startswith("||", self._at) else _TOLD[sign]
-            raise Beyond(name)
+            raise Beyond(_TOLD[sign])
         else:
             raise Beyond(Text("the sign {sign} outside of quotes", sign=sign))
 
@@ -212,6 +249,8 @@ class _Reader:
                 self._at += 1
                 self._add("".join(kept))
                 return
+            if sign in "$`" and not kept and self._found(end='"'):
+                return
             if sign == "$":
                 kept.append(self._variable())
             elif sign == "`":
@@ -239,11 +278,27 @@ class _Reader:
             if self._text[end : end + 1] != "}":
                 raise Beyond(Text("an expansion other than of a variable"))
             end += 1
-        value = self._known.get(match[0])
-        if value is None:
-            raise Beyond(Text("the variable {name}, which no ENV or ARG sets", name=match[0]))
+        value = self._value(match[0])
         self._at = end
         return value
+
+    def _value(self, name: str) -> str:
+        value = self._known.get(name)
+        if value is None or name in dict(self._command.assignments):
+            raise Beyond(Text("the variable {name}, which no ENV or ARG sets", name=name))
+        return value
+
+    def _found(self, end: str = "") -> bool:
+        """``$(which python3)``, if it is a whole word."""
+        match = _FINDER.match(self._text, self._at)
+        if match is None or self._word.started or not self._command.words:
+            return False
+        if not self._text.startswith(end, match.end()) or not self._ends(match.end() + len(end)):
+            return False
+        self._word.add(match["name"])
+        self._word.finder = " ".join(match["finder"].split())
+        self._at = match.end() + len(end)
+        return True
 
     def _split(self, value: str) -> None:
         """A value outside of quotes is split at blanks, and patterns in it count."""
@@ -304,7 +359,7 @@ class _Reader:
         self._end_word()
         found = self._command.words[1:]
         self._command.words = kept
-        if len(found) != 1 or found[0].is_pattern or not found[0].text or before != len(kept):
+        if len(found) != 1 or not found[0].is_plain or not found[0].text or before != len(kept):
             raise Beyond(Text("output that goes elsewhere"))
         return found[0]
 
@@ -324,15 +379,21 @@ class _Reader:
                 raise Beyond(Text("a pattern in a variable"))
             self._command.assignments.append((match[1], text[match.end() :]))
             return
-        self._command.words.append(Word(text, word.is_pattern))
+        self._command.words.append(Word(text, word.is_pattern, word.finder))
 
     def _end_command(self, *, need: bool) -> None:
         self._end_word()
         made, self._command = self._command, _Command()
-        if made.words:
-            self._done.append(Command(tuple(made.words), tuple(made.assignments), made.output, self._guarded))
+        command = Command(tuple(made.words), tuple(made.assignments), made.output, self._guarded)
+        if self._or and made.words:
+            if command.name not in _IDLE or made.redirected:
+                raise Beyond(Text("one of several commands (||)"))
+            self._or = self._and = self._guarded = False
+        elif made.words or (made.assignments and not made.redirected):
+            self._done.append(command)
             self._and = self._guarded = False
-        elif made.assignments or made.redirected:
-            raise Beyond(Text("a variable that is set for later commands"))
+            self._known |= _set_by(command)
+        elif made.redirected:
+            raise Beyond(Text("output that goes elsewhere"))
         elif need:
             raise Beyond(Text("an error of syntax"))

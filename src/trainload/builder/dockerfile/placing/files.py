@@ -12,6 +12,7 @@ from trainload.dockerfile.steps import ChangeMode, ChangeOwner, Clear, Link, Mak
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
+from trainload.values import replace
 
 _CLAUSE = re.compile(r"(?P<who>[ugoa]*)(?P<changes>(?:[+=-][rwxX]+)+)")
 _SHIFT = {"u": 6, "g": 3, "o": 0}
@@ -45,6 +46,9 @@ def _folder(path: str, draft: Draft, mode: int | None) -> None:
 
 
 def link(step: Link, draft: Draft) -> None:
+    """Raises :class:`Beyond` where ``ln`` would fail, or a program is not found."""
+    if step.finder:
+        step = replace(step, target=_found(step, draft), finder="")
     path = step.path.strip("/")
     found = draft.find(draft.real(path))
     into = found is not None and found.kind == "directory"
@@ -57,6 +61,27 @@ def link(step: Link, draft: Draft) -> None:
     if there is not None and (not step.force or there.kind == "directory"):
         raise Beyond(Text("{path}, which is there already", path=f"/{path}"))
     draft.put(PlacedEntry(real, "symlink", 0o777, target=step.target))
+
+
+def _found(step: Link, draft: Draft) -> str:
+    """What ``which`` says: a path as ``PATH`` has it."""
+    needed = "which" if step.finder == "which" else ""
+    found = {name: _search(name, step.search, draft) for name in (step.target, needed) if name}
+    for name, path in found.items():
+        if path is None:
+            raise Beyond(Text("the image has no {program}", program=name))
+    return found[step.target] or ""
+
+
+def _search(name: str, path: str, draft: Draft) -> str | None:
+    for folder in path.split(":"):
+        if not folder.startswith("/"):
+            raise Beyond(Text("the path {path}", path=path))
+        here = f"{folder.rstrip('/')}/{name}"
+        entry = draft.find(draft.real(here.strip("/")))
+        if entry is not None and entry.kind == "file" and entry.mode & 0o111:
+            return here
+    return None
 
 
 def change_mode(step: ChangeMode, draft: Draft) -> None:

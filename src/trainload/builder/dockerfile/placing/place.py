@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Sequence
 
 from trainload.builder.dockerfile.bench import Bench
@@ -32,11 +33,13 @@ from trainload.dockerfile.steps import (
     RunProgram,
     UpdateDistribution,
     UpgradeDistribution,
+    Within,
     WriteFile,
 )
 from trainload.dockerfile.understand.words import Beyond
 from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
+from trainload.layers.tarread import MemberKind
 from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.values import dataclass, replace
@@ -75,47 +78,91 @@ def place(
     Raises :class:`LockError` when the lock may not change, :class:`FetchError` for what cannot be reached.
     """
     try:
-        _check_literal(literal, line, ground)
-        first, rest = _first(steps)
-        for step in steps[: len(steps) - len(rest)]:
-            if isinstance(step, AddArchive):
-                check_added(step.archive, ground)
-        if isinstance(first, InstallPython):
-            from trainload.builder.dockerfile.placing.projects import place_projects, projects_of
-            from trainload.builder.dockerfile.placing.wheels import place_python
-
-            projects = projects_of(first, ground, line.workdir)
-            if projects:
-                built = place_projects(first, projects, ground, bench, _caller(line, ground), line)
-                later = replace(first, projects=(), required=projects)
-                return Placed(built.layers, (later, *rest), built.files, may_fail=True)
-            return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
-        if isinstance(first, InstallConda | CreateCondaEnvironment):
-            from trainload.builder.dockerfile.placing.conda import place_conda
-
-            layers, more = place_conda(first, ground, bench, _caller(line, ground))
-            return Placed(layers, (*more, *rest))
-        if isinstance(first, InstallDistribution):
-            from trainload.builder.dockerfile.placing.packages import place_packages
-
-            packages = place_packages(first, line, ground, bench)
-            return Placed(packages.layers, rest, packages.files)
-        if isinstance(first, UpgradeDistribution):
-            from trainload.builder.dockerfile.placing.packages import place_upgrade
-
-            packages = place_upgrade(first, line, ground, bench)
-            return Placed(packages.layers, rest, packages.files)
-        if isinstance(first, FetchWeights):
-            from trainload.builder.dockerfile.placing.fetched import place_weights
-
-            return Placed(place_weights(first, ground, bench, _caller(line, ground)), rest)
-        if isinstance(first, RunProgram):
-            from trainload.builder.dockerfile.placing.aided import program
-
-            return Placed(program(first, line, ground).layers, rest)
-        return _drawn(steps, line, ground)
+        _check_literal(literal, ground)
+        entered, steps = _entered(steps)
+        here = line
+        for within in entered:
+            here = _inside(within, line, ground)
+        found = _placed(steps, here, ground, bench, where)
     except Beyond as beyond:
         return Opaque(beyond.reason)
+    later = found.rest and entered and not isinstance(found.rest[0], Within)
+    return replace(found, rest=(entered[-1], *found.rest)) if later else found
+
+
+def _entered(steps: Sequence[PlacedStep]) -> tuple[list[Within], tuple[PlacedStep, ...]]:
+    """What holds for the first step that does something, the last of it; and the steps without that."""
+    within: list[Within] = []
+    kept: list[PlacedStep] = []
+    for number, step in enumerate(steps):
+        if isinstance(step, Within):
+            within.append(step)
+        elif isinstance(step, Nothing | UpdateDistribution | AddArchive):
+            kept.append(step)
+        else:
+            return within, (*kept, *steps[number:])
+    return within, tuple(kept)
+
+
+def _inside(within: Within, line: RunLine, ground: Ground) -> RunLine:
+    """``line`` as the shell has it there. Raises :class:`Beyond` where it would not get there."""
+    if within.home is not None and within.home != accounts.home_of("root", Draft(ground)):
+        raise Beyond(Text("a home folder that is written as ~"))
+    if within.venv is not None:
+        text = (ground.read(f"{within.venv}/bin/activate".strip("/")) or b"").decode("utf-8", "replace")
+        if not re.search(rf"^\s*(?:export )?VIRTUAL_ENV=(['\"]?){re.escape(within.venv)}\1$", text, re.MULTILINE):
+            raise Beyond(Text("{path}, which is not as usual", path=f"{within.venv}/bin/activate"))
+    if within.folder is None:
+        return replace(line, env={**line.env, **dict(within.env)})
+    path = within.folder.strip("/")
+    seen = ground.find(path)
+    if seen is None or ground.real(path) != path or seen.kind is not MemberKind.DIRECTORY:
+        raise Beyond(Text("the folder {path}, which is not there", path=within.folder))
+    if line.user and not seen.mode & 1:
+        raise Beyond(Text("the folder {path}, which not everybody may enter", path=within.folder))
+    return replace(line, env={**line.env, **dict(within.env)}, workdir=within.folder)
+
+
+def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: Bench, where: Place) -> Placed:
+    """Raises :class:`Beyond`, and as :func:`place`."""
+    first, rest = _first(steps)
+    for step in steps[: len(steps) - len(rest)]:
+        if isinstance(step, AddArchive):
+            check_added(step.archive, ground)
+    if isinstance(first, InstallPython):
+        from trainload.builder.dockerfile.placing.projects import place_projects, projects_of
+        from trainload.builder.dockerfile.placing.wheels import place_python
+
+        projects = projects_of(first, ground, line.workdir)
+        if projects:
+            built = place_projects(first, projects, ground, bench, _caller(line, ground), line)
+            later = replace(first, projects=(), required=projects)
+            return Placed(built.layers, (later, *rest), built.files, may_fail=True)
+        return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
+    if isinstance(first, InstallConda | CreateCondaEnvironment):
+        from trainload.builder.dockerfile.placing.conda import place_conda
+
+        layers, more = place_conda(first, ground, bench, _caller(line, ground))
+        return Placed(layers, (*more, *rest))
+    if isinstance(first, InstallDistribution):
+        from trainload.builder.dockerfile.placing.packages import place_packages
+
+        packages = place_packages(first, line, ground, bench)
+        return Placed(packages.layers, rest, packages.files)
+    if isinstance(first, UpgradeDistribution):
+        from trainload.builder.dockerfile.placing.packages import place_upgrade
+
+        packages = place_upgrade(first, line, ground, bench)
+        return Placed(packages.layers, rest, packages.files)
+    if isinstance(first, FetchWeights):
+        from trainload.builder.dockerfile.placing.fetched import place_weights
+
+        return Placed(place_weights(first, ground, bench, _caller(line, ground)), rest)
+    if isinstance(first, RunProgram):
+        from trainload.builder.dockerfile.placing.aided import program
+
+        return Placed(program(first, line, ground).layers, rest)
+    return _drawn(steps, line, ground)
 
 
 def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed:
@@ -125,7 +172,7 @@ def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed
     while count < len(steps) and isinstance(steps[count], _OF_FILES):
         _draw(steps[count], draft)
         count += 1
-    if not count:
+    if not count and steps:
         raise Beyond(Text("a step that is not placed yet"))
     recipe = draft.recipe()
     title = " ".join((line.script or " ".join(line.argv)).split())[:_TITLE]
@@ -169,13 +216,12 @@ def _draw(step: PlacedStep, draft: Draft) -> None:
             pass  # changes nothing that stays
 
 
-def _check_literal(patterns: Sequence[str], line: RunLine, ground: Ground) -> None:
-    names = ground.folder(line.workdir) if patterns else ()
-    for pattern in patterns:
-        if any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise Beyond(
-                Text("the pattern {pattern}, which files in {folder} fit", pattern=pattern, folder=line.workdir)
-            )
+def _check_literal(patterns: Sequence[str], ground: Ground) -> None:
+    for path in patterns:
+        folder, _, pattern = path.rpartition("/")
+        if any(fnmatch.fnmatchcase(name, pattern) for name in ground.folder(folder)):
+            text = Text("the pattern {pattern}, which files in {folder} fit", pattern=pattern, folder=folder or "/")
+            raise Beyond(text)
 
 
 def _active(step: InstallPython, line: RunLine, ground: Ground) -> Caller:
