@@ -408,7 +408,7 @@ def test_variables_of_pip_count_as_its_options() -> None:
     env = {"PIP_INDEX_URL": "https://wheels.example/simple", "PIP_NO_CACHE_DIR": "1"}
     found = understand(line("pip install foo", env))
     assert found == Understood((pip("foo", index="https://wheels.example/simple"),))
-    assert isinstance(understand(line("pip install foo", {"PIP_CONSTRAINT": "/x"})), Opaque)
+    assert isinstance(understand(line("pip install foo", {"PIP_PREFIX": "/x"})), Opaque)
     assert isinstance(understand(line("pip install foo", {"PYTHONHOME": "/x"})), Opaque)
 
 
