@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,33 +31,46 @@ _IGNORE = ".dockerignore"
 @click.option(
     "--wheels", metavar="FOLDER", help="Put all wheels into FOLDER of the project: the build asks no index."
 )
+@click.option(
+    "--conda-from",
+    "conda_image",
+    metavar="IMAGE",
+    help="The image with micromamba that places conda packages; default: its own public one.",
+)
 @click.option("--tag-only", is_flag=True, help="Do not ask a registry for the digest of the image to stand on.")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @pass_world
 @build_options
 def dockerfile(  # noqa: PLR0913 - the options of a verb
-    world: World, wishes: Wishes, *, output: str, image: str | None, wheels: str | None, tag_only: bool, force: bool
-) -> None:
+    world: World, wishes: Wishes, *, output: str, image: str | None, wheels: str | None,
+    conda_image: str | None, tag_only: bool, force: bool,
+) -> None:  # fmt: skip
     """Write a Dockerfile that makes an image equivalent to the project's, for Docker build, BuildKit or buildah.
 
     Its base is pinned by digest, the Python packages by the lock's hashes in a requirements file beside it; it has
     stages, a cache for downloads, a user who is not root, and a health check where the project is a server. With it
     comes .dockerignore. Files that are there are kept, unless --force.
     """
+    from trainload.export import conda
+    from trainload.export.dockerfile import nearest
     from trainload.pipeline import plan
 
     folder = _folder(wheels)
     planned = plan(world.site, wishes)
-    wanted = _wanted(world, planned, folder, _base(world, planned, image, tag_only=tag_only))
-    files = _files(world, planned, wanted, output)
+    base = _pinned(world, image or nearest(planned.locked.lock), "--from", tag_only=tag_only)
+    wanted = _wanted(world, planned, folder, base)
+    if planned.locked.lock.conda is not None:
+        tool = _pinned(world, conda_image or conda.IMAGE, "--conda-from", tag_only=tag_only)
+        wanted = replace(wanted, conda=tool)
+    files = _files(world, planned, wanted, output, again=force)
     _check(world, files, force=force)
     if folder:
         _fetch(world, wishes, planned, wanted, folder)
-    from trainload.system.files import replace
+    from trainload.system.files import replace as write
 
     for name, text in files.items():
         (world.cwd / name).parent.mkdir(parents=True, exist_ok=True)
-        replace(world.cwd / name, text.encode())
+        write(world.cwd / name, text.encode())
     _told(world, planned, wanted, output)
     world.result({"files": list(files), "base": wanted.base}, [*files])
 
@@ -70,12 +84,10 @@ def _folder(wheels: str | None) -> str:
     return name
 
 
-def _base(world: World, planned: Planned, image: str | None, *, tag_only: bool) -> str:
-    """The image to stand on, with its digest. Raises :class:`UsageError` when nobody tells it."""
-    from trainload.export.dockerfile import nearest
+def _pinned(world: World, name: str, option: str, *, tag_only: bool) -> str:
+    """An image with its digest; ``option`` names another. Raises :class:`UsageError` when nobody tells it."""
     from trainload.reference import Reference
 
-    name = image or nearest(planned.locked.lock)
     reference = Reference.parse(name).completed()
     if "@" in name or tag_only:
         return name
@@ -88,7 +100,7 @@ def _base(world: World, planned: Planned, image: str | None, *, tag_only: bool) 
         raise UsageError(
             Text("the digest of {image} is not known", image=name),
             hints=[
-                Text("name another, or a mirror's: --from IMAGE, or --from IMAGE@sha256:…"),
+                Text("name another, or a mirror's: {option} IMAGE, or {option} IMAGE@sha256:…", option=option),
                 Text("do without a digest: {option}", option="--tag-only"),
             ],
         )
@@ -138,11 +150,13 @@ def _selection(planned: Planned) -> Selection:
     return select(planned.locked.lock, planned.plan.platform, sdists=True)
 
 
-def _files(world: World, planned: Planned, wanted: Wanted, output: str) -> Mapping[str, str]:
-    """Path → text of everything that is written."""
+def _files(world: World, planned: Planned, wanted: Wanted, output: str, *, again: bool) -> Mapping[str, str]:
+    """Path → text of everything that is written; ``again``: our own ``.dockerignore`` too, a user's never."""
+    from trainload.export import conda
     from trainload.export.dockerfile import dockerfile as text
-    from trainload.export.ignorefile import ignore_file
+    from trainload.export.ignorefile import MARK, ignore_file
     from trainload.export.requirements import requirements
+    from trainload.export.weights import of_project
     from trainload.lint.around import Folder
     from trainload.lint.check import mended
     from trainload.lint.model import Kind
@@ -157,8 +171,14 @@ def _files(world: World, planned: Planned, wanted: Wanted, output: str) -> Mappi
         files[wanted.requirements] = requirements(
             lock, [wanted.selection], settings.indexes.value, folder=bool(wanted.wheels)
         )
-    if not (world.cwd / _IGNORE).exists():
-        files[_IGNORE] = ignore_file(settings, planned.listing, [output, _IGNORE])
+    if planned.locked.lock.conda is not None:
+        files[conda.LIST] = conda.listed(planned.locked.lock, planned.plan.platform, folder=bool(wanted.wheels))
+    ignore = world.cwd / _IGNORE
+    if not ignore.exists() or (again and ignore.read_bytes().startswith(MARK.encode())):
+        needed = [name for name in files if name != output]
+        needed += [f"{wanted.wheels}/**"] if wanted.wheels else []
+        needed += of_project(planned.plan)
+        files[_IGNORE] = ignore_file(settings, planned.listing, [output, _IGNORE], needed)
     return files
 
 
@@ -180,6 +200,7 @@ def _fetch(world: World, wishes: Wishes, planned: Planned, wanted: Wanted, folde
     import shutil
 
     from trainload.builder.places import places
+    from trainload.export import conda
     from trainload.resolve.fetch import Fetcher
     from trainload.system.files import replacing
 
@@ -188,19 +209,24 @@ def _fetch(world: World, wishes: Wishes, planned: Planned, wanted: Wanted, folde
         site.store.files, site.http, places(settings, site.root, site.environ, None), offline=wishes.offline,
         reporter=site.reporter,
     )  # fmt: skip
-    files = [item.file for item in wanted.selection.python]
-    if wanted.selection.interpreter is not None:
-        files.append(wanted.selection.interpreter)
     target = world.cwd / folder
+    files = {target / item.file.name: item.file for item in wanted.selection.python}
+    if wanted.selection.interpreter is not None:
+        files[target / wanted.selection.interpreter.name] = wanted.selection.interpreter
+    kept = {path.name for path in files}
+    for package in conda.packages(planned.locked.lock, planned.plan.platform):
+        files[target / conda.FOLDER / conda.path(package)] = package.file
+        kept.add(conda.FOLDER)
     with site.store.writing():
-        fetcher.prefetch(fetcher.missing(files))
+        fetcher.prefetch(fetcher.missing([*files.values()]))
         target.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            if _same(target / file.name, file.size):
+        for path, file in files.items():
+            if _same(path, file.size):
                 continue
-            with fetcher.open(file) as source, replacing(target / file.name, 0o644) as out:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with fetcher.open(file) as source, replacing(path, 0o644) as out:
                 shutil.copyfileobj(source, out, 1 << 20)
-    _warn_of_others(world, target, [file.name for file in files])
+    _warn_of_others(world, target, [*kept])
 
 
 def _same(path: Path, size: int | None) -> bool:

@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trainload.export import weights
+from trainload.export import conda, weights
 from trainload.lock.model import ImageBase, Lock
 from trainload.lock.select import Selection
 from trainload.plan.base import INTERPRETER, environment_of
-from trainload.plan.model import VENV, Plan
+from trainload.plan.model import CONDA, VENV, HealthConfig, Plan
 from trainload.project.model import Project
 
 PUBLIC: Mapping[str, str] = {
@@ -42,6 +42,8 @@ class Wanted:
     """Packages that are built from source."""
     urls: Mapping[str, str] = field(default_factory=dict)
     """Where weights are fetched from, by sha256."""
+    conda: str = conda.IMAGE
+    """The image with micromamba; counts where the lock has conda packages."""
 
     @property
     def apart(self) -> tuple[str, ...]:
@@ -54,7 +56,10 @@ def dockerfile(wanted: Wanted) -> str:
     parts = [_head(wanted), _base(wanted)]
     if wanted.lock.interpreter is not None:
         parts.append(_interpreter(wanted))
-    parts.append(_packages(wanted))
+    if wanted.lock.conda is not None:
+        parts.append(conda.stage(wanted.lock, wanted.conda, wanted.wheels))
+    if wanted.lock.conda is None or wanted.requirements:
+        parts.append(_packages(wanted))
     if weights.recipes(wanted.plan):
         parts.append(weights.stage(wanted.plan, wanted.urls))
     if wanted.apart:
@@ -76,7 +81,7 @@ def _head(wanted: Wanted) -> str:
         "# After a change of the project: export it again. What it makes is equivalent to the image of trainload",
         "# build, not equal to it: apt decides here which versions of Debian's packages it takes.",
     ]
-    if wanted.requirements and not wanted.wheels:
+    if (wanted.requirements or wanted.lock.conda is not None) and not wanted.wheels:
         lines.append("# The cache mount needs BuildKit (Docker since 23.0, or DOCKER_BUILDKIT=1) or buildah.")
     return "\n".join(lines)
 
@@ -94,7 +99,7 @@ def _runtime_packages(wanted: Wanted) -> list[str]:
     if isinstance(base, ImageBase):
         return sorted(base.requested)
     names = {"ca-certificates", "tzdata", *base.system}
-    if wanted.lock.interpreter is None:
+    if wanted.lock.interpreter is None and wanted.lock.conda is None:
         names.add("python3")
     if "/usr/bin/tini" in wanted.plan.config.entrypoint:
         names.add("tini")
@@ -132,17 +137,22 @@ def _packages(wanted: Wanted) -> str:
     more = [*wanted.project.settings.build.value.packages]
     if wanted.lock.interpreter is not None:
         lines.append(f"COPY --from=python {INTERPRETER} {INTERPRETER}")
+    elif wanted.lock.conda is not None:
+        lines.append(f"COPY --from=conda {CONDA} {CONDA}")
     elif wanted.requirements and _needs_venv(wanted):
         more.append(f"python{wanted.lock.python}-venv")
     if wanted.sources:
-        more += ["build-essential", *(["python3-dev"] if wanted.lock.interpreter is None else [])]
+        more += ["build-essential", *(["python3-dev"] if _of_distribution(wanted) else [])]
     if more:
         lines += _apt(sorted(set(more)))
     site = "--system-site-packages " if environment.system_site_packages else ""
-    if not wanted.requirements:
+    if not wanted.requirements:  # an environment without packages
         return "\n".join([*lines, f"RUN {environment.interpreter} -m venv --without-pip {VENV}"])
-    lines.append(f"RUN {environment.interpreter} -m venv {site}{VENV}")
-    install = f"{VENV}/bin/pip install --require-hashes --no-deps"
+    made, pip = f"RUN {environment.interpreter} -m venv {site}{VENV}", f"{VENV}/bin/pip"
+    if wanted.lock.conda is not None:
+        made, pip = conda.pip()
+    lines.append(made)
+    install = f"{pip} install --require-hashes --no-deps"
     if not wanted.project.settings.bytecode.value:
         install += " --no-compile"
     lines.append(f"COPY {wanted.requirements} /tmp/")
@@ -150,17 +160,31 @@ def _packages(wanted: Wanted) -> str:
     if wanted.wheels:
         lines += [
             f"COPY {wanted.wheels} /tmp/wheels",
-            f"RUN {install} --no-cache-dir --no-index --find-links=/tmp/wheels -r /tmp/{name} \\",
+            f"RUN {install} --no-cache-dir --no-index --find-links=/tmp/wheels -r /tmp/{name}",
         ]
     else:
         lines += [
             "# another index, or a mirror: --build-arg PIP_INDEX_URL=https://…/simple",
             "ARG PIP_INDEX_URL",
             "RUN --mount=type=cache,target=/root/.cache/pip \\",
-            f"    {install} -r /tmp/{name} \\",
+            *_passwords(wanted),
+            f"    {install} -r /tmp/{name}",
         ]
-    lines.append(f"    && {VENV}/bin/pip uninstall -y -q {_tools(wanted)}")
+    if wanted.lock.conda is None:
+        lines[-1] += " \\"
+        lines.append(f"    && {VENV}/bin/pip uninstall -y -q {_tools(wanted)}")
     return "\n".join(lines)
+
+
+def _passwords(wanted: Wanted) -> list[str]:
+    """An index of the project's own may want a password: pip reads it from a file that stays outside."""
+    if not any(wanted.project.settings.indexes.value):
+        return []
+    return ["    --mount=type=secret,id=netrc,target=/root/.netrc \\"]
+
+
+def _of_distribution(wanted: Wanted) -> bool:
+    return wanted.lock.interpreter is None and wanted.lock.conda is None
 
 
 def _needs_venv(wanted: Wanted) -> bool:
@@ -187,7 +211,10 @@ def _final(wanted: Wanted) -> str:
     lines = ["FROM base"]
     if wanted.lock.interpreter is not None:
         lines.append(f"COPY --from=python {INTERPRETER} {INTERPRETER}")
-    lines.append(f"COPY --from=build {VENV} {VENV}")
+    if wanted.lock.conda is not None:
+        lines += conda.taken("build" if wanted.requirements else "conda")
+    else:
+        lines.append(f"COPY --from=build {VENV} {VENV}")
     if weights.recipes(wanted.plan):
         lines.append(weights.TAKEN)
     lines += _labels(wanted)
@@ -207,12 +234,26 @@ def _final(wanted: Wanted) -> str:
     if config.stop_signal:
         lines.append(f"STOPSIGNAL {config.stop_signal}")
     lines.append(f"USER {uid}" if uid else "# trainload: ignore[root] the project says user = 0")
-    if config.health is not None and config.health.test[:1] == ("CMD",):
-        lines.append(f"HEALTHCHECK CMD {json.dumps(config.health.test[1:], ensure_ascii=False)}")
+    lines += _health(config.health)
     lines.append(f"ENTRYPOINT {json.dumps(config.entrypoint, ensure_ascii=False)}")
     if config.command:
         lines.append(f"CMD {json.dumps(config.command, ensure_ascii=False)}")
     return "\n".join(lines)
+
+
+def _health(health: HealthConfig | None) -> list[str]:
+    if health is None or not health.test:
+        return []
+    if health.test[0] == "NONE":
+        return ["HEALTHCHECK NONE"]
+    times = {
+        "interval": health.interval, "timeout": health.timeout, "start-period": health.start_period,
+        "start-interval": health.start_interval,
+    }  # fmt: skip
+    options = [f"--{name}={value // 1_000_000}ms " for name, value in times.items() if value]
+    options += [f"--retries={health.retries} "] if health.retries else []
+    words = json.dumps(health.test[1:], ensure_ascii=False) if health.test[0] == "CMD" else health.test[1]
+    return [f"HEALTHCHECK {''.join(options)}CMD {words}"]
 
 
 def _labels(wanted: Wanted) -> list[str]:

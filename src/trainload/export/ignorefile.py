@@ -8,13 +8,17 @@ from trainload.project.listing import GENERATED
 from trainload.project.model import CodeListing, Left, Settings
 from trainload.project.secrets import HARMLESS, NAMES
 
+MARK = "# Written by trainload export dockerfile: what trainload build leaves out, too."
+"""The first line of ours."""
 _MOST = 200
 """Paths by name; more of them are a folder of data, which has a pattern of its own."""
 
 
-def ignore_file(settings: Settings, listing: CodeListing, own: Sequence[str]) -> str:
-    """The file; ``own``: what is written with it and belongs to no image."""
-    lines = ["# Written by trainload export dockerfile: what trainload build leaves out, too."]
+def ignore_file(
+    settings: Settings, listing: CodeListing, own: Sequence[str], needed: Sequence[str] = ()
+) -> str:
+    """The file; ``own``: what is written with it and belongs to no image; ``needed``: what the build reads."""
+    lines = [MARK]
     include = settings.include.value
     if include != ("**",):
         lines += ["**", *(f"!{_anywhere(pattern)}" for pattern in include)]
@@ -27,7 +31,7 @@ def ignore_file(settings: Settings, listing: CodeListing, own: Sequence[str]) ->
     secret = [path.rstrip("/") for path, why, _ in listing.left_out if why is Left.SECRET]
     lines += _part("ignored by git, and the like", map(_exactly, left[:_MOST]))
     lines += _part("secrets that were found", map(_exactly, secret[:_MOST]))
-    lines += _part("of the build itself", own)
+    lines += _part("of the build itself", [*own, *(f"!{one}" for one in needed)])
     return "\n".join(lines) + "\n"
 
 

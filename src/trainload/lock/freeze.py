@@ -38,7 +38,7 @@ def explicit(lock: Lock, platform: Platform) -> str:
             "the lock has no conda packages", hints=[Text("its Python packages: --format requirements")]
         )
     lines = [f"# platform: {_CONDA[platform.architecture]}", "@EXPLICIT"]
-    lines += [f"{_address(package.file)}#{package.file.sha256}" for package in packages]
+    lines += [f"{address(package.file)}#{package.file.sha256}" for package in packages]
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +78,7 @@ def _conda(lock: Lock, platform: Platform) -> tuple[CondaPackage, ...]:
 def _row(kind: str, name: str, version: str, purl: str, file: File, **more: object) -> dict[str, object]:
     row: dict[str, object] = {
         "kind": kind, "name": name, "version": version, "purl": purl, "file": file.name, "sha256": file.sha256,
-        "size": file.size, "location": _address(file),
+        "size": file.size, "location": address(file),
     }  # fmt: skip
     return {**row, **{key: value for key, value in more.items() if value}}
 
@@ -139,7 +139,7 @@ def _image(base: ImageBase, platform: Platform) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _address(file: File) -> str:
+def address(file: File) -> str:
     """Where it is from, as the lock says it; never a mirror."""
     match file.location:
         case Url(url):

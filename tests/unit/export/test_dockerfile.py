@@ -8,6 +8,7 @@ import pytest
 
 from trainload.dockerfile.parse import parse
 from trainload.errors import Text
+from trainload.export import conda
 from trainload.export.dockerfile import PUBLIC, Wanted, dockerfile, nearest
 from trainload.export.ignorefile import ignore_file
 from trainload.export.requirements import in_folders, requirements, sources
@@ -17,6 +18,9 @@ from trainload.lock.model import (
     BaseImage,
     BasePython,
     Blob,
+    ChannelPath,
+    CondaEnvironment,
+    CondaPackage,
     DistributionBase,
     File,
     Found,
@@ -29,7 +33,7 @@ from trainload.lock.model import (
     Url,
 )
 from trainload.lock.select import select
-from trainload.plan.model import Kind, PlacedFile, Plan, PlannedLayer, WeightsRecipe
+from trainload.plan.model import HealthConfig, Kind, PlacedFile, Plan, PlannedLayer, WeightsRecipe
 from trainload.plan.runtime import runtime
 from trainload.platform import Platform
 from trainload.project.detect import read_project
@@ -87,6 +91,26 @@ def lock_of(*packages: PythonPackage, **more: object) -> Lock:
     return replace(lock, **more)  # type: ignore[arg-type]
 
 
+def environment(python: str = "3.11.9") -> CondaEnvironment:
+    def package(name: str, letter: str, channel: str, address: str) -> CondaPackage:
+        file = f"{name}-1.0-0.conda"
+        return CondaPackage(
+            name, "1.0", "0", File(file, SHA[letter], 9, ChannelPath(channel, f"linux-64/{file}", address))
+        )
+
+    near, far = "https://conda.example", "https://own.example/channels"
+    packages = (
+        package("own", "a", "team", f"{far}/team"), package("python", "b", "conda-forge", f"{near}/conda-forge"),
+        package("zlib", "c", "conda-forge", f"{near}/conda-forge"),
+    )  # fmt: skip
+    site = "lib/python3.11/site-packages" if python else ""
+    return CondaEnvironment(("python",), (), {"amd64": packages}, python, site)
+
+
+CONDA = project_of(environment__yml="name: x\nchannels: [conda-forge]\ndependencies: [python=3.11]\n")
+TOOLS = project_of(
+    environment__yml="name: x\nchannels: [conda-forge]\ndependencies: [zlib]\n", toml='command = ["zlib"]\n'
+)
 VARIANTS = {
     "packages": (project_of(), lock_of(NUMPY, TORCH), {}),
     "wheels": (project_of(), lock_of(NUMPY), {"wheels": "wheels"}),
@@ -97,6 +121,10 @@ VARIANTS = {
     "image": (project_of(), lock_of(NUMPY, base=IMAGE), {"base": nearest(lock_of(base=IMAGE))}),
     "env": (project_of(toml='[env]\nA = "a $b \\"c\\" \\\\d"\n'), lock_of(NUMPY), {}),
     "source": (project_of(), lock_of(SOURCE), {}),
+    "conda": (CONDA, lock_of(conda=environment()), {}),
+    "conda and pip": (CONDA, lock_of(NUMPY, conda=environment()), {}),
+    "conda in wheels": (CONDA, lock_of(NUMPY, conda=environment()), {"wheels": "wheels"}),
+    "conda without Python": (TOOLS, lock_of(python="", conda=environment(python="")), {}),
 }  # fmt: skip
 
 
@@ -200,6 +228,63 @@ def test_the_main_index_is_named_as_such() -> None:
         lock, [select(lock, AMD64)], ("https://a.example/simple", "https://b.example/simple"), folder=False
     )
     assert "--index-url https://b.example/simple\n--extra-index-url https://a.example/simple\n" in text
+
+
+def test_conda_packages_are_placed_by_micromamba_from_the_locks_list() -> None:
+    lock = lock_of(NUMPY, conda=environment())
+    text = dockerfile(wanted(CONDA, lock))
+    assert f"FROM {conda.IMAGE} AS conda\nUSER root\nCOPY conda.trainload.lock /tmp/\n" in text
+    assert "s|^https://conda.example/|${CONDA_MIRROR:-https://conda.example}/|" in text
+    assert "        python3 \\\n" not in text, "the environment brings its own"
+    assert "/tmp/pip/bin/pip --python /opt/conda/bin/python install --require-hashes --no-deps" in text
+    assert "\nCOPY --from=build --chown=0:0 /opt/conda /opt/conda\nRUN ln -s /opt/conda /opt/venv\n" in text
+    listed = conda.listed(lock, AMD64, folder=False)
+    assert f"\nhttps://own.example/channels/team/linux-64/own-1.0-0.conda#{SHA['a']}\n" in listed
+
+
+def test_conda_packages_in_a_folder_are_named_there() -> None:
+    lock = lock_of(conda=environment())
+    assert conda.listed(lock, AMD64, folder=True).splitlines()[2:] == [
+        f"file:///tmp/conda/team/linux-64/own-1.0-0.conda#{SHA['a']}",
+        f"file:///tmp/conda/conda-forge/linux-64/python-1.0-0.conda#{SHA['b']}",
+        f"file:///tmp/conda/conda-forge/linux-64/zlib-1.0-0.conda#{SHA['c']}",
+    ]
+    text = dockerfile(wanted(CONDA, lock, wheels="wheels"))
+    assert "COPY wheels/conda /tmp/conda\n" in text and "CONDA_MIRROR" not in text and "--mount" not in text
+    assert "\nCOPY --from=conda --chown=0:0 /opt/conda /opt/conda\n" in text, "there is nothing for pip to add"
+
+
+def test_a_health_check_keeps_its_times() -> None:
+    made = wanted(project_of(), lock_of(NUMPY))
+    test = ("CMD-SHELL", "test -e /ok")
+    health = HealthConfig(test, interval=5_000_000_000, start_period=1_500_000_000, retries=3)
+    plan = replace(made.plan, config=replace(made.plan.config, health=health))
+    text = dockerfile(replace(made, plan=plan))
+    assert "\nHEALTHCHECK --interval=5000ms --start-period=1500ms --retries=3 CMD test -e /ok\n" in text
+
+
+def test_an_index_of_ones_own_may_want_a_password() -> None:
+    project = project_of(toml='index = "https://pypi.example/simple"\n')
+    assert "--mount=type=secret,id=netrc,target=/root/.netrc" in dockerfile(wanted(project, lock_of(NUMPY)))
+    assert "netrc" not in dockerfile(wanted(project_of(), lock_of(NUMPY)))
+
+
+@pytest.mark.parametrize("include", ['["*.py"]', "[]"])
+def test_dockerignore_takes_what_the_build_reads_whatever_is_included(include: str) -> None:
+    from trainload.dockerfile.ignore import Ignored
+
+    tree = MemoryTree({
+        "train.py": "", "notes.txt": "", "requirements.trainload.txt": "", "wheels/a.whl": "",
+        "trainload.toml": f'include = {include}\ncommand = ["true"]\n',
+    })  # fmt: skip
+    project = read_project(tree)
+    text = ignore_file(
+        project.settings, list_code(tree, project), ["Dockerfile"], ["requirements.trainload.txt", "wheels/**"]
+    )
+    ignored = Ignored(text, ".dockerignore")
+    assert not ignored.out("requirements.trainload.txt") and not ignored.out("wheels/a.whl")
+    assert ignored.out("notes.txt") and ignored.out("Dockerfile")
+    assert ignored.out("train.py") is (include == "[]")
 
 
 def test_wheels_that_no_index_has_are_known() -> None:
