@@ -51,7 +51,7 @@ def stage(lock: Lock, image: str, wheels: str) -> str:
         return "\n".join(lines)
     # where most of them lie: a second place is a channel of the user's own
     alias = Counter(_alias(one) for some in _every(lock) for one in some).most_common(1)[0][0]
-    mirrored = f" sed -i \"s|^{alias}/|${{CONDA_MIRROR:-{alias}}}/|\" /tmp/{LIST} \\"
+    mirrored = f' sed -i "s|^{alias}/|${{CONDA_MIRROR:-{alias}}}/|" /tmp/{LIST} \\'
     return "\n".join([
         *lines,
         "# a mirror of the channels: --build-arg CONDA_MIRROR=https://…",

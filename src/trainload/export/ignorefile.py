@@ -14,9 +14,7 @@ _MOST = 200
 """Paths by name; more of them are a folder of data, which has a pattern of its own."""
 
 
-def ignore_file(
-    settings: Settings, listing: CodeListing, own: Sequence[str], needed: Sequence[str] = ()
-) -> str:
+def ignore_file(settings: Settings, listing: CodeListing, own: Sequence[str], needed: Sequence[str] = ()) -> str:
     """The file; ``own``: what is written with it and belongs to no image; ``needed``: what the build reads."""
     lines = [MARK]
     include = settings.include.value
