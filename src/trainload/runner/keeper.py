@@ -23,7 +23,7 @@ from trainload.runner.home import Home, open_lock
 from trainload.runner.trouble import Trouble, trouble_of
 from trainload.runner.unpack import remove
 
-_MOMENT = 0.25
+_MOMENT, _SOON = 0.25, 0.02
 _ROOM = 4096
 """Bytes of a state: a block of most file systems, so that a longer one needs no other."""
 _LAST_WORDS = 2.0
@@ -36,6 +36,17 @@ _USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.
 
 def begin(home: Home, folder: Path, charge: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     """Unpack what is missing and start the program; it runs when this returns. Raises :class:`Trouble`."""
+    lock = open_lock(folder / "lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it lives from here on, whoever asks while it is unpacked
+        _begin(home, folder, charge, tell, lock)
+    finally:
+        os.close(lock)
+
+
+def _begin(
+    home: Home, folder: Path, charge: dict[str, Any], tell: Callable[[dict[str, Any]], None], lock: int
+) -> None:
     from trainload.runner.unpack import forget_unused, unpacked
 
     with home.lock("gc", shared=True):
@@ -50,7 +61,7 @@ def begin(home: Home, folder: Path, charge: dict[str, Any], tell: Callable[[dict
             os.close(out)
             os.setsid()
             if os.fork() == 0:
-                _keep(folder, charge, layers, into)
+                _keep(folder, charge, layers, into, lock)
         finally:
             os._exit(0)
     os.close(into)
@@ -119,12 +130,10 @@ def _text(path: str) -> str:
         return ""
 
 
-def _keep(folder: Path, charge: dict[str, Any], layers: list[Path], report: int) -> None:
+def _keep(folder: Path, charge: dict[str, Any], layers: list[Path], report: int, lock: int) -> None:
     """The keeper's whole life."""
     try:
-        _leave(report)
-        lock = open_lock(folder / "lock")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _leave(report, lock)
         os.write(lock, str(os.getpid()).encode())
         (folder / "log").touch()  # whoever follows it may be quicker than the program's first word
         keeper = _Keeper(folder, charge, layers)
@@ -143,14 +152,14 @@ def _keep(folder: Path, charge: dict[str, Any], layers: list[Path], report: int)
         os.write(report, json.dumps({"trouble": "container", **told.facts}).encode())
 
 
-def _leave(report: int) -> None:
+def _leave(*kept: int) -> None:
     """No terminal, no end of the connection, no habits of the runner."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
-        if fd > 2 and fd != report:
+        if fd > 2 and fd not in kept:
             try:
                 os.close(fd)
             except OSError:
@@ -168,6 +177,8 @@ class _Keeper:
         self._deadline: float | None = None
         self._grace = 0.0
         self._forced = False
+        self._asked = False
+        """The program was asked to end."""
         self._letter = os.memfd_create("letter", os.MFD_CLOEXEC)
         os.write(self._letter, json.dumps({name: charge[name] for name in _FOR_LATER}).encode())
         self._state: dict[str, Any] = {"phase": "starting", "pid": None, "letter": self._letter}
@@ -274,7 +285,8 @@ class _Keeper:
             if self._gate is not None:  # nothing has begun that could be asked
                 self._grace = 0.0
             self._deadline = time.monotonic() + self._grace
-            send(self._state["pid"], int(self._charge["stop_signal"]))
+        if self._deadline is not None and not self._asked:
+            self._asked = send(self._state["pid"], int(self._charge["stop_signal"]))
         if self._deadline is not None and time.monotonic() >= self._deadline and not self._forced:
             self._forced, self._stopping = True, False
             _signal(self._state["pid"], signal.SIGKILL)
@@ -327,25 +339,32 @@ def lives(folder: Path) -> bool:
 
 def tell(folder: Path, number: int) -> None:
     """Send the keeper a signal; who holds the lock wrote its pid there. Raises :class:`Trouble`."""
-    if not lives(folder):
+    if not lives(folder) or not (pid := (folder / "lock").read_text()):
         raise Trouble("ended")
-    _signal(int((folder / "lock").read_text()), number)
+    _signal(int(pid), number)
 
 
 def signal_program(folder: Path, number: int) -> None:
-    """Send the program a signal. Raises :class:`Trouble` when it does not run."""
-    if not lives(folder):
-        raise Trouble("ended")
-    send(json.loads((folder / "state.json").read_text())["pid"], number)
+    """Send the program a signal, as soon as it is there. Raises :class:`Trouble` when it does not run."""
+    while lives(folder) and (folder / "state.json").exists():
+        if send(json.loads((folder / "state.json").read_text())["pid"], number):
+            return
+        time.sleep(_SOON)
+    raise Trouble("ended")
 
 
-def send(first: int, number: int) -> None:
-    """To the program: the child of the container's first process; to that one while there is none yet."""
+def send(first: int, number: int) -> bool:
+    """To the program, the child of the container's first process; whether there is one.
+
+    That process itself heeds nothing from outside (pid_namespaces(7)) but SIGKILL.
+    """
     try:
         children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
     except OSError:
         children = []
-    _signal(int(children[0]) if children else first, number)
+    if children:
+        _signal(int(children[0]), number)
+    return bool(children)
 
 
 def _signal(pid: int, number: int) -> None:

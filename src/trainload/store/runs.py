@@ -109,11 +109,15 @@ class RunRecords:
             database.execute(f"INSERT INTO runs ({_COLUMNS}) VALUES ({places})", _row(run))  # noqa: S608 - constants
 
     def end(self, run_id: str, ended: datetime, exit_code: int | None, reason: Text) -> None:
-        """Write down how a run ended; once is enough, a second time changes nothing."""
+        """Write down how a run ended; once is enough, a second time changes nothing.
+
+        That it was lost is a guess (it may not have come to its lock yet): an end with an exit code corrects it.
+        """
         with self._open(write=True) as database:
             database.execute(
-                "UPDATE runs SET ended = ?, exit_code = ?, reason = ? WHERE id = ? AND ended IS NULL",
-                (ended.isoformat(), exit_code, _text(reason), run_id),
+                "UPDATE runs SET ended = ?, exit_code = ?, reason = ? WHERE id = ?"
+                " AND (ended IS NULL OR (exit_code IS NULL AND ? IS NOT NULL))",
+                (ended.isoformat(), exit_code, _text(reason), run_id, exit_code),
             )
 
     def note(self, run_id: str, note: Text) -> None:

@@ -48,6 +48,17 @@ def test_a_run_nobody_runs_any_more_is_lost_and_looking_writes_nothing(tmp_path:
     assert RunRecords(tmp_path).all()[0].reason == LOST
 
 
+def test_a_run_that_was_taken_for_lost_before_it_had_its_lock_ends_as_it_ended(tmp_path: Path) -> None:
+    """Another command may look between the record and the lock."""
+    records = RunRecords(tmp_path, lost)
+    records.begin(RUN)
+    records.settle(BEGAN)
+    ended, reason = BEGAN + timedelta(seconds=9), Text("exit code {code}", code="3")
+    records.end("aa11", ended, 3, reason)
+    records.end("aa11", BEGAN + timedelta(days=1), None, LOST)
+    assert records.all() == (replace(RUN, ended=ended, exit_code=3, reason=reason),)
+
+
 def test_an_end_that_an_engine_knows_is_written_down_once_somebody_looks(tmp_path: Path) -> None:
     end = End(BEGAN + timedelta(seconds=5), 3, Text("exit code {code}", code="3"))
     records = RunRecords(tmp_path, lambda run: end)
