@@ -48,7 +48,7 @@ class FromDockerfile(Trainload):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return {**os.environ, "TRAINLOAD_HOME": str(self.home)}
+        return {**os.environ, **self.own}
 
     def prepare(self, folder: Path) -> None:
         (folder / "trainload.toml").unlink()

@@ -81,7 +81,16 @@ class Trainload:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return {**self.made.environ, "TRAINLOAD_HOME": str(self.home)}
+        return {**self.made.environ, **self.own}
+
+    @property
+    def own(self) -> Mapping[str, str]:
+        """Where everything is kept from one build to the next; uv, which we ask, has a cache too."""
+        return {"TRAINLOAD_HOME": str(self.home), "UV_CACHE_DIR": str(self._uv)}
+
+    @property
+    def _uv(self) -> Path:
+        return self.home.with_name(f"{self.home.name}.uv")
 
     def prepare(self, folder: Path) -> None:
         if self.compiles:
@@ -89,7 +98,8 @@ class Trainload:
                 settings.write("bytecode = true\n")
 
     def forget(self) -> None:
-        _aside(self.home)
+        for folder in (self.home, self._uv):
+            _aside(folder)
 
     def build(self, folder: Path, target: str) -> None:
         call([TRAINLOAD, "-q", "build", "-t", target], folder, self.environ)

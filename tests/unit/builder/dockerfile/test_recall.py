@@ -6,6 +6,8 @@ And whatever is changed, the image is the one that an empty store gives.
 from __future__ import annotations
 
 import gzip
+import hashlib
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.digest import Digest
 from trainload.dockerfile.understand import line
 from trainload.errors import RunError
-from trainload.events import SILENT, How
+from trainload.events import SILENT, Event, How, Reporter, Said
 from trainload.image.assemble import assemble
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
@@ -30,7 +32,7 @@ from trainload.store.store import Store
 from trainload.system.http import Http
 from trainload.testing.images import plan_of, put_layer
 from trainload.testing.index import PackageIndex, wheel
-from trainload.testing.server import FaultServer
+from trainload.testing.server import FaultServer, Reply
 from trainload.testing.tars import TarEntry, folder, tar
 from trainload.values import replace
 
@@ -79,6 +81,7 @@ class Place:
     def __init__(self, at: Path, index: PackageIndex, server: FaultServer) -> None:
         self.root, self.at, self.index, self.server = at / "project", at, index, server
         self.sandbox = Sandbox()
+        self.reporter: Reporter = SILENT
         self.stores: list[Store] = []
         self.base: Mapping[str, bytes] = PYTHON
         self.root.mkdir()
@@ -116,7 +119,7 @@ class Place:
     def build(self, store: Store | None = None, wanted: Wanted | None = None, **environ: str) -> Built:
         store = store or self.warm
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        site = Site(self.root, store, Http(), SILENT, environ, now, 2, rooms=self.sandbox)
+        site = Site(self.root, store, Http(), self.reporter, environ, now, 2, rooms=self.sandbox)
         return pipeline.build(site, Wishes(references=("x:1",), dockerfile=wanted or Wanted()))
 
 
@@ -266,3 +269,40 @@ def test_no_cache_makes_every_line(made: Place) -> None:
     wishes = replace(wishes, caching=replace(wishes.caching, anew=True))
     pipeline.build(site, wishes)
     assert len(made.sandbox.ran) == 2
+
+
+def test_what_a_page_of_plain_links_has_is_fetched_once_and_hashed_as_it_comes(
+    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = dict([wheel("tool", "2.0", requires=("part",)), wheel("part", "1.5"), wheel("part", "0.5")])
+    for name, data in files.items():
+        made.server.serve(f"/plain/{name}", data)
+    page = "".join(f'<a href="{name}">{name}</a>\n' for name in files).encode()
+    made.server.serve("/plain/", Reply(page, headers={"Content-Type": "text/html; charset=utf-8"}))
+    made.replace("Dockerfile", f"--index-url {made.index.url}", f"--no-index --find-links {made.server.url}/plain/")
+    heard: list[str] = []
+
+    class Listening:
+        def report(self, event: Event, /) -> None:
+            heard.extend([str(event.text)] if isinstance(event, Said) else [])
+
+    cache = tmp_path / "cache-of-uv"
+    made.reporter = Listening()
+    first = made.build(UV_CACHE_DIR=str(cache), UV_NO_CONFIG="1")
+    rows = tomllib.loads((made.root / "Dockerfile.lock").read_text())
+    locked = {row["file"]: (row["sha256"], row["size"]) for row in _packages(rows)}
+    chosen = [name for name in files if not name.startswith("part-0.5")]
+    assert locked == {name: (hashlib.sha256(files[name]).hexdigest(), len(files[name])) for name in chosen}
+    assert any("taken on trust" in text and all(name in text for name in chosen) for text in heard)
+    assert [path for path in cache.rglob("*") if path.name == "RECORD"] == []
+    monkeypatch.setattr(made.server, "next_reply", refuse)
+    assert made.build(UV_CACHE_DIR=str(cache), UV_NO_CONFIG="1").image.digest == first.image.digest
+
+
+def _packages(value: object) -> list[dict[str, object]]:
+    """The rows of all answers of a lock."""
+    if isinstance(value, dict):
+        own = value.get("packages")
+        inner = [row for one in value.values() for row in _packages(one)]
+        return own if isinstance(own, list) else inner
+    return [row for one in value for row in _packages(one)] if isinstance(value, list) else []

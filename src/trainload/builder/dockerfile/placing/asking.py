@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Target
 from trainload.builder.dockerfile.placing.links import Linked, links_folder
+from trainload.builder.dockerfile.placing.plain import Pages, copied, with_hashes
 from trainload.builder.dockerfile.placing.required import name_of
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import LockError, Problems, Text
-from trainload.events import Level, Said
 from trainload.lock.found import Installed
-from trainload.lock.model import PythonFile, PythonPackage, Url
+from trainload.lock.model import PythonFile, PythonPackage
 from trainload.lock.select import Target as Fitting
 from trainload.lock.select import choose
 from trainload.platform import Platform
@@ -24,7 +24,6 @@ from trainload.resolve.places import credentials
 from trainload.resolve.provided import Provided
 from trainload.resolve.question import Question
 from trainload.resolve.request import PythonRequest
-from trainload.resolve.services import Services
 from trainload.resolve.sizes import fill_sizes
 from trainload.resolve.sources import Leave
 from trainload.resolve.uv import NeedsBuild
@@ -106,11 +105,12 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
         if asked.index is not None or asked.extra_indexes:
             indexes = (*asked.extra_indexes, asked.index or (indexes[-1] if indexes else ""))
         own = (links_folder(asked.wheels, ground, folder / "wheels"),) if asked.wheels else ()
+        pages = Pages(asked.find_links) if asked.hashes else copied(asked.find_links, services.http, folder)
         request = PythonRequest(
             root=bench.root,
             dependencies=RequirementFiles((str(folder / "requirements.txt"),)),
             targets=(target,),
-            find_links=(*own, *asked.find_links, *settings.find_links.value),
+            find_links=(*own, *pages.links, *settings.find_links.value),
             indexes=() if asked.no_index else indexes,
             mirrors=() if asked.no_index else settings.mirrors.value.pypi,
             constraints=(str(folder / "constraints.txt"),),
@@ -134,7 +134,8 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
             sources = question.newer_sources(found)
             if sources:
                 raise Beyond(Text("{names}, which would have to be built", names=", ".join(sorted(sources))))
-    placed = tuple(package for package in found.packages if package.wheels or package.sdist)  # not what stays
+    # what stays has no file
+    placed = tuple(pages.bare(package) for package in found.packages if package.wheels or package.sdist)
     told = tuple(package for package in placed if all(wheel.sha256 for wheel in package.wheels))
     rest = tuple(package for package in placed if package not in told)  # their sizes come with their bytes
     told, rest = (_allowed(asked, told), _allowed(asked, rest)) if asked.hashes else (told, rest)
@@ -142,7 +143,7 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     problems = Problems()
     chosen = choose(packages, target, problems, sdists=False)
     problems.check()
-    return tuple(_with_hash(one, found.unhashed, bench, services) for one in chosen)
+    return with_hashes(chosen, found.unhashed, bench, services)
 
 
 def _allowed(asked: Ask, packages: Sequence[PythonPackage]) -> tuple[PythonPackage, ...]:
@@ -155,26 +156,6 @@ def _allowed(asked: Ask, packages: Sequence[PythonPackage]) -> tuple[PythonPacka
             raise Beyond(Text("{name}, whose wheels have other hashes than the line wants", name=package.name))
         found.append(replace(package, wheels=wheels))
     return tuple(found)
-
-
-def _with_hash(
-    package: PythonFile, given: Mapping[str, Mapping[str, str]], bench: Bench, services: Services
-) -> PythonFile:
-    """pip takes what an index tells no sha256 of, and so do we; but what came is locked then."""
-    file = package.file
-    if file.sha256:
-        return package
-    if given.get(file.name) or not isinstance(file.location, Url):
-        raise Beyond(Text("{file}, of which another hash than its sha256 is known", file=file.name))
-    with bench.shop.store.files.ingest() as ingest:
-        limit = bench.shop.limits.unpacked
-        services.http.download(file.location.url, ingest.write, limit=limit, restart=ingest.restart)
-        digest, size = ingest.commit()
-    text = Text(
-        "{files}: taken on trust, the lock has no sha256 of the publisher; what came now is locked", files=file.name
-    )
-    services.reporter.report(Said(text, Level.WARNING))
-    return replace(package, file=replace(file, sha256=digest.hex, size=size))
 
 
 def _options(asked: Ask) -> tuple[str, ...]:
