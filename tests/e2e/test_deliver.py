@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -254,6 +255,11 @@ def test_podman_here_reads_the_store(store: Store, tmp_path: Path) -> None:
         assert known(store, "podman", **podman.environ) == second.manifest.config.digest.hex
 
 
+def listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(str(place)) == 0
+
+
 def test_podmans_service_elsewhere_gets_an_archive_and_that_is_said(store: Store, tmp_path: Path) -> None:
     """As on macOS, and with ``podman --remote``: it reads no file of ours."""
     with Podman(tmp_path / "podman") as podman, tempfile.TemporaryDirectory(prefix="podman-") as short:
@@ -263,7 +269,7 @@ def test_podmans_service_elsewhere_gets_an_archive_and_that_is_said(store: Store
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            while not Path(short, "sock").exists() and service.poll() is None:
+            while not listens(Path(short, "sock")) and service.poll() is None:
                 time.sleep(0.1)
             said = twice(store, "podman", **podman.environ, CONTAINER_HOST=address)
         finally:

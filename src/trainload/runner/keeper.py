@@ -256,12 +256,12 @@ class _Keeper:
     def _pump(self) -> int:
         ended, silence = None, 0.0
         while True:
-            self._speech.turn(_MOMENT)
+            more = self._speech.turn(_MOMENT)
             self._mind_the_deadline()
             if ended is None:
                 pid, status = os.waitpid(self._child, 0 if self._speech.is_over else os.WNOHANG)
                 ended, silence = (status, time.monotonic() + _LAST_WORDS) if pid else (None, 0.0)
-            if ended is not None and (self._speech.is_over or time.monotonic() > silence):
+            if ended is not None and (self._speech.is_over or (not more and time.monotonic() > silence)):
                 return self._exit_code(ended, bytes(self._reports))
 
     def _exit_code(self, status: int, reports: bytes) -> int:

@@ -104,12 +104,14 @@ class Speech:
         """Nobody has an end of it any more."""
         return not self._outputs and self._status is None
 
-    def turn(self, seconds: float) -> None:
-        """What happens now, or the first that happens within ``seconds``."""
+    def turn(self, seconds: float) -> bool:
+        """What happens now, or the first that happens within ``seconds``; whether anything did."""
         if self._board is not None:
             self._hold(self._board, held=self._board.behind())
-        for key, events in self._selector.select(seconds):
+        happened = self._selector.select(seconds)
+        for key, events in happened:
             key.data(events)
+        return bool(happened)
 
     def close(self) -> None:
         """Whoever is attached gets the rest."""

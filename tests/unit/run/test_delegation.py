@@ -44,7 +44,7 @@ export XDG_RUNTIME_DIR="/run/user/$0"
 exec setpriv --reuid "$0" --regid "$0" --clear-groups sh -euc '
     $0 --user >/dev/null 2>&1 &
     bus="busctl --user status org.freedesktop.systemd1"   # the manager starts the bus
-    for try in $(seq 100); do $bus >/dev/null 2>&1 && break; sleep 0.1; done
+    for try in $(seq 600); do $bus >/dev/null 2>&1 && break; sleep 0.1; done
     "$@"; exit $?   # the first process is nobody systemd moves
 ' "$@"
 """
@@ -92,7 +92,7 @@ def test_an_ordinary_user_gets_a_group_from_the_user_manager(tmp_path: Path) -> 
     show = "".join(hidden()[:1])
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", OUTSIDE, "sh", mount, INSIDE, str(NOBODY), show, *words],
-        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     if "mount" in done.stderr and "TOLD" not in done.stdout:
         pytest.skip(f"this machine has no cgroup v2 to be mounted: {done.stderr[-200:]}")

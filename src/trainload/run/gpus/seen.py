@@ -61,13 +61,13 @@ def look_outside(pid: int, spec: RunSpec, environ: Mapping[str, str]) -> tuple[T
         grant = granted(spec, environ)
     except TrainloadError as error:
         return (Text("whether the GPU is visible in the container cannot be told: {reason}", reason=error.text),)
-    root = Path(f"/proc/{pid}/root")
+    since, inside = born(pid), Inside(Path(f"/proc/{pid}/root"))
     try:
-        (root / "dev").stat()
+        inside.at("/dev").stat()
+        found = troubles(inside, grant) or _unlinked(inside, grant)
     except OSError:
         return ()  # it ended, or is not ours to look into
-    inside = Inside(root)
-    return troubles(inside, grant) or _unlinked(inside, grant)
+    return found if sees_files(pid, since) else ()
 
 
 def _unlinked(inside: Inside, grant: Grant) -> tuple[Text, ...]:
