@@ -360,13 +360,17 @@ def test_a_further_program_runs_inside(asked: Asked, run_id: str) -> None:
         sh("echo $A $B; exit 7", "execute", id=run_id, env={"B": "exec"}),
         {"do": "execute", "command": ["no-such-program"], "id": run_id},
         {"do": "usage", "id": run_id},
+        sh("echo said; exit 3", "execute", id=run_id, interactive=True, stdin="unread\n", times=100_000),
+        {"do": "execute", "command": ["no-such"], "id": run_id, "interactive": True, "stdin": "line"},
         {"do": "stop", "id": run_id, "grace": 0}, sh("exit 0", "execute", id=run_id),
         {"do": "remove", "id": run_id},
     )  # fmt: skip
     assert (answers[1].value, answers[1].output) == (7, "run exec\n"), answers[1].reason
     assert (answers[2].value, answers[2].failed) == (127, True)
     assert answers[3].value["memory"] > 0 and answers[3].value["processes"] > 0
-    assert answers[5].failed and "is not running" in answers[5].reason
+    assert (answers[4].value, answers[4].output) == (3, "said\n"), "what it leaves unread costs none of its words"
+    assert (answers[5].value, answers[5].failed) == (127, True)
+    assert answers[7].failed and "is not running" in answers[7].reason
 
 
 def test_logs_are_followed_to_the_end_and_bars_are_shown_as_a_terminal_would(asked: Asked, run_id: str) -> None:

@@ -5,6 +5,7 @@ The container itself outlives us; nothing of ours has to stay beside it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import selectors
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trainload.runner.handed import OUTSIDE, handed, has_shell
 from trainload.runner.joined import Joined
 from trainload.runner.trouble import Trouble
 
@@ -112,17 +114,27 @@ class Program:
 
     def joined(self, container: str, request: dict[str, Any]) -> Joined:
         """The program itself with the near side's streams: ``exec``, ``attach``, ``start --attach``."""
-        with_env = os.memfd_create("env", 0)
+        with_env = _far_off(os.memfd_create("env", 0))
         try:
             os.write(with_env, request["env"].encode("utf-8", "surrogateescape"))
             stands = {ENV_FILE: f"/proc/self/fd/{with_env}", CONTAINER: container}
             words = [stands.get(word, word) for word in request["words"]]
             terminal, reads = request["terminal"], bool(request["interactive"])
-            joined = Joined([self._name, *words], terminal, reads=reads, keep=(with_env,))
+            argv = [self._name, *words]
+            if reads and terminal is None and words[0] == "exec" and self._hands_through(container):
+                argv = [*OUTSIDE, self._name, *handed(words, request["command"])]
+            joined = Joined(argv, terminal, reads=reads, keep=(with_env,))
             joined.gone = signal.SIGKILL  # it would pass a milder one on to what runs
             return joined
         finally:
             os.close(with_env)
+
+    def _hands_through(self, container: str) -> bool:
+        if self._name != "podman":
+            return False
+        said = self._call(["info", "--format", "{{.Host.ServiceIsRemote}}"]).strip()
+        found = (self.inspect(container) or {"State": {}})["State"]
+        return said == b"false" and has_shell(int(found.get("Pid") or 0))
 
     def _call(self, words: Sequence[str], keep: Sequence[int] = ()) -> bytes:
         done = self._run(words, keep)
@@ -138,6 +150,13 @@ class Program:
             )  # fmt: skip
         except OSError as error:
             raise Trouble("engine", said=f"{self._name}: {error.strerror}") from error
+
+
+def _far_off(number: int) -> int:
+    """The descriptor with a larger number: small ones are given away."""
+    found = fcntl.fcntl(number, fcntl.F_DUPFD, 10)
+    os.close(number)
+    return found
 
 
 def _failed(done: subprocess.CompletedProcess[bytes]) -> Trouble:

@@ -195,7 +195,8 @@ def _execute(engine: Engine, image: Digest, one: Ask) -> Answer:
         tuple(one["command"]), one.get("user"), one.get("workdir"), one.get("env", {}),
         interactive=one.get("interactive", False),
     )  # fmt: skip
-    return Answer(engine.execute(one["id"], execution))
+    with _standard_input((one.get("stdin", "") * one.get("times", 1)).encode()):
+        return Answer(engine.execute(one["id"], execution))
 
 
 def _copy_out(engine: Engine, image: Digest, one: Ask) -> Answer:

@@ -291,7 +291,8 @@ class OnHost:
                 "env": dict(execution.env),
             }  # fmt: skip
         env = "".join(f"{name}={value}\n" for name, value in execution.env.items())
-        return {"words": list(words.execute(self.name, execution, tty=tty)), "env": env}
+        said = words.execute(self.name, execution, tty=tty)
+        return {"words": list(said), "env": env, "command": list(execution.command)}
 
     def stop(self, run: str, grace: float | None) -> None:
         with self.line() as line:

@@ -37,6 +37,7 @@ from trainload.run.engines.podman.program import Control, PodmanError, Program, 
 from trainload.run.engines.table import Site
 from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import signal_number, stopped_by_force
+from trainload.runner.handed import handed, has_shell
 
 _JOURNAL = Path("/run/systemd/journal/socket")  # systemd-journald(8)
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
@@ -197,12 +198,19 @@ class Podman:
             *(f"--env={name}={value}" for name, value in execution.env.items()),
             container["Id"], *execution.command,
         ]  # fmt: skip
-        control = Control(send=lambda number: None, stdin=execution.interactive)
+        handing = execution.interactive and not tty and fed() and self._hands_through(container)
+        words = handed(words, execution.command) if handing else words
+        control = Control(send=lambda number: None, stdin=execution.interactive, handed=handing)
         talked = self.program.talk(words, control)
         if talked.complaint and talked.exit_code in (125, 126, 127):
             raise inspected.start_error(complaint(talked.complaint.encode()), execution.command[0])
         talked.was_the_programs()
         return talked.exit_code
+
+    def _hands_through(self, container: inspected.Document) -> bool:
+        """Whether a descriptor of ours can reach a program in it: see ``handed.py``."""
+        here = not self._info()["host"].get("serviceIsRemote")
+        return here and has_shell(int(container["State"].get("Pid") or 0))
 
     def attach(self, run: str) -> State | None:
         container = self._running(run)

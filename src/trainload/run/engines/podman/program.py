@@ -25,6 +25,7 @@ _WATCHED = {
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _SI_KERNEL = 0x80  # siginfo.si_code of what the terminal sends
 _MOMENT = 0.1  # seconds
+_HANDED = 3  # podman-exec(1): --preserve-fds begins there
 _COMPLAINT = b"Error: "
 """Before what Podman itself says on standard error."""
 
@@ -136,9 +137,11 @@ class Program:
             argv = ["podman", *self.options, *words]
             path = shutil.which("podman", path=self.environ.get("PATH")) or "podman"
             relays = [Relay(2, held=_COMPLAINT), *([Relay(1)] if control.counted else [])]
+            nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
             actions = [
                 *((os.POSIX_SPAWN_DUP2, relay.into, relay.to) for relay in relays),
-                *(((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),) if not control.stdin else ()),
+                *(((os.POSIX_SPAWN_DUP2, 0, _HANDED),) if control.handed else ()),
+                *((nothing,) if control.handed or not control.stdin else ()),
             ]
             child = os.posix_spawn(path, argv, dict(self.environ), file_actions=actions, setsigmask=before)
             for relay in relays:
@@ -162,6 +165,8 @@ class Control:
     grace: float | None = None
     """None: no force after it."""
     stdin: bool = True
+    handed: bool = False
+    """Our standard input is handed through as descriptor 3, and Podman itself reads nothing."""
     counted: bool = False
     """Standard output, too, goes through us."""
 
