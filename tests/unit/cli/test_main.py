@@ -144,3 +144,15 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     heavy = {"rich", "urllib3", "uv", "isal", "pysequoia", "packaging", "msgspec", "platformdirs", "sqlite3", "ssl"}
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_a_process_that_asked_rattler_ends_without_pythons_finalization() -> None:
+    """Its threads outlive their question, and one that asks for Python's lock at the end aborts the process."""
+    code = (
+        "import atexit, sys, types; sys.modules['rattler'] = types.ModuleType('rattler');"
+        "atexit.register(print, 'finalized');"
+        "from trainload.cli.main import main; main(['no-such-verb'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no-such-verb" in done.stderr
