@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trainload.errors import ConfigError, Place, Text
-from trainload.project.conda.find import configured, environment, environment_here, lock_here, takes_in
+from trainload.project.conda.find import (
+    configured,
+    environment,
+    environment_here,
+    lock_here,
+    lock_of_another_platform,
+    takes_in,
+)
 from trainload.project.config import PYPROJECT, Sources
 from trainload.project.keys import ALLOW_INDEX_OPTIONS, DOCKERFILE, EXTRAS, GROUPS, REQUIREMENTS
 from trainload.project.metadata import Metadata, check_names
@@ -91,6 +98,7 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     conda = not extras + groups
     found = _locks(asked, present) or (lock_here(tree, present) if conda else None)
     found = found or _files(asked, present, look=named.value is None and conda, conda=conda)
+    found = found or lock_of_another_platform(present)
     later = both if found is not None else ()
     found = found or _dockerfile(present) or _nothing(asked, present)
     if isinstance(found.value, UvLock) and metadata.dependencies is not None:

@@ -196,3 +196,14 @@ def test_F12_a_variable_that_looks_like_a_secret_is_told_by_name() -> None:
     assert len(told) == 1 and told[0].startswith("API_TOKEN in environment.yml looks like a secret")
     assert "hunter2" not in told[0]
     assert str(found.settings.python.reason) == "the conda environment's own"
+
+
+def test_a_list_for_another_platform_is_not_overlooked_where_nothing_else_is_there() -> None:
+    text = "# platform: osx-arm64\n@EXPLICIT\n"
+    alone = read_project(MemoryTree({"train.py": "", "conda-osx-arm64.lock": text}))
+    found = CondaLockFile("conda-osx-arm64.lock", CondaLockKind.EXPLICIT)
+    assert alone.settings.dependencies.value == found
+    beside = read_project(
+        MemoryTree({"train.py": "", "conda-osx-arm64.lock": text, "environment.yml": PLAIN, "more.txt": ""})
+    )
+    assert isinstance(beside.settings.dependencies.value, CondaFile)

@@ -365,6 +365,10 @@ def test_F01_a_lock_without_sha256_is_refused_or_taken_on_trust_by_request(mirro
         ("@EXPLICIT\nhttps://x.example/c/linux-64/a-1-0.conda#xyz", CondaLockKind.EXPLICIT, "this is no hash"),
         ("@EXPLICIT\nhttps://x.example/c/win-64/a-1-0.conda", CondaLockKind.EXPLICIT, "not the address"),
         ("@EXPLICIT\n", CondaLockKind.EXPLICIT, "not of one platform"),
+        (
+            "# platform: osx-arm64\n@EXPLICIT\nhttps://conda.example/x/osx-arm64/a-1-0.conda\n",
+            CondaLockKind.EXPLICIT, "not of one platform",
+        ),
         ("version: 9", CondaLockKind.CONDA_LOCK, "format this version of Trainload does not know"),
         ("version: 99", CondaLockKind.PIXI, "format this version of Trainload does not know"),
         ("version: 6", CondaLockKind.PIXI, "has no environment default"),

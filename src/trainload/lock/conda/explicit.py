@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from trainload.errors import LockError, Place, Problems, Text
 from trainload.lock.conda.entries import SUBDIRS, CondaEntry, Entries, located
@@ -22,6 +22,8 @@ def explicit(text: str, file: str) -> Mapping[str, Entries]:
         line, place = raw.strip(), Place(file, line=number)
         if match := _PLATFORM.match(line):
             subdir = match[1]
+            if subdir not in SUBDIRS:
+                raise _elsewhere(file, {subdir})
         if line == _MARK:
             begun = True
         elif line and not line.startswith("#"):
@@ -33,11 +35,15 @@ def explicit(text: str, file: str) -> Mapping[str, Entries]:
     found = {entry.location.path.partition("/")[0] for entry in entries} - {"noarch"}
     subdir = subdir or min(found, default="")
     if not entries or found - {subdir} or subdir not in SUBDIRS:
-        raise LockError(
-            "the list is not of one platform that images have", place=Place(file),
-            got=", ".join(sorted(found | {subdir} - {""})) or "nothing", want=", ".join(SUBDIRS),
-        )  # fmt: skip
+        raise _elsewhere(file, found | {subdir} - {""})
     return {subdir: Entries(tuple(entries))}
+
+
+def _elsewhere(file: str, platforms: Collection[str]) -> LockError:
+    return LockError(
+        "the list is not of one platform that images have", place=Place(file),
+        got=", ".join(sorted(platforms)) or "nothing", want=", ".join(SUBDIRS),
+    )  # fmt: skip
 
 
 def _entry(line: str, place: Place, *, begun: bool) -> CondaEntry:

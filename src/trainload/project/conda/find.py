@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from trainload.errors import ConfigError, Place, Text
@@ -16,6 +17,7 @@ LOCKS = {
     "pixi.lock": CondaLockKind.PIXI,
     "conda-linux-64.lock": CondaLockKind.EXPLICIT,
 }
+_OTHER = re.compile(r"conda-(?:linux|osx|win)-[a-z0-9_]+\.lock")
 _HEAD = 64 << 10
 
 
@@ -39,6 +41,16 @@ def lock_here(tree: Tree, present: Collection[str]) -> Chosen[Dependencies] | No
     if "requirements.txt" in present and is_explicit(tree, "requirements.txt"):
         reason = Text("{file} is what `conda list --explicit` writes", file="requirements.txt")
         return Chosen(CondaLockFile("requirements.txt", CondaLockKind.EXPLICIT), Origin.DETECTED, reason)
+    return None
+
+
+def lock_of_another_platform(present: Collection[str]) -> Chosen[Dependencies] | None:
+    """``conda-osx-arm64.lock``, where nothing else says what the project needs: it is told, and not overlooked."""
+    for name in sorted(present):
+        if _OTHER.fullmatch(name):
+            return Chosen(
+                CondaLockFile(name, CondaLockKind.EXPLICIT), Origin.DETECTED, Text("{file} is here", file=name)
+            )
     return None
 
 
