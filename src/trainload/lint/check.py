@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainload.errors import ConfigError, Place, Text, TrainloadError
+from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
 from trainload.lint.ignore import ignored
 from trainload.lint.kinds import kind_of
 from trainload.lint.model import Edit, Finding, Flaw, Kind, Rule, Surroundings
@@ -64,10 +64,27 @@ def _document(kind: Kind, name: str, source: Source) -> object:
     if kind is Kind.COMPOSE:
         from trainload.lint.compose.document import Compose
 
+        _shaped(name, documents[0])
         return Compose(name, source, documents[0])
     from trainload.lint.kubernetes.document import Manifests
 
     return Manifests(name, source, documents)
+
+
+def _shaped(name: str, root: Node) -> None:
+    """Rules overlook what is no service: that must not look like a file without fault. Raises the problems."""
+    problems = Problems()
+    pair = root.pair("services")
+    if pair is not None and (pair[1].items is not None or pair[1].value is not None):
+        problems.add(ConfigError("services is a table of names", place=Place(name, line=pair[0].line)))
+    for service, key, value in pair[1].children() if pair is not None else ():
+        if value.pairs is None:
+            problems.add(
+                ConfigError(
+                    Text("the service {name} is not a table", name=service), place=Place(name, line=key.line)
+                )
+            )
+    problems.check()
 
 
 def kubernetes_documents(name: str, text: str) -> tuple[Node, ...]:

@@ -208,6 +208,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "project-on-cuda.Dockerfile": (("cuda-twice", "12.1.0-runtime"),),
     "server-words.Dockerfile": (("secret", "LABEL"), ("no-healthcheck", "flask")),
     "compose-reservation.yaml": (("gpu-reservation", "reservation:"),),
+    "compose-slips.yaml": (("shared-memory", "shm-size"), ("gpu-reservation", "capability:")),
     "compose-ranks.yaml": (("torch-launch", "MASTER_ADDR: localhost"), ("torch-launch", "MASTER_ADDR=127.0.0.1")),
     "compose-same-rank.yaml": (("torch-launch", "--node_rank 0"),),
     "compose-secrets.yaml": (

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from trainload.errors import ConfigError, Text
+from trainload.errors import ConfigError, Text, TrainloadError
 from trainload.lint import yamledit
 from trainload.lint.check import check, mended
 from trainload.lint.code import health, servers, workers
@@ -316,3 +316,10 @@ def test_a_server_of_a_script_is_seen() -> None:
     (one,) = check("Dockerfile", text, around)
     assert one.rule == "no-healthcheck"
     assert "http://127.0.0.1:5001/health" in one.flaw.mend[0].lines[1]
+
+
+@pytest.mark.parametrize("text", ["services: [a, b]\n", "services: 7\n", "services:\n  a: 1\n  b:\n"])
+def test_what_is_no_service_is_told_and_not_taken_for_one_without_fault(text: str) -> None:
+    with pytest.raises(TrainloadError, match="service"):
+        check("compose.yaml", text)
+    assert check("compose.yaml", "services:\n") == ()

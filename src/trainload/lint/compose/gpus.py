@@ -93,15 +93,19 @@ def _device(source: Source, item: Node, *, needs_capabilities: bool = True) -> I
         )
         return
     wanted = item.pair("capabilities")
-    unknown = [key for name, key, _ in item.children() if name not in _KEYS]
-    if unknown:
-        names = ", ".join(str(key.text) for key in unknown)
+    given = {name for name, _, _ in item.children()}
+    meant: set[str] = set()
+    for name, key, _ in item.children():
+        if name in _KEYS:
+            continue
+        near = difflib.get_close_matches(name, _KEYS - given, n=1)
+        meant.update(near)
         yield Flaw(
-            unknown[0].line, unknown[0].line,
-            Text("a device has no {names}, only driver, count, device_ids, capabilities and options", names=names),
-            _refused(),
+            key.line, key.line,
+            Text("a device has no {names}, only driver, count, device_ids, capabilities and options", names=name),
+            _refused(), edits(yamledit.scalar(source, key, near[0])) if near else (),
         )  # fmt: skip
-    if wanted is None and needs_capabilities:
+    if wanted is None and needs_capabilities and "capabilities" not in meant:
         edit = yamledit.added(item, ["capabilities: [gpu]"]) or _into_braces(source, item)
         what = Text("a reserved device needs capabilities: [gpu]")
         yield Flaw(item.line, item.last, what, _refused(), edits(edit))

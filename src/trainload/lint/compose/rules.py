@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from trainload.errors import Text
@@ -14,6 +15,7 @@ from trainload.lint.nodes import Node
 from trainload.lint.secrets import formed, literal, named
 from trainload.lint.source import Source
 
+_SLIP = re.compile(r"shm[-.]?size|shm|shared[-_]?mem(?:ory)?(?:[-_]size)?", re.IGNORECASE)
 _SMALL = {"64m", "64mb", "64M", "64MB", "67108864"}
 
 
@@ -57,6 +59,12 @@ def image(document: Compose, around: Surroundings) -> Iterator[Flaw]:
 
 def shared_memory(document: Compose, around: Surroundings) -> Iterator[Flaw]:
     for service in document.services:
+        slip = next((key for name, key, _ in service.node.children() if _SLIP.fullmatch(name)), None)
+        if slip is not None:
+            edit = yamledit.scalar(document.source, slip, "shm_size")
+            yield Flaw(slip.line, slip.line, Text("a service has no {name}; it is shm_size", name=slip.text),
+                       bus_error(), edits(edit))  # fmt: skip
+            continue
         reason = needs(service.commands, service.environ, around, own_code=service.own_code)
         if reason is None:
             continue
