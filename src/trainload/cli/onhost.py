@@ -120,9 +120,9 @@ def _perform(world: World, target: Target, request: Request, way: Way, engine: O
         return 0
     if talks:
         return _talk(world, engine, run, spec, written)
-    world.say(Text("the run {id} is on {host} now; Ctrl-C stops it, a lost connection does not", id=spec.id,
-                   host=host.name))  # fmt: skip
     with _stopping(world, engine, run.id):
+        world.say(Text("the run {id} is on {host} now; Ctrl-C stops it, a lost connection does not", id=spec.id,
+                       host=host.name))  # fmt: skip
         code = stay(world, engine, run, written)
         _leave_nothing(world, engine, run)
         return code
@@ -241,10 +241,11 @@ def _stopping(world: World, engine: OnHost, run: str) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for one, usual in before.items():
             signal.signal(one, usual)
-        world.say(Text("stopping the run {id}; once more leaves it alone", id=run))
         threading.Thread(target=asked, name="stop", daemon=True).start()
 
     def asked() -> None:
+        # not in the handler: what it interrupted may be writing to the same stream
+        world.say(Text("stopping the run {id}; once more leaves it alone", id=run))
         try:
             with engine.new_line() as line:
                 line.ask("stop", run=run, grace=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trainload.destinations.server.serve import Settings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_MOMENT = 0.1
 
 
 @click.group()
@@ -68,7 +70,8 @@ def serve(world: World, /, **_: object) -> None:
         if settings.insecure and not settings.local:
             world.warn(Text("whoever reaches {address} can read and replace these images", address=server.address))
         world.result(document, server.address)  # last: who waits for the address begins to ask
-        stop.wait()
+        while not stop.is_set():  # a handler may not set what its own thread waits for: it could wait for itself
+            time.sleep(_MOMENT)
         world.say(Text("requests that are going on may finish; Ctrl-C again ends them too"))
 
 

@@ -37,6 +37,6 @@ def spec(log: str) -> RunSpec:
         env={},
         network=False,
         interactive=False,
-        seconds=2.0,
+        seconds=10.0,  # milliseconds, unless the machine has much to do
         log=log,
     )

@@ -11,6 +11,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -24,6 +25,7 @@ _OLDEST = (3, 8)
 _GREETING = 60.0
 """Seconds for a login, a jump host and a slow profile."""
 _QUESTION = 60.0
+_FAREWELL = 1.0
 _NOISE = 8 * MiB
 """Bytes that a banner may have, and an engine's words."""
 _TOLD = 5
@@ -167,7 +169,18 @@ class There:
 
     def _send(self, command: str, *words: str) -> None:
         """A command whose ``printf`` gets our mark in two halves: a shell that echoes does not answer by that."""
-        self.session.write(" ".join([command, self.mark[:16], self.mark[16:], *words]).encode() + b"\n")
+        try:
+            self.session.write(" ".join([command, self.mark[:16], self.mark[16:], *words]).encode() + b"\n")
+        except HostError as error:  # it may have ended of itself, before it read a word
+            error.said = (*error.said, *self._last_words())[-_TOLD:]
+            raise
+
+    def _last_words(self) -> list[str]:
+        """What was printed before the end."""
+        with suppress(HostError):
+            while len(self._rest) < _NOISE and (data := self.session.read(_FAREWELL)):
+                self._rest += data
+        return [line for line in self._rest.decode("utf-8", "replace").splitlines() if line.strip()]
 
     def _until(self, word: str | None, timeout: float | None) -> tuple[list[str], str]:
         """The words after our mark and ``word`` (None: any), and what was printed before."""
