@@ -201,8 +201,8 @@ def test_what_is_copied_with_its_parents_keeps_its_folders(folder: Path, home: P
     (folder / "one/two").mkdir(parents=True)
     (folder / "one/two/b.sh").write_text("echo\n")
     lines = (
-        "COPY --parents --chmod=+x one/two/b.sh a.txt /kept/\nCOPY --parents one/./two /from-pivot\n"
-        "FROM tiny AS last\nUSER 0\nCOPY --parents --from=0 /kept/one/./two/*.sh /other/"
+        "COPY --parents --chmod=+x **/b.sh a.txt /kept/\nCOPY --parents one/./two /from-pivot\n"
+        "FROM tiny AS last\nUSER 0\nCOPY --parents --from=0 /kept/one/./**/*.sh /other/"
     )
     found = build(folder, home, lines)
     with tarfile.open(home / "blobs" / "sha256" / found["layers"][-1]["digest"].removeprefix("sha256:")) as last:

@@ -105,11 +105,11 @@ def _check_sources(bench: Bench, staged: Staged, target: int) -> None:
             what = item.what.copy if isinstance(item.what, Add) else item.what
             if not isinstance(what, Copy) or what.from_ is not None:
                 continue
-            for source in bench.context.wanted(what.sources):
+            for source in bench.context.wanted(what.sources, deep=what.parents):
                 if "$" in source or _ELSEWHERE.match(source):
                     continue
                 try:
-                    bench.context.check(source, Place(staged.file.name, line=item.line))
+                    bench.context.check(source, Place(staged.file.name, line=item.line), deep=what.parents)
                 except ConfigError as error:
                     problems.add(error)
     problems.check()

@@ -240,13 +240,13 @@ class _Lines:
     def _taken(self, step: CopyStep, place: Place) -> tuple[Taken, ...]:
         found = [written(name, text) for name, text in step.contents]
         outside = step.stage is not None or step.image is not None
-        names = step.sources if outside else self.bench.context.wanted(step.sources)
+        names = step.sources if outside else self.bench.context.wanted(step.sources, deep=step.parents)
         if step.add:
             from trainload.builder.dockerfile.adding import added
 
             return (*found, *(one for name in names for one in added(self.bench, step, name, place)))
         source = self._source(step.image if step.stage is None else str(step.stage), place)
-        taken = [(one, name) for name in names for one in source.take(name, step.exclude, place)]
+        taken = [(one, name) for name in names for one in source.take(name, step.exclude, place, deep=step.parents)]
         if step.parents:
             from trainload.builder.dockerfile.parents import with_parents
 

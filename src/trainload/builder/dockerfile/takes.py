@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.patterns import WILD, literal, matches, within
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.ignore import Ignored, context_entries, read_ignored
 from trainload.errors import ConfigError, LayerError, Place, Text
@@ -22,7 +23,6 @@ from trainload.tree import Entry, EntryKind, Tree
 from trainload.values import dataclass, replace
 
 _PIECE = 1 << 20
-_WILD = re.compile(r"[*?\[]")
 _HOPS = 40  # Linux MAXSYMLINKS
 Chunks = Callable[[], Iterator[bytes]]
 
@@ -58,8 +58,13 @@ class Taken:
 class Source(Protocol):
     """Where patterns are looked for."""
 
-    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
-        """What ``pattern`` means, at least one. Raises :class:`ConfigError` with the line when that is nothing."""
+    def take(
+        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
+    ) -> list[Taken]:
+        """What ``pattern`` means, at least one; ``deep``: ``**`` in it stands for any folders.
+
+        Raises :class:`ConfigError` with the line when that is nothing.
+        """
 
 
 class Context:
@@ -98,35 +103,37 @@ class Context:
             self._looked[root] = {entry.path: entry for entry in found if entry.path not in self._own}
         return self._looked[root]
 
-    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
+    def take(
+        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
+    ) -> list[Taken]:
         clean = inside(pattern, place)
-        entries = self._look(_literal(clean))
-        names = [clean] if clean in entries or clean == "" else matches(clean, sorted(entries))
+        entries = self._look(literal(clean))
+        names = [clean] if clean in entries or clean == "" else matches(clean, sorted(entries), deep=deep)
         if not names:
             raise self._nothing(pattern, clean, place)
         return [self._taken(self._followed(name, place), name, exclude, place) for name in names]
 
-    def wanted(self, sources: Sequence[str]) -> Sequence[str]:
+    def wanted(self, sources: Sequence[str], *, deep: bool = False) -> Sequence[str]:
         """``sources`` without patterns that mean nothing, if another is left (BuildKit: AllowEmptyWildcard).
 
         ``COPY pyproject.toml poetry.lock* ./`` is for projects without a lock, too.
         """
         if len(sources) < 2:
             return sources
-        return [one for one in sources if not _WILD.search(one) or self._means_something(one)] or sources
+        return [one for one in sources if not WILD.search(one) or self._means_something(one, deep)] or sources
 
-    def _means_something(self, pattern: str) -> bool:
+    def _means_something(self, pattern: str, deep: bool) -> bool:
         try:
-            self.check(pattern, Place(self._dockerfile))
+            self.check(pattern, Place(self._dockerfile), deep=deep)
         except ConfigError:
             return False
         return True
 
-    def check(self, pattern: str, place: Place) -> None:
+    def check(self, pattern: str, place: Place, *, deep: bool = False) -> None:
         """Raises :class:`ConfigError` when there is nothing that ``pattern`` means; nothing is read."""
         clean = inside(pattern, place)
-        entries = self._look(_literal(clean))
-        if clean and clean not in entries and not matches(clean, sorted(entries)):
+        entries = self._look(literal(clean))
+        if clean and clean not in entries and not matches(clean, sorted(entries), deep=deep):
             raise self._nothing(pattern, clean, place)
 
     def _followed(self, path: str, place: Place) -> str:
@@ -225,31 +232,26 @@ class LayersSource:
     unpacked: Callable[[Ground], Callable[[str], Path | None]]
     """Where a file of it lies, by its path."""
 
-    def take(self, pattern: str, exclude: Sequence[str], place: Place, /) -> list[Taken]:
+    def take(
+        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
+    ) -> list[Taken]:
         key = {"layers": self.diff_ids, "pattern": pattern, "exclude": list(exclude)}
-        content = Digest.sha256(canonical_json(key)).hex
-        return [Taken(pattern, content, lambda: self._found(pattern, exclude, place))]
+        content = Digest.sha256(canonical_json({**key, "deep": True} if deep and "**" in pattern else key)).hex
 
-    def _found(self, pattern: str, exclude: Sequence[str], place: Place) -> list[tuple[str, Sequence[Item]]]:
-        ground = self.ground()
-        names = self._matching(ground, inside(pattern, place), place)
-        return [(name, self._below(ground, name, exclude)) for name in names]
+        def found() -> list[tuple[str, Sequence[Item]]]:
+            ground = self.ground()
+            names = self._matching(ground, inside(pattern, place), place, deep=deep)
+            return [(name, self._below(ground, name, exclude)) for name in names]
 
-    def _matching(self, ground: Ground, pattern: str, place: Place) -> list[str]:
+        return [Taken(pattern, content, found)]
+
+    def _matching(self, ground: Ground, pattern: str, place: Place, *, deep: bool) -> list[str]:
         if pattern == "":
             return [""]
         if not re.search(r"[*?\[\\]", pattern):
             found = [pattern] if ground.find(pattern) is not None else []
         else:
-            found = [""]
-            for part in pattern.split("/"):
-                wanted = segment(part)
-                found = [
-                    f"{above}/{name}" if above else name
-                    for above in found
-                    for name in ground.folder(above)
-                    if wanted.fullmatch(name)
-                ]
+            found = within(pattern, ground.folder, partial(_in_folder, ground) if deep else None)
         if not found:
             raise ConfigError(Text("{stage} has no {path}", stage=self.label, path=f"/{pattern}"), place=place)
         return found
@@ -287,6 +289,10 @@ class LayersSource:
         return replace(item, size=where.stat().st_size, target="", chunks=chunks)
 
 
+def _in_folder(ground: Ground, path: str) -> Sequence[str]:
+    return ground.folder(path) if ground.real(path) == path else ()
+
+
 def written(name: str, text: str) -> Taken:
     """A heredoc."""
     data = text.encode("utf-8", "surrogateescape")
@@ -308,50 +314,6 @@ def inside(pattern: str, place: Place) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return "/".join(parts)
-
-
-def _literal(pattern: str) -> str:
-    """The folders of a pattern before its first wildcard."""
-    parts = pattern.split("/")
-    wild = next((at for at, part in enumerate(parts) if re.search(r"[*?\[\\]", part)), len(parts))
-    return "/".join(parts[:wild])
-
-
-def matches(pattern: str, paths: Sequence[str]) -> list[str]:
-    """The paths that fit (Go: path/filepath.Match): a star takes no slash."""
-    if not re.search(r"[*?\[\\]", pattern):
-        return []
-    parts = [segment(part) for part in pattern.split("/")]
-    depth = len(parts) - 1
-    return [
-        path
-        for path in paths
-        if path.count("/") == depth
-        and all(part.fullmatch(name) for part, name in zip(parts, path.split("/"), strict=True))
-    ]
-
-
-def segment(pattern: str) -> re.Pattern[str]:
-    """One name of a pattern."""
-    out, at = "", 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out += ".*" if not out.endswith(".*") else ""
-        elif char == "?":
-            out += "."
-        elif char == "[" and "]" in pattern[at + 1 :]:
-            end = pattern.index("]", at + 1)
-            inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            out += f"[{'^' + inner[1:] if inner.startswith('^') else inner}]"
-            at = end + 1
-        elif char == "\\" and at < len(pattern):
-            out += re.escape(pattern[at])
-            at += 1
-        else:
-            out += re.escape(char)
-    return re.compile(out, re.DOTALL)
 
 
 def _line(item: Item) -> bytes:

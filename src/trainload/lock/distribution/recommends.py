@@ -107,8 +107,9 @@ def _recommended(group: Group, rules: Candidates, index: Index, world: Mapping[s
     if rules.satisfied(group, world.get):
         return None
     there = [relation for relation in group if list(rules.of(relation, index.candidate))]
-    if not there:
-        return None
+    names = {stanza.name for relation in there for stanza in rules.of(relation, index.candidate)}
+    if len(names) < 2:
+        return names.pop() if names else None  # ssh-client, which only openssh-client is
     first = there[0]
     candidate = index.candidate(first.name)
     if first is not group[0] or candidate is None or not first.holds_for(candidate.version):

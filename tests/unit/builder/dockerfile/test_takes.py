@@ -8,7 +8,8 @@ import pytest
 
 from trainload.builder.dockerfile.copying import changed, check_mode
 from trainload.builder.dockerfile.parents import with_parents
-from trainload.builder.dockerfile.takes import Context, matches
+from trainload.builder.dockerfile.patterns import matches, within
+from trainload.builder.dockerfile.takes import Context
 from trainload.errors import ConfigError, Place
 from trainload.layers.tarread import MemberKind
 from trainload.testing.tree import Fifo, Link, MemoryTree, Node
@@ -189,3 +190,19 @@ def test_what_is_not_asked_for_is_not_looked_into() -> None:
     assert looked == []
     assert [one.name for one in found.take("src/*/*.py", (), LINE)] == ["m.py", "n.py"]
     assert set(looked) == {"src", "src/a", "src/b"}
+
+
+def test_two_stars_stand_for_any_folders_where_folders_are_kept() -> None:
+    """BuildKit: COPY --parents; elsewhere they are one star (Go: path/filepath.Match)."""
+    paths = sorted(("a", "a/x.py", "a/b", "a/b/y.py", "a/b/c", "a/b/c/z.py", "a/b/c/z.txt", "o.py"))
+    tree = {path: [one.rpartition("/")[2] for one in paths if one.rpartition("/")[0] == path] for path in ("", *paths)}
+
+    for pattern, wanted in (
+        ("a/**/*.py", ["a/b/c/z.py", "a/b/y.py", "a/x.py"]),
+        ("**/b/*.py", ["a/b/y.py"]),
+        ("**/*.py", ["a/b/c/z.py", "a/b/y.py", "a/x.py", "o.py"]),
+        ("a/**", ["a/b", "a/x.py"]),
+    ):
+        assert matches(pattern, paths, deep=True) == wanted
+        assert within(pattern, tree.__getitem__, tree.__getitem__) == wanted
+    assert matches("a/**/*.py", paths) == ["a/b/y.py"] == within("a/**/*.py", tree.__getitem__)

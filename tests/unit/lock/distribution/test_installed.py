@@ -7,7 +7,7 @@ import pytest
 from trainload.errors import LockError
 from trainload.lock.distribution.index import Index, Records
 from trainload.lock.distribution.installed import choose_over, installed
-from trainload.lock.distribution.recommends import upgraded
+from trainload.lock.distribution.recommends import choose_like_apt, upgraded
 from trainload.lock.distribution.stanzas import compact
 from trainload.testing.archive import stanza
 
@@ -126,3 +126,15 @@ def test_a_version_with_a_star_is_the_newest_that_begins_so() -> None:
     assert placed(["git=1:2*"], [], *there) == {"git": "1:2.40-1"}
     with pytest.raises(LockError, match="3\\*"):
         placed(["git=3*"], [], *there)
+
+
+def test_what_only_one_package_is_leaves_no_choice() -> None:
+    """git recommends ssh-client, which is no package: openssh-client alone provides it."""
+    git = stanza("git", "2", "Recommends: gone | ssh-client")
+    client, other = (stanza(name, "1", "Provides: ssh-client") for name in ("openssh-client", "dropbear"))
+    status = "\n".join([has("base")])
+    base = installed(status, "amd64")
+    chosen = choose_like_apt(index(git, client), "amd64", ["git"], base, recommends=True)
+    assert sorted(one.name for one in chosen) == ["git", "openssh-client"]
+    with pytest.raises(LockError, match="leaves a choice"):
+        choose_like_apt(index(git, client, other), "amd64", ["git"], base, recommends=True)

@@ -1,0 +1,107 @@
+"""Patterns of COPY and ADD (Go: path/filepath.Match): a star takes no slash; two do, where folders are kept.
+
+``COPY --parents src/**/*.py /app/`` is BuildKit's: ``**`` stands for any number of folders, also none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+WILD = re.compile(r"[*?\[]")
+_SPECIAL = re.compile(r"[*?\[\\]")
+_DEEP = "**"
+
+
+def literal(pattern: str) -> str:
+    """The folders of a pattern before its first wildcard."""
+    parts = pattern.split("/")
+    wild = next((at for at, part in enumerate(parts) if _SPECIAL.search(part)), len(parts))
+    return "/".join(parts[:wild])
+
+
+def matches(pattern: str, paths: Sequence[str], *, deep: bool = False) -> list[str]:
+    """The ``paths``, sorted, that fit; of a folder that fits not also what is in it. ``deep``: ``**`` is known."""
+    if not _SPECIAL.search(pattern):
+        return []
+    parts = pattern.split("/")
+    if deep and _DEEP in parts:
+        return _outermost(path for path in paths if path and _fits(parts, path.split("/")))
+    fits, depth = [segment(part) for part in parts], len(parts) - 1
+    return [
+        path
+        for path in paths
+        if path.count("/") == depth
+        and all(part.fullmatch(name) for part, name in zip(fits, path.split("/"), strict=True))
+    ]
+
+
+Names = Callable[[str], Iterable[str]]
+
+
+def within(pattern: str, folder: Names, deep: Names | None = None) -> list[str]:
+    """The same where ``folder`` tells the names in a folder; ``deep``: without following a link. None: no ``**``."""
+    found, parts = [""], pattern.split("/")
+    for at, part in enumerate(parts):
+        if deep is not None and part == _DEEP:
+            inner = [one for above in found for one in _below(above, deep)]
+            found = inner if at == len(parts) - 1 else [*found, *inner]
+            continue
+        fits = segment(part)
+        found = [_join(above, name) for above in found for name in folder(above) if fits.fullmatch(name)]
+    return _outermost(sorted(set(found))) if deep is not None and _DEEP in parts else found
+
+
+def segment(pattern: str) -> re.Pattern[str]:
+    """One name of a pattern."""
+    out, at = "", 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "*":
+            out += ".*" if not out.endswith(".*") else ""
+        elif char == "?":
+            out += "."
+        elif char == "[" and "]" in pattern[at + 1 :]:
+            end = pattern.index("]", at + 1)
+            inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
+            out += f"[{'^' + inner[1:] if inner.startswith('^') else inner}]"
+            at = end + 1
+        elif char == "\\" and at < len(pattern):
+            out += re.escape(pattern[at])
+            at += 1
+        else:
+            out += re.escape(char)
+    return re.compile(out, re.DOTALL)
+
+
+def _fits(parts: Sequence[str], names: Sequence[str]) -> bool:
+    if not parts:
+        return not names
+    if parts[0] == _DEEP:
+        fewest = 1 if len(parts) == 1 else 0
+        return any(_fits(parts[1:], names[count:]) for count in range(fewest, len(names) + 1))
+    return bool(names) and segment(parts[0]).fullmatch(names[0]) is not None and _fits(parts[1:], names[1:])
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    found: set[str] = set()
+    kept = []
+    for path in paths:
+        above = [path[:at] for at, char in enumerate(path) if char == "/"]
+        if not found.intersection(above):
+            found.add(path)
+            kept.append(path)
+    return kept
+
+
+def _below(path: str, folder: Names) -> list[str]:
+    found = []
+    for name in folder(path):
+        inner = _join(path, name)
+        found += [inner, *_below(inner, folder)]
+    return found
+
+
+def _join(above: str, name: str) -> str:
+    return f"{above}/{name}" if above else name
