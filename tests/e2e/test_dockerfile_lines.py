@@ -150,6 +150,7 @@ def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -
         ("RUN /gone/for/good", "the image has no /gone/for/good at this line"),
         ("RUN source /x", 'SHELL ["/bin/bash", "-c"]'),
         ("RUN echo '/bin/sh: 1: could not resolve' | cat", "went on without"),
+        ("RUN echo 'sudo: /bin/sudo must be owned by uid 0 and have the setuid bit set'; false", "USER root above"),
     ],
 )
 def test_F11_what_is_refused_says_its_line(folder: Path, home: Path, line: str, told: str) -> None:
@@ -213,6 +214,19 @@ def test_what_is_copied_with_its_parents_keeps_its_folders(folder: Path, home: P
     first = build(folder, home, lines.partition("FROM")[0])["layers"]
     assert names(home, first[-2]) == ["kept", "kept/a.txt", "kept/one", "kept/one/two", "kept/one/two/b.sh"]
     assert names(home, first[-1]) == ["from-pivot", "from-pivot/two", "from-pivot/two/b.sh"]
+
+
+def test_a_table_of_cron_has_the_group_that_its_set_id_program_gives(folder: Path, home: Path) -> None:
+    (folder / "cron/crontabs").mkdir(parents=True)
+    (folder / "crontab").write_text("#!/bin/sh\numask 077\ncat > /var/spool/cron/crontabs/root\n")
+    lines = (
+        "COPY --chown=0:102 cron /var/spool/cron\nCOPY --chmod=755 crontab /bin/\n"
+        "RUN echo '@daily x' | crontab - && echo other > /var/spool/cron/crontabs/other"
+    )
+    made = build(folder, home, lines)["layers"][-1]
+    with tarfile.open(home / "blobs" / "sha256" / made["digest"].removeprefix("sha256:")) as layer:
+        groups = {one.name: one.gid for one in layer if one.name.startswith("var/spool/cron/crontabs/")}
+    assert groups == {"var/spool/cron/crontabs/root": 102, "var/spool/cron/crontabs/other": 0}
 
 
 def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:

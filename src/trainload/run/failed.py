@@ -30,6 +30,7 @@ _NAMED = re.compile(
     re.MULTILINE,
 )
 """A program that a shell, ``env`` or ``exec`` could not start."""
+_SET_ID = re.compile(r"\b(sudo|su): .*(?:setuid|nosuid|no new privileges|suid to work|Authentication failure)")
 _BASH = re.compile(r"\bsh: (?:\d+: |line \d+: )?(?:source|\[\[|pushd|popd|shopt|declare): not found")
 
 
@@ -97,6 +98,9 @@ def _hints(job: LineJob, seen: Below, said: str, code: int) -> Iterator[Text]:
             "the image does not trust who answers, perhaps your network's proxy: copy its certificate to "
             "/usr/local/share/ca-certificates/ and RUN update-ca-certificates; for pip, ENV PIP_CERT=FILE"
         )
+    if found := _SET_ID.search(said):
+        yield Text("{program} makes nobody root in the sandbox: USER root above the line and the old USER below it",
+                   program=found[1])  # fmt: skip
     if "Unable to locate package" in said and not re.search("apt(-get)? update", " ".join(job.recipe.argv)):
         yield Text("the image has no lists of packages: RUN apt-get update && apt-get install …")
     if _BASH.search(said) and job.recipe.argv[0] == "/bin/sh":

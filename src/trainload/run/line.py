@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainload.digest import Digest
@@ -48,6 +48,8 @@ _NOISE = re.compile(
 )
 """What says only when and how a program ran."""
 _PYC = re.compile(r"(?:.*/)?__pycache__/[^/]+\.pyc")
+_CRONTABS = "var/spool/cron/crontabs"
+"""Debian's cron: ``root:crontab``, mode 1730."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def write_line(job: LineJob, layers: Sequence[Layer], room: Room, sink: ByteSink
     def capture(upper: Path) -> None:
         rules = Rules(_left_out(job), special=False, normal=_normal, owner=_own(seen, job))
         with LayerWriter(sink) as out:
-            write_all(find_changes(upper, seen, rules), seen, _stubs(job), out)
+            write_all(_as_set_id(job, find_changes(upper, seen, rules), seen), seen, _stubs(job), out)
             written.append(out.close())
 
     with scratch.folder("line") as folder:
@@ -209,6 +211,22 @@ def _own(seen: Below, job: LineJob) -> Owner:
     """Whose an ordinary user's files are inside: of the one who ran."""
     user = job.recipe.user
     return _person(seen, user) if os.geteuid() != 0 and user not in ("", "0", "root") else Owner()
+
+
+def _as_set_id(job: LineJob, changes: Changes, seen: Below) -> Changes:
+    """Tables that ``crontab(1)`` writes have its group, by its set-id bit: no program has that here."""
+    folder = seen.looks.get(_CRONTABS)
+    if folder is None or not re.search(r"\bcrontab\b", " ".join(job.recipe.argv)):
+        return changes
+    gid = folder.owner.gid
+
+    def mended(entry: Change) -> Change:
+        looks = entry.looks
+        if not entry.path.startswith(f"{_CRONTABS}/") or (entry.kind, looks.mode) != (MemberKind.FILE, 0o600):
+            return entry
+        return replace(entry, looks=replace(looks, owner=Owner(looks.owner.uid, gid)))
+
+    return replace(changes, entries=tuple(map(mended, changes.entries)))
 
 
 def _left_out(job: LineJob) -> Callable[[str], bool]:
