@@ -58,9 +58,7 @@ class Taken:
 class Source(Protocol):
     """Where patterns are looked for."""
 
-    def take(
-        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
-    ) -> list[Taken]:
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False) -> list[Taken]:
         """What ``pattern`` means, at least one; ``deep``: ``**`` in it stands for any folders.
 
         Raises :class:`ConfigError` with the line when that is nothing.
@@ -103,9 +101,7 @@ class Context:
             self._looked[root] = {entry.path: entry for entry in found if entry.path not in self._own}
         return self._looked[root]
 
-    def take(
-        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
-    ) -> list[Taken]:
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False) -> list[Taken]:
         clean = inside(pattern, place)
         entries = self._look(literal(clean))
         names = [clean] if clean in entries or clean == "" else matches(clean, sorted(entries), deep=deep)
@@ -120,9 +116,9 @@ class Context:
         """
         if len(sources) < 2:
             return sources
-        return [one for one in sources if not WILD.search(one) or self._means_something(one, deep)] or sources
+        return [one for one in sources if not WILD.search(one) or self._means_something(one, deep=deep)] or sources
 
-    def _means_something(self, pattern: str, deep: bool) -> bool:
+    def _means_something(self, pattern: str, *, deep: bool) -> bool:
         try:
             self.check(pattern, Place(self._dockerfile), deep=deep)
         except ConfigError:
@@ -232,9 +228,7 @@ class LayersSource:
     unpacked: Callable[[Ground], Callable[[str], Path | None]]
     """Where a file of it lies, by its path."""
 
-    def take(
-        self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False
-    ) -> list[Taken]:
+    def take(self, pattern: str, exclude: Sequence[str], place: Place, /, *, deep: bool = False) -> list[Taken]:
         key = {"layers": self.diff_ids, "pattern": pattern, "exclude": list(exclude)}
         content = Digest.sha256(canonical_json({**key, "deep": True} if deep and "**" in pattern else key)).hex
 

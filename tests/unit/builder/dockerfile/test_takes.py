@@ -195,8 +195,9 @@ def test_what_is_not_asked_for_is_not_looked_into() -> None:
 def test_two_stars_stand_for_any_folders_where_folders_are_kept() -> None:
     """BuildKit: COPY --parents; elsewhere they are one star (Go: path/filepath.Match)."""
     paths = sorted(("a", "a/x.py", "a/b", "a/b/y.py", "a/b/c", "a/b/c/z.py", "a/b/c/z.txt", "o.py"))
-    tree = {path: [one.rpartition("/")[2] for one in paths if one.rpartition("/")[0] == path] for path in ("", *paths)}
-
+    tree: dict[str, list[str]] = {path: [] for path in ("", *paths)}
+    for path in paths:
+        tree[path.rpartition("/")[0]].append(path.rpartition("/")[2])
     for pattern, wanted in (
         ("a/**/*.py", ["a/b/c/z.py", "a/b/y.py", "a/x.py"]),
         ("**/b/*.py", ["a/b/y.py"]),
