@@ -40,7 +40,7 @@ Names = Callable[[str], Iterable[str]]
 
 
 def within(pattern: str, folder: Names, deep: Names | None = None) -> list[str]:
-    """The same where ``folder`` tells the names in a folder; ``deep``: without following a link. None: no ``**``."""
+    """The same where ``folder`` tells a folder's names; ``deep``: without following a link. None: no ``**``."""
     found, parts = [""], pattern.split("/")
     for at, part in enumerate(parts):
         if deep is not None and part == _DEEP:
