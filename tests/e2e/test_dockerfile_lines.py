@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -139,7 +140,8 @@ def test_a_run_has_no_network_unless_it_is_asked_for(folder: Path, home: Path) -
         ("ADD http://files.example/x /x", "an address without TLS needs --checksum"),
         ("RUN --mount=type=bind,source=/,target=/host ls /host", "not of this machine"),
         ("RUN --mount=type=secret,id=t,required=true cat /run/secrets/t", "the secret t is not given"),
-        ("RUN --mount=type=ssh true", "ssh agents are not passed on"),
+        ("RUN --mount=type=ssh,required=true true", "the ssh agent default is not given"),
+        ("RUN --mount=type=ssh false", "--ssh default, and --network default"),
         ("COPY --chmod=rwx a.txt /x", "--chmod is a mode"),
         ("ADD https://git.example/x.git /x", "ADD from a git repository is not done here"),
         ("RUN true; curl -s https://tool.example/i.sh | sh", "RUN curl needs a network, and none is given"),
@@ -214,6 +216,21 @@ def test_what_is_copied_with_its_parents_keeps_its_folders(folder: Path, home: P
     first = build(folder, home, lines.partition("FROM")[0])["layers"]
     assert names(home, first[-2]) == ["kept", "kept/a.txt", "kept/one", "kept/one/two", "kept/one/two/b.sh"]
     assert names(home, first[-1]) == ["from-pivot", "from-pivot/two", "from-pivot/two/b.sh"]
+
+
+def test_a_line_may_ask_the_agent_that_is_given_and_keeps_nothing_of_it(folder: Path, home: Path) -> None:
+    socket_place = folder / "agent"
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(socket_place))
+        agent.listen()
+        line = "RUN --mount=type=ssh,mode=0666 test -S $SSH_AUTH_SOCK && ls -l $SSH_AUTH_SOCK > /seen"
+        made = build(folder, home, f"{line}; echo $SSH_AUTH_SOCK >> /seen", "--ssh", f"default={socket_place}")
+    seen = content(home, made["layers"][-1], "seen")
+    assert seen.startswith(b"srw-rw-rw-") and seen.endswith(b"/run/buildkit/ssh_agent.0\n")
+    assert names(home, made["layers"][-1]) == ["seen"]
+    assert "nothing answers" in refused(folder, home, "RUN --mount=type=ssh id", "--ssh", f"default={socket_place}")
+    told = trainload(folder, home, "build", "--ssh", "default=a.txt", code=2).stderr
+    assert "a key goes into an agent" in told
 
 
 def test_a_table_of_cron_has_the_group_that_its_set_id_program_gives(folder: Path, home: Path) -> None:

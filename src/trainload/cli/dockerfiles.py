@@ -33,6 +33,8 @@ _OPTIONS = (
     click.option("--build-arg", "arguments", multiple=True, metavar="NAME[=VALUE]", help="A value for an ARG."),
     click.option("--secret", "secrets", multiple=True, metavar="id=ID[,src=FILE|,env=NAME]",
                  help="Shown to RUN --mount=type=secret, and kept nowhere."),
+    click.option("--ssh", "agents", multiple=True, metavar="default|ID[=SOCKET]",
+                 help="An ssh agent that RUN --mount=type=ssh may ask; default: that of SSH_AUTH_SOCK."),
 )  # fmt: skip
 _NETWORKS = click.Choice(["none", "default", "host"])
 _NETWORK = click.option(
@@ -50,6 +52,7 @@ class _Asked:
     target: str | None
     arguments: Words
     secrets: Words
+    agents: Words
     network: str | None
 
 
@@ -96,9 +99,9 @@ def _with_options(called: Callable[..., R], network: Callable[..., Callable[...,
 def _asked(kwargs: dict[str, object]) -> _Asked:
     """Takes the options out of ``kwargs``."""
     file, target, network = (kwargs.pop(name) for name in ("file", "target", "lines_network"))
-    arguments, secrets = kwargs.pop("arguments"), kwargs.pop("secrets")
-    assert isinstance(arguments, tuple) and isinstance(secrets, tuple)
-    return _Asked(_text(file), _text(target), arguments, secrets, _text(network))
+    arguments, secrets, agents = (kwargs.pop(name) for name in ("arguments", "secrets", "agents"))
+    assert isinstance(arguments, tuple) and isinstance(secrets, tuple) and isinstance(agents, tuple)
+    return _Asked(_text(file), _text(target), arguments, secrets, agents, _text(network))
 
 
 def _text(value: object) -> str | None:
@@ -111,7 +114,7 @@ def _flags(world: World, asked: _Asked) -> dict[str, object]:
 
 def _with_file(world: World, wishes: Wishes, asked: _Asked) -> Wishes:
     """Raises :class:`UsageError`."""
-    if asked == _Asked(None, None, (), (), None):
+    if asked == _Asked(None, None, (), (), (), None):
         return wishes
     from trainload.builder.dockerfile.bench import Wanted
 
@@ -119,6 +122,7 @@ def _with_file(world: World, wishes: Wishes, asked: _Asked) -> Wishes:
         target=asked.target,
         arguments=_arguments(world, asked.arguments),
         secrets=dict(_secret(text) for text in asked.secrets),
+        agents=dict(_agent(world, text) for text in asked.agents),
         network=asked.network not in (None, "none"),
         network_asked=asked.network,
     )
@@ -174,6 +178,24 @@ def _secret(text: str) -> tuple[str, Secret]:
             Text("this is no secret"), got=text.partition("=")[0], want="id=ID,src=FILE or id=ID,env=NAME"
         )
     return name, Secret(file if file or fields.get("env") else name, fields.get("env"))
+
+
+def _agent(world: World, text: str) -> tuple[str, str]:
+    """Raises :class:`UsageError` for a key, as Docker takes one: an agent of the user's own keeps it."""
+    from pathlib import Path
+
+    name, equals, socket = text.partition("=")
+    socket = socket if equals else world.environ.get("SSH_AUTH_SOCK", "")
+    if not name or not socket:
+        raise UsageError(
+            Text("there is no ssh agent: SSH_AUTH_SOCK is not set"), got=text,
+            hints=[Text('start one and give it a key: eval "$(ssh-agent)"; ssh-add')],
+        )  # fmt: skip
+    path = world.cwd / Path(socket).expanduser()
+    if not path.is_socket():
+        raise UsageError(Text("this is no socket of an ssh agent"), got=socket,
+                         hints=[Text('a key goes into an agent: eval "$(ssh-agent)"; ssh-add FILE')])  # fmt: skip
+    return name, str(path)
 
 
 def show_lines(world: World, wishes: Wishes, project: Project) -> None:
@@ -289,6 +311,7 @@ def hand_over(world: World, wishes: Wishes, builder: str) -> None:
         target=wanted.target if wanted else None,
         arguments=wanted.arguments if wanted else {},
         secrets=tuple(_told(name, secret) for name, secret in sorted(wanted.secrets.items())) if wanted else (),
+        agents=tuple(f"{name}={path}" for name, path in sorted(wanted.agents.items())) if wanted else (),
         network=wanted.network_asked if wanted else None,
         platform=str(wishes.platform) if wishes.platform else None,
         no_cache=wishes.caching.anew,

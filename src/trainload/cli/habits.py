@@ -14,7 +14,6 @@ _BUILD = {
     "--label": Text("write it into the Dockerfile: LABEL name=value"),
     "--no-cache-filter": Text("--no-cache makes every layer anew"),
     "--shm-size": Text("leave it out: RUN has this machine's memory; trainload run takes --shm-size"),
-    "--ssh": Text("give RUN a token instead: --secret id=ID,src=FILE"),
 }
 _RUN = {
     "--ipc": Text("give the container shared memory of its own: --shm-size 8g"),

@@ -21,6 +21,8 @@ class Order:
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     """``id=ID,src=FILE``: files, never values."""
+    agents: tuple[str, ...] = ()
+    """``ID=SOCKET``."""
     network: str | None = None
     """None: as that builder has it."""
     platform: str | None = None
@@ -37,6 +39,7 @@ def argv(builder: str, order: Order) -> tuple[str, ...]:
         word for name in sorted(order.arguments) for word in ("--build-arg", _argument(name, order.arguments[name]))
     ]
     words += [word for secret in order.secrets for word in ("--secret", secret)]
+    words += [word for agent in order.agents for word in ("--ssh", agent)]
     words += ["--no-cache"] if order.no_cache else []
     return (*words, ".")
 

@@ -7,8 +7,8 @@ import pytest
 from trainload.run.handing import BUILDERS, Order, argv, environment
 
 ORDER = Order(
-    "docker/D", ("a:1", "b"), "train", {"V": "secret-value", "A": "1"}, ("id=t,src=token",), "host", "linux/arm64",
-    no_cache=True,
+    "docker/D", ("a:1", "b"), "train", {"V": "secret-value", "A": "1"}, ("id=t,src=token",), ("default=/s",), "host",
+    "linux/arm64", no_cache=True,
 )  # fmt: skip
 
 
@@ -17,7 +17,7 @@ def test_everything_that_was_said_is_said(builder: str) -> None:
     assert argv(builder, ORDER) == (
         builder, "build", "--file", "docker/D", "--target", "train", "--network", "host", "--platform",
         "linux/arm64", "--tag", "a:1", "--tag", "b", "--build-arg", "A", "--build-arg", "V", "--secret",
-        "id=t,src=token", "--no-cache", ".",
+        "id=t,src=token", "--ssh", "default=/s", "--no-cache", ".",
     )  # fmt: skip
 
 

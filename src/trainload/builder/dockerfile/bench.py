@@ -42,6 +42,8 @@ class Wanted:
     target: str | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """``--ssh``: id → the socket of an ssh agent, which a RUN with a mount of type ssh may ask."""
     network: bool = False
     """RUN may use this machine's network."""
     network_asked: str | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from trainload.builder.dockerfile.bench import Bench, Secret
+from trainload.builder.dockerfile.bench import Bench, Secret, Wanted
 from trainload.builder.dockerfile.takes import Item, Source, Taken
 from trainload.dockerfile.model import RunMount
 from trainload.dockerfile.understood import PROGRAMS, RunLine
@@ -19,6 +20,7 @@ from trainload.system import scratch
 from trainload.values import dataclass
 
 SECRETS = "/run/secrets"  # BuildKit: where a secret lies unless its mount says otherwise
+_AGENT = "default"  # BuildKit: which agent a mount of type ssh means
 Sources = Callable[[str | None], Source]
 """``from=`` of a mount → where it looks; None: the build context."""
 
@@ -75,19 +77,64 @@ def shown(bench: Bench, line: RunLine, sources: Sources, place: Place) -> Iterat
                 case "secret":
                     _secret(bench, mount, here, place, (mounts, env))
                 case _:
-                    raise ConfigError(
-                        Text("ssh agents are not passed on to a RUN"), place=place,
-                        hints=[
-                            Text("give a token instead: --mount=type=secret and --secret id=token,src=FILE"),
-                            Text("or build with --engine docker"),
-                        ],
-                    )  # fmt: skip
+                    agent = stack.enter_context(_agent(bench, mount, here, place))
+                    mounts += [JobMount(str(agent), _socket_of(line, mount))] if agent is not None else []
+                    env += [("SSH_AUTH_SOCK", _socket_of(line, mount))] if agent is not None else []
         if _is_program(line):
             program = folder / "program"
             program.write_bytes((line.script or "").encode("utf-8", "surrogateescape"))
             program.chmod(0o755)
             mounts.append(JobMount(str(program), line.argv[0], read_only=True))
         yield Shown(tuple(mounts), tuple(env))
+
+
+def not_given(line: RunLine, wanted: Wanted) -> Iterator[Text]:
+    """A line may go on without a secret or an agent that is not required (BuildKit), and often fails."""
+    for mount in line.mounts:
+        name = mount.id or posixpath.basename(mount.target or "")
+        if mount.kind == "secret" and name not in wanted.secrets:
+            yield Text("the secret {name} is not given: --secret id={name},src=FILE", name=name)
+        if mount.kind == "ssh" and (mount.id or _AGENT) not in wanted.agents:
+            yield _agent_missing(mount.id or _AGENT)
+
+
+def _agent_missing(name: str) -> Text:
+    return Text(
+        "the ssh agent {name} is not given: --ssh {name}, and --network default to reach anything", name=name
+    )
+
+
+def _socket_of(line: RunLine, mount: RunMount) -> str:
+    """Where the line finds the agent, as with BuildKit."""
+    number = [one for one in line.mounts if one.kind == "ssh"].index(mount)
+    return mount.target or f"/run/buildkit/ssh_agent.{number}"
+
+
+@contextmanager
+def _agent(bench: Bench, mount: RunMount, here: Path, place: Place) -> Iterator[Path | None]:
+    """A socket that leads to the agent; None: it is not given, and the line can do without."""
+    name = mount.id or _AGENT
+    given = bench.wanted.agents.get(name)
+    if given is None:
+        if mount.required:
+            raise ConfigError(Text("the ssh agent {id} is not given", id=name), place=place,
+                              hints=[_agent_missing(name)])  # fmt: skip
+        yield None
+        return
+    from trainload.system.relay import relayed
+
+    with ExitStack() as stack:
+        try:
+            socket = stack.enter_context(relayed(given, here))
+        except OSError as error:
+            raise ConfigError(
+                Text("nothing answers at the socket of the ssh agent {id}: {reason}", id=name,
+                     reason=error.strerror),
+                place=place, got=given, hints=[Text('start one and give it a key: eval "$(ssh-agent)"; ssh-add')],
+            ) from error  # fmt: skip
+        socket.chmod(mount.mode if mount.mode is not None else 0o600)
+        _give(socket, mount)
+        yield socket
 
 
 def _bind(mount: RunMount, sources: Sources, place: Place) -> _Bind:

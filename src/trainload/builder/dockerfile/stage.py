@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from trainload.builder.dockerfile.bench import Bench, Wanted
+from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.recall import Recall
@@ -17,7 +16,7 @@ from trainload.dockerfile.expand import PROXIES
 from trainload.dockerfile.model import Run
 from trainload.dockerfile.program import CopyStep, FolderStep, Program, RunStep, evaluate
 from trainload.dockerfile.stages import Stage, Staged
-from trainload.dockerfile.understood import Opaque, RunLine, Understanding
+from trainload.dockerfile.understood import Opaque, Understanding
 from trainload.errors import ConfigError, Place, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
@@ -284,7 +283,7 @@ class _Lines:
         return LayersSource(label, ground, diff_ids(made), unpacked)  # type: ignore[arg-type]
 
     def _run(self, step: RunStep, why: Text) -> None:
-        from trainload.builder.dockerfile.showing import keys, shown
+        from trainload.builder.dockerfile.showing import keys, not_given, shown
 
         line, place = step.run, Place(self.file, line=step.line)
         network = self._network(line.network, place)
@@ -316,7 +315,7 @@ class _Lines:
                 try:
                     return rooms.run(job, self._ground(below), sink)
                 except RunError as error:
-                    error.hints = (*error.hints, *_not_given(line, self.bench.wanted))
+                    error.hints = (*error.hints, *not_given(line, self.bench.wanted))
                     raise
 
         self._add(_Line(Kind.RUN, step.text, step.line, why), recipe, write)
@@ -380,14 +379,6 @@ class _Lines:
             self.made.append(known)
         how = How.RUN if line.kind is Kind.RUN else How.PLACED
         self.rows.append(Row(line.line, line.text, how, line.why, known is not None))
-
-
-def _not_given(line: RunLine, wanted: Wanted) -> Iterator[Text]:
-    """A line may go on without a secret that is not required (BuildKit), and often fails."""
-    for mount in line.mounts:
-        name = mount.id or posixpath.basename(mount.target or "")
-        if mount.kind == "secret" and name not in wanted.secrets:
-            yield Text("the secret {name} is not given: --secret id={name},src=FILE", name=name)
 
 
 @dataclass(frozen=True, slots=True)
