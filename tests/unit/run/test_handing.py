@@ -7,8 +7,8 @@ import pytest
 from trainload.run.handing import BUILDERS, Order, argv, environment
 
 ORDER = Order(
-    "docker/D", ("a:1", "b"), "train", {"V": "secret-value", "A": "1"}, ("id=t,src=token",), ("default=/s",), "host",
-    "linux/arm64", no_cache=True,
+    "docker/D", ("a:1", "b"), "train", {"V": "secret-value", "A": "1"}, ("id=t,src=token",), ("default=/s",),
+    "host", "linux/arm64", no_cache=True,
 )  # fmt: skip
 
 
