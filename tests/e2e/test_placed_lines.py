@@ -424,7 +424,9 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
     at = bench.project(
         "packages",
         "ARG BASE=slim\nFROM $BASE\n"
-        "RUN apt-get update && apt-get install -y own-plain hello/bookworm && rm -rf /var/lib/apt/lists/*\n"
+        "RUN sed -i 's@^deb http@deb  http@g;s/ main$/ main  /' /etc/apt/sources.list && "
+        "apt-get update && apt-get install -y own-plain hello/bookworm && echo a b | tee /srv/tee && "
+        "rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update && apt-get upgrade -y && apt-mark showauto > /srv/auto && rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
         "      own-script 'tree=2*' && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from trainload.dockerfile.steps import RunProgram
 from trainload.dockerfile.understand.line import understand
-from trainload.dockerfile.understand.words import Beyond, Command, commands
+from trainload.dockerfile.understand.parts import Beyond, Command
+from trainload.dockerfile.understand.words import commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understood
 
 KNOWN = {"V": "one", "W": "two  three", "E": "", "S": " lead"}

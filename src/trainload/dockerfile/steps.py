@@ -256,6 +256,43 @@ class WriteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RunProgram:
+    """A program that ends, needs no network, and shares nothing with the commands beside it but files.
+
+    It is run by itself, so that the others can be placed.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that are set for it alone, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """``s`` of sed, for each line."""
+
+    pattern: str
+    """As Python's ``re`` writes it."""
+    new: str
+    """Literally."""
+    every: bool = False
+    """All that fit in a line, not only the first."""
+    where: str | None = None
+    """Only lines in which this is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditFile:
+    """``sed -i``."""
+
+    path: str
+    """Absolute."""
+    edits: tuple[Edit, ...]
+    program: RunProgram | None = None
+    """The same, run by itself where that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class FetchWeights:
     """``python -c "…from_pretrained('x')"``, ``huggingface-cli download``."""
 
@@ -273,18 +310,6 @@ class FetchWeights:
     """``model`` or ``dataset``."""
     exclude: tuple[str, ...] = ()
     """Patterns of files that are not taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunProgram:
-    """A program that ends, needs no network, and shares nothing with the commands beside it but files.
-
-    It is run by itself, so that the others can be placed.
-    """
-
-    argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
-    """Variables that are set for it alone, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,5 +337,5 @@ PlacedStep = (
     UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
     | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | FetchWeights | RunProgram | Within | Nothing
+    | WriteFile | EditFile | FetchWeights | RunProgram | Within | Nothing
 )  # fmt: skip

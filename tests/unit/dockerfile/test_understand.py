@@ -17,6 +17,8 @@ from trainload.dockerfile.steps import (
     Clear,
     CondaActive,
     CreateCondaEnvironment,
+    Edit,
+    EditFile,
     FetchWeights,
     InstallConda,
     InstallDistribution,
@@ -245,6 +247,24 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ('echo "backend: Agg" > matplotlibrc', (WriteFile("/app/matplotlibrc", "backend: Agg\n"),)),
     ("echo 'alias ll=ls' >> /root/.bashrc", (WriteFile("/root/.bashrc", "alias ll=ls\n", append=True),)),
     ("echo done", (Nothing("echo"),)),
+    (
+        "sed -i 's/deb.debian.org/mirror.example/g' /etc/apt/sources.list",
+        (EditFile("/etc/apt/sources.list", (Edit("deb.debian.org", "mirror.example", every=True),)),),
+    ),
+    (
+        "sed -i -e 's@//.*archive.ubuntu.com@//m.example@g;s|^# *||' -e '/^en_US/s/x/y\\/z/' a b",
+        tuple(
+            EditFile(
+                path,
+                (
+                    Edit("//.*archive.ubuntu.com", "//m.example", every=True),
+                    Edit("^\\#\\ *", ""),
+                    Edit("x", "y/z", where="^en_US"),
+                ),
+            )
+            for path in ("/app/a", "/app/b")
+        ),
+    ),
     # what holds for the rest of a line
     ("cd /x && pip install foo", (Within("/x"), pip("foo", **KEPT))),
     (
@@ -298,6 +318,21 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
 ]
 
 RUN = [
+    "sed 's/a/b/' x",
+    "sed -i 's/a/b/'",
+    "sed -n -i 's/a/b/' x",
+    "sed -i.bak 's/a/b/' x",
+    "sed -i 's/a*/b/g' x",
+    "sed -i 's/.*a.*/b/g' x",
+    "sed -i 's/[ab]/c/' x",
+    "sed -i 's/\\(a\\)/b\\1/' x",
+    "sed -i 's/a/&b/' x",
+    "sed -i -E 's/a+/b/' x",
+    "sed -i '/a/d' x",
+    "sed -i 's/a/b/I' x",
+    "sed -i 's//b/' x",
+    "sed -i s/a/b/ /etc/apt/sources.list.d/*",
+    "echo root:x | chpasswd",
     "apt-get update || apt-get update --fix-missing",
     "pip install foo || pip install bar",
     "true || true > x",
@@ -493,7 +528,9 @@ ALONE = (
     "apt-get purge -y --auto-remove git",
     "cp a b",
     "rm -rf /opt/x/*.so",
-    "sed -i 's/a b/c/' /etc/x",
+    "sed -i 's/a b\\|c/d/' /etc/x",
+    "echo 'tzdata tzdata/Areas select Asia' | debconf-set-selections",
+    "echo root:x | chpasswd",
     "echo x > /var/lib/y",
     "update-alternatives --set editor /usr/bin/vi",
     "python3 -m venv /opt/venv",

@@ -18,7 +18,7 @@ from trainload.layers.tar import Header, Owner, Type
 from trainload.layers.tarread import Member, MemberKind
 from trainload.values import dataclass
 
-_FORMAT = 4
+_FORMAT = 5
 _WHITEOUT = ".wh."
 _TYPES = {
     Type.FILE: MemberKind.FILE,

@@ -19,7 +19,8 @@ from trainload.values import dataclass, field
 TEXT_LIMIT = 256 * KiB
 _TEXT = re.compile(
     r"etc/(?!ssl/|alternatives/).* | (?:.*/)?bin/(?:pip|pip3)[0-9.]* | var/lib/apt/extended_states"
-    r"| (?:.*/)?requirements[^/]*\.txt | usr/share/keyrings/.*",
+    r"| (?:.*/)?requirements[^/]*\.txt | usr/share/keyrings/.*"
+    r"| var/cache/debconf/config\.dat",
     re.VERBOSE,
 )
 """What lines of a Dockerfile ask for: kept with the listing, so that the layer is not read again for it."""

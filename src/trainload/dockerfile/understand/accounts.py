@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trainload.dockerfile.steps import AddGroup, AddUser, ChangeUser, PlacedStep
 from trainload.dockerfile.understand.options import Options, Table, read
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 
 PROGRAMS = frozenset({"useradd", "groupadd", "usermod", "adduser", "addgroup"})

@@ -14,7 +14,7 @@ from trainload.dockerfile.steps import (
     UpgradeDistribution,
 )
 from trainload.dockerfile.understand.options import Options, Table, read
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 
 PROGRAMS = frozenset({"apt-get", "apt"})

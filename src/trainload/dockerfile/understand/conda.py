@@ -15,7 +15,7 @@ from trainload.dockerfile.steps import (
     PlacedStep,
 )
 from trainload.dockerfile.understand.options import Options, Table, read
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.values import replace
 

@@ -17,11 +17,12 @@ from trainload.dockerfile.steps import (
     Remove,
     WriteFile,
 )
+from trainload.dockerfile.understand.editing import read_sed
 from trainload.dockerfile.understand.options import Table, read
-from trainload.dockerfile.understand.words import Beyond, Command, Word
+from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.errors import Text
 
-PROGRAMS = frozenset({"mkdir", "ln", "chmod", "chown", "rm", "echo", "touch"})
+PROGRAMS = frozenset({"mkdir", "ln", "chmod", "chown", "rm", "echo", "touch", "sed"})
 CACHES = (
     "/var/lib/apt/lists", "/var/cache/apt", "/var/cache/apt/archives", "/tmp", "/var/tmp",  # noqa: S108
     "/root/.cache", "/root/.cache/pip", "/root/.cache/uv", "/var/cache/debconf",
@@ -54,6 +55,9 @@ _PATH = re.compile(r"[A-Za-z0-9_./@+:,=-]+")
 def read_files(command: Command, workdir: str, search: str = "") -> tuple[PlacedStep, ...]:
     """``search``: ``PATH``. Raises :class:`Beyond`."""
     name = command.name
+    if name == "sed":
+        paths = [_path(workdir, word.text) if _PATH.fullmatch(word.text) else "" for word in command.words[1:]]
+        return read_sed(command, paths)
     if command.output is not None and name != "echo":
         raise Beyond(Text("output that goes elsewhere"))
     if any(word.finder for word in command.words) and name != "ln":

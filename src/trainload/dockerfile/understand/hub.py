@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from trainload.dockerfile.steps import FetchWeights, PlacedStep
 from trainload.dockerfile.understand.options import Table, read
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.values import replace
 

@@ -15,6 +15,7 @@ from trainload.dockerfile.steps import (
     AddUser,
     Clear,
     CreateCondaEnvironment,
+    EditFile,
     FetchWeights,
     InstallConda,
     InstallDistribution,
@@ -27,12 +28,13 @@ from trainload.dockerfile.steps import (
     Within,
 )
 from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
+from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
-from trainload.dockerfile.understand.words import Beyond, Command, Word, commands
+from trainload.dockerfile.understand.words import commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
 from trainload.errors import Text
-from trainload.values import dataclass
+from trainload.values import dataclass, replace
 
 LISTS = "/var/lib/apt/lists"
 _ROOT = frozenset({"", "root", "0", "root:root", "0:0", "root:0", "0:root"})
@@ -106,6 +108,8 @@ def _understood(line: RunLine) -> Understood:
     _check_surroundings(line)
     parsed = _parsed(line)
     literal: list[str] = []
+    if any(command.source is not None for command in parsed) and "pipefail" in (line.script or ""):
+        raise Beyond(Text("a pipe"))  # what of it fails would count
     state = State(line, _OPTION_VARIABLES, _home(line))
     found = [_Read(state.tell(), None)]
     for command in parsed:
@@ -141,6 +145,10 @@ class _Read:
         debian = any(isinstance(step, AddUser | AddGroup) and step.debian for step in self.steps)
         if self.program is not None and fetches and (self.beyond is not None or debian):
             return (self.program,)  # adduser's rules differ from release to release
+        if self.program is not None and fetches:
+            return tuple(
+                replace(step, program=self.program) if isinstance(step, EditFile) else step for step in self.steps
+            )
         return self.steps
 
 
@@ -217,6 +225,8 @@ def _check_shell(shell: Sequence[str]) -> None:
 
 def _steps(command: Command, line: RunLine, literal: list[str]) -> tuple[PlacedStep, ...]:
     name = command.name
+    if command.source is not None:
+        raise Beyond(Text("a pipe"))
     for variable, _ in command.assignments:
         if variable not in _OPTION_VARIABLES:
             raise Beyond(Text("the variable {name}, set for one command", name=variable))

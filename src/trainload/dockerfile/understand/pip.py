@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement
 from trainload import nesting
 from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep, Project
 from trainload.dockerfile.understand.options import Options, Table, read
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 
 _PIP = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?pip(?:3(?:\.[0-9]{1,2})?)?")

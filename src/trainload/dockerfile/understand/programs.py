@@ -5,13 +5,14 @@ A line that installs something is placed around them. A line that has nothing el
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Sequence
 
 from trainload.dockerfile.steps import RunProgram
 from trainload.dockerfile.understand.conda import is_conda
-from trainload.dockerfile.understand.words import Command, Word
+from trainload.dockerfile.understand.parts import Command, Word
 from trainload.dockerfile.understood import RunLine
 
 _ALONE = frozenset(
@@ -21,10 +22,13 @@ _ALONE = frozenset(
         "uname", "true",
         "useradd", "groupadd", "usermod", "groupmod", "adduser", "addgroup", "chsh", "passwd",
         "ldconfig", "locale-gen", "update-locale", "update-ca-certificates", "fc-cache", "update-alternatives",
-        "dpkg-reconfigure", "dpkg-divert", "apt-mark", "update-rc.d", "virtualenv",
+        "dpkg-reconfigure", "debconf-set-selections", "chpasswd", "tee", "grep", "sort", "head", "tail",
+        "dpkg-divert", "apt-mark", "update-rc.d", "virtualenv",
     }
 )  # fmt: skip
 """Of coreutils, shadow and Debian; none of them leaves something running."""
+_READERS = frozenset({"debconf-set-selections", "chpasswd", "tee", "cat", "grep", "sed", "sort", "head", "tail"})
+"""That may stand behind a pipe: they read all of it, and run nothing."""
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?python(?:3(?:\.[0-9]{1,2})?)?")
 _PIP = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?pip(?:3(?:\.[0-9]{1,2})?)?")
 _YES = re.compile(r"-[a-z]*y[a-z]*|--yes|--assume-yes")
@@ -38,7 +42,14 @@ def read_program(command: Command, line: RunLine) -> RunProgram | None:
         return None
     if line.script is None:
         return RunProgram(tuple(words))
-    text = " ".join(map(_written, command.words))
+    if command.source is not None:
+        before = read_program(command.source, line)
+        if before is None or posixpath.basename(words[0]) not in _READERS:
+            return None
+        head = f"{before.argv[-1]} | "
+    else:
+        head = ""
+    text = head + " ".join(map(_written, command.words))
     if command.output is not None:
         text += f" {'>>' if command.output.append else '>'} {shlex.quote(command.output.path)}"
     return RunProgram((*(line.shell or ("/bin/sh", "-c")), text))

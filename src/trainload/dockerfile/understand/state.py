@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from trainload.dockerfile.steps import Within
-from trainload.dockerfile.understand.words import Beyond, Command
+from trainload.dockerfile.understand.parts import Beyond, Command
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text
 from trainload.values import dataclass, field, replace
@@ -42,6 +42,8 @@ class State:
 
     def take(self, command: Command) -> tuple[Within, ...] | None:
         """What holds from now on; None: the command is none of these. Raises :class:`Beyond`."""
+        if command.source is not None:
+            return None
         if not command.words:
             self._set([pair for pair in command.assignments if pair[0] in self.line.env])
         elif command.name == "export":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from trainload.dockerfile.understand.parts import Beyond, Command, Output, Word
 from trainload.errors import Text
 from trainload.values import dataclass, field, replace
 
@@ -23,7 +24,6 @@ _OUTPUT = re.compile(r"([0-9]?)(>>?)(&?)")
 _IN_QUOTES = '$`"\\'
 """What a backslash makes plain between double quotes."""
 _TOLD = {
-    "|": Text("a pipe"),
     "&": Text("a command in the background"),
     "<": Text("input from a file"),
     "(": Text("a subshell"),
@@ -40,57 +40,6 @@ _FINDER = re.compile(r"(?:\$\(|`) *(?P<finder>which|command +-v) +(?P<name>[A-Za
 _AFTER_HOME = frozenset({"", "/", " ", "\t", "\n", ";", "&"})
 _IDLE = frozenset({"true", ":", "echo", "exit"})
 """What ``||`` may lead to: nothing that stays."""
-
-
-class Beyond(Exception):
-    """Something that is not taken apart; ``reason`` says what, as a part of a sentence."""
-
-    def __init__(self, reason: Text) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word as the command gets it."""
-
-    text: str
-    is_pattern: bool = False
-    """It has ``*``, ``?`` or ``[`` outside of quotes: files that fit stand in its place, if there are any."""
-    finder: str = ""
-    """``text`` is a program whose path stands here: ``which`` or ``command -v`` tells it."""
-
-    @property
-    def is_plain(self) -> bool:
-        """It is the text, whatever lies below."""
-        return not self.is_pattern and not self.finder
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where the standard output goes."""
-
-    path: str
-    append: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A simple command."""
-
-    words: tuple[Word, ...]
-    assignments: tuple[tuple[str, str], ...] = ()
-    """Variables that hold for this command."""
-    output: Output | None = None
-    """None: to the log, or nowhere."""
-    is_guarded: bool = True
-    """It runs only when the command before it succeeded."""
-    is_excused: bool = False
-    """The line goes on when it fails: ``|| true``."""
-
-    @property
-    def name(self) -> str:
-        return self.words[0].text if self.words and self.words[0].is_plain else ""
 
 
 def commands(script: str, known: Mapping[str, str]) -> tuple[Command, ...]:
@@ -156,6 +105,8 @@ class _Reader:
         self._and = False
         """``&&`` came, and what follows it did not yet."""
         self._guarded = True
+        self._source: Command | None = None
+        """``|`` came after this."""
         self._or = False
         """``||`` came: what follows it does nothing that stays."""
 
@@ -180,6 +131,8 @@ class _Reader:
             self._done[-1] = replace(self._done[-1], is_excused=True)
             self._or = True
             self._at += 2
+        elif sign == "|":
+            self._pipe()
         elif sign == "#" and not self._word.started:
             end = self._text.find("\n", self._at)
             self._at = len(self._text) if end < 0 else end
@@ -191,6 +144,13 @@ class _Reader:
     def _separate(self, sign: str) -> None:
         """The end of a command; an empty one is an error of syntax, unless it is an empty line."""
         self._end_command(need=sign == ";")
+        self._at += 1
+
+    def _pipe(self) -> None:
+        """The command before it is the next one's source."""
+        self._end_command(need=True)
+        self._source, self._and = self._done.pop(), True
+        self._guarded = self._source.is_guarded
         self._at += 1
 
     def _piece(self, sign: str) -> None:
@@ -384,7 +344,8 @@ class _Reader:
     def _end_command(self, *, need: bool) -> None:
         self._end_word()
         made, self._command = self._command, _Command()
-        command = Command(tuple(made.words), tuple(made.assignments), made.output, self._guarded)
+        source, assigned = self._source, tuple(made.assignments)
+        command = Command(tuple(made.words), assigned, made.output, self._guarded, source)
         if self._or and made.words:
             if command.name not in _IDLE or made.redirected:
                 raise Beyond(Text("one of several commands (||)"))
@@ -392,7 +353,8 @@ class _Reader:
         elif made.words or (made.assignments and not made.redirected):
             self._done.append(command)
             self._and = self._guarded = False
-            self._known |= _set_by(command)
+            self._source = None
+            self._known |= _set_by(command) if source is None else {}
         elif made.redirected:
             raise Beyond(Text("output that goes elsewhere"))
         elif need:

@@ -11,7 +11,7 @@ import pytest
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.archives import check_added, known
 from trainload.digest import Digest
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.store.store import Store
 from trainload.testing.archive import Key
 from trainload.testing.images import put_layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainload.builder.dockerfile.placing.deciding import _chosen, _file_name, _texts
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.lock.distribution import stanzas
 from trainload.lock.distribution.index import Index, Records

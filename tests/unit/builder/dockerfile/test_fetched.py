@@ -10,7 +10,7 @@ from trainload.builder.dockerfile.placing.fetched import _cache, _chosen
 from trainload.builder.dockerfile.placing.interpreter import Caller
 from trainload.dockerfile.steps import FetchWeights
 from trainload.dockerfile.understand.line import understand
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import Opaque, RunLine, Understood
 
 NAMES = (

@@ -18,16 +18,18 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing import accounts, files
 from trainload.builder.dockerfile.placing.archives import profile
 from trainload.builder.dockerfile.placing.draft import Draft
+from trainload.builder.dockerfile.placing.packages import _answered
 from trainload.builder.dockerfile.placing.place import _draw
 from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
 from trainload.digest import Digest
 from trainload.dockerfile.steps import ChangeOwner, Clear, Link, MakeFolder, PlacedStep, WriteFile
 from trainload.dockerfile.understand.line import understand
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import RunLine, Understood
 from trainload.layers.debian.exclude import excluded, rules
 from trainload.layers.tarread import MemberKind
 from trainload.lock.found import Installed
+from trainload.lock.model import DistributionPackage, File, Url
 from trainload.plan.placed import InstallScheme
 from trainload.store.store import Store
 from trainload.testing.images import put_layer
@@ -70,7 +72,9 @@ def system(at: Path, *more: TarEntry) -> Ground:
 
 
 def steps(script: str) -> tuple[PlacedStep, ...]:
-    found = understand(RunLine(1, script, ("/bin/sh", "-c", script), ("/bin/sh", "-c"), {}, workdir="/srv"))
+    found = understand(
+        RunLine(1, script, ("/bin/sh", "-c", script), ("/bin/sh", "-c"), {"PATH": "/usr/bin"}, workdir="/srv")
+    )
     assert isinstance(found, Understood), found
     return found.steps
 
@@ -187,6 +191,51 @@ def test_modes_are_those_that_chmod_makes(tmp_path: Path, mode: str, old: int) -
         path.chmod(old)
         subprocess.run(["sh", "-c", f"umask 022; chmod -- {mode} {path}"], check=False, capture_output=True)
         assert oct(files.mode_of(mode, old, is_folder=is_folder)) == oct(stat.S_IMODE(path.stat().st_mode))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "s/deb.debian.org/mirror.example/g", "s@http://.*/@x@", "s/^# //;s/ $//", "/main/s/b/B/g", "s|(a+)|{b}|",
+        "s/$/ end/", "s/\\./-/g", "s#^.*$#all#",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ["deb http://deb.debian.org/debian bb main \n# x (a+)\n\nlast", "", "\n"])
+def test_sed_edits_as_the_real_one(tmp_path: Path, script: str, text: str) -> None:
+    below = system(tmp_path, TarEntry("usr/bin/sed", mode=0o755), TarEntry("srv/x", text.encode(), mode=0o640))
+    draft = drawn(f"sed -i '{script}' x", below)
+    (tmp_path / "x").write_text(text)
+    subprocess.run(["sed", "-i", script, tmp_path / "x"], check=True, env={"LC_ALL": "C", **os.environ})
+    assert draft.text("srv/x") == (tmp_path / "x").read_text()
+    entry = draft.find("srv/x")
+    assert entry is not None
+    assert entry.mode == 0o640
+
+
+def test_where_sed_would_fail_or_the_locale_counts_the_line_is_run(tmp_path: Path) -> None:
+    tool = TarEntry("usr/bin/sed", mode=0o755)
+    below = system(tmp_path, tool, TarEntry("srv/u", "ü".encode()), symlink("srv/l", "u"))
+    for path in ("u", "l", "gone"):
+        with pytest.raises(Beyond):
+            drawn(f"sed -i s/a/b/ {path}", below)
+
+
+def test_a_link_leads_where_which_finds_the_program(tmp_path: Path) -> None:
+    tools = [TarEntry("usr/bin/which", mode=0o755), TarEntry("usr/bin/py", mode=0o755)]
+    below = system(tmp_path, *tools, folder("opt"), TarEntry("opt/py", b"", mode=0o644))
+    draft = Draft(below)
+    files.link(Link("py", "/srv/p", finder="which", search="/opt:/usr/bin"), draft)
+    entry = draft.find("srv/p")
+    assert entry is not None
+    assert entry.target == "/usr/bin/py", "what cannot be executed is not found"
+
+
+def test_an_answer_given_before_has_a_packages_scripts_run(tmp_path: Path) -> None:
+    packages = [DistributionPackage(n, "1", "all", File(n, "0", 1, Url("")), 0) for n in ("tzdata", "jq", "mta")]
+    config = TarEntry("var/cache/debconf/config.dat", b"Name: mta/kind\nTemplate: mta/kind\n\n")
+    zone = symlink("etc/localtime", "/usr/share/zoneinfo/Asia/Shanghai")
+    assert list(_answered(packages, system(tmp_path))) == []
+    assert list(_answered(packages, system(tmp_path / "b", config, zone))) == ["tzdata", "mta"]
 
 
 def test_folders_links_files_and_owners(tmp_path: Path) -> None:

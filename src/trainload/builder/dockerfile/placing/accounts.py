@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.dockerfile.steps import AddGroup, AddUser, ChangeUser
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
 from trainload.values import replace

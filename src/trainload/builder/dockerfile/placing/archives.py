@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.sources import Source, keys, sources
 from trainload.digest import Digest
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.layers.debian.exclude import SLIM, as_profile
 from trainload.lock.distribution.pins import Pin, parse

@@ -12,7 +12,7 @@ from trainload.builder.dockerfile.placing.links import Linked, links_folder
 from trainload.builder.dockerfile.placing.plain import Pages, copied, with_hashes
 from trainload.builder.dockerfile.placing.required import name_of
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import LockError, Problems, Text
 from trainload.lock.found import Installed
 from trainload.lock.model import PythonFile, PythonPackage

@@ -25,8 +25,8 @@ from trainload.builder.dockerfile.placing.condanotes import notes
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
 from trainload.dockerfile.steps import CreateCondaEnvironment, InstallConda, InstallPython, PlacedStep
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import read_pip
-from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import ConfigError, ManyErrors, Text
 from trainload.layers.tarread import MemberKind
 from trainload.plan.conda import package_layer

@@ -9,7 +9,7 @@ from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.condahome import Configured, Prefix
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import LockError, ManyErrors, Text
 from trainload.lock.model import ChannelPath, CondaPackage, File
 from trainload.project.model import ChannelPriority, CondaFile, CondaSettings, Origin

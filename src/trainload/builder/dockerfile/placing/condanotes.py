@@ -10,7 +10,7 @@ from trainload.builder.dockerfile.placing.condaask import Answer, Ask
 from trainload.builder.dockerfile.placing.condahome import HISTORY, META, Prefix
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.lock.model import ChannelPath, CondaPackage
 from trainload.plan.model import Kind, PlannedLayer

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import is_yes, link_of
-from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 
 _SYSTEM = ("etc/xdg/pip/pip.conf", "etc/pip.conf")

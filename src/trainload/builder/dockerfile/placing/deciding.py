@@ -18,7 +18,7 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.aided import recipe_of
 from trainload.builder.dockerfile.placing.archives import Known
 from trainload.builder.dockerfile.placing.sources import Source, sources
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import RunError, Text
 from trainload.lock.distribution.index import Records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from trainload.builder.dockerfile.ground import Ground, Seen
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.layers.debian.root import normalise
 from trainload.layers.files import MOST

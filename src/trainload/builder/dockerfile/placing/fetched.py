@@ -15,7 +15,7 @@ from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Caller, find_program
 from trainload.dockerfile.steps import FetchWeights
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import LockError, Text
 from trainload.layers.code import ATTRIBUTES
 from trainload.layers.tarread import MemberKind

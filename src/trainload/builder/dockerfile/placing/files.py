@@ -8,8 +8,18 @@ from collections.abc import Iterator
 
 from trainload.builder.dockerfile.placing.accounts import group_id, user_ids
 from trainload.builder.dockerfile.placing.draft import Draft
-from trainload.dockerfile.steps import ChangeMode, ChangeOwner, Clear, Link, MakeFolder, Remove, WriteFile
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.steps import (
+    ChangeMode,
+    ChangeOwner,
+    Clear,
+    Edit,
+    EditFile,
+    Link,
+    MakeFolder,
+    Remove,
+    WriteFile,
+)
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
 from trainload.values import replace
@@ -140,6 +150,29 @@ def write_file(step: WriteFile, draft: Draft) -> None:
         raise Beyond(Text("{path}, which is there already", path=step.path))
     before = (draft.text(real) or "") if step.append and found is not None else ""
     draft.write(real, before + step.content)
+
+
+def edit_file(step: EditFile, draft: Draft) -> None:
+    """Raises :class:`Beyond` where ``sed -i`` would fail, or read other signs than we do."""
+    if all(draft.find(draft.real(f"{folder}/sed")) is None for folder in ("usr/bin", "bin")):
+        raise Beyond(Text("the image has no {program}", program="sed"))
+    real = draft.parent(step.path)
+    found, text = draft.find(real), draft.text(real)
+    if found is None or found.kind != "file" or text is None:
+        raise Beyond(Text("{path}, which is not there", path=step.path))
+    if not text.isascii() or "\0" in text:
+        raise Beyond(Text("{path}, whose signs depend on the locale", path=step.path))
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    for edit in step.edits:
+        lines = [_edited(edit, line.removesuffix("\n")) + "\n" * line.endswith("\n") for line in lines]
+    if "".join(lines) != text:
+        draft.write(real, "".join(lines))
+
+
+def _edited(edit: Edit, line: str) -> str:
+    if edit.where is not None and not re.search(edit.where, line, re.DOTALL):
+        return line
+    return re.sub(edit.pattern, lambda _: edit.new, line, count=0 if edit.every else 1, flags=re.DOTALL)
 
 
 def mode_of(mode: str, old: int, *, is_folder: bool) -> int:

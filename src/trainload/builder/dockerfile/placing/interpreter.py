@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
 from trainload.dockerfile.steps import InstallPython
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.layers.tarread import MemberKind
 from trainload.lock.found import FoundPython, Installed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.image.model import Layer
 from trainload.layers.foreign.changes import Effect, LayerReader

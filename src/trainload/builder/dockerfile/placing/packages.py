@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from trainload.builder.dockerfile.placing.deciding import decided
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.steps import InstallDistribution, UpgradeDistribution
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import LockError, Text
 from trainload.layers.debian.database import names
@@ -40,6 +40,7 @@ def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, ben
     here = known(ground, bench.platform.architecture)
     with_more = recommends(ground, step.recommends)
     packages, scripts = _packages(step, here, line, ground, bench, with_more=with_more)
+    scripts = (*scripts, *_answered(packages, ground))
     if not packages:
         return Made(())
     if scripts:
@@ -149,6 +150,15 @@ def _asked(
     if not isinstance(rows, list) or not isinstance(scripts, list):
         raise Beyond(Text("an answer of the lock is broken"))
     return tuple(_package(row) for row in rows), tuple(map(str, scripts))
+
+
+def _answered(packages: Sequence[DistributionPackage], ground: Ground) -> Iterator[str]:
+    """Packages whose scripts are modelled as if nobody had answered their questions: the time zone, debconf(7)."""
+    known = (ground.read("var/cache/debconf/config.dat") or b"").decode("utf-8", "replace")
+    there = {name for name in ("etc/localtime", "etc/timezone") if ground.at(name) is not None}
+    for package in packages:
+        if f"\nName: {package.name}/" in f"\n{known}" or (package.name == "tzdata" and there):
+            yield package.name
 
 
 def _resolved(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -21,6 +22,7 @@ from trainload.dockerfile.steps import (
     ChangeUser,
     Clear,
     CreateCondaEnvironment,
+    EditFile,
     FetchWeights,
     InstallConda,
     InstallDistribution,
@@ -36,7 +38,7 @@ from trainload.dockerfile.steps import (
     Within,
     WriteFile,
 )
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
 from trainload.layers.tarread import MemberKind
@@ -44,10 +46,21 @@ from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.values import dataclass, replace
 
-_OF_FILES = (
-    AddUser, AddGroup, ChangeUser, Link, MakeFolder, ChangeMode, ChangeOwner, Clear, Remove, WriteFile, Nothing,
-    UpdateDistribution, AddArchive,
-)  # fmt: skip
+_DRAWN: Mapping[type, Callable[[Any, Draft], None]] = {
+    AddUser: accounts.add_user,
+    AddGroup: accounts.add_group,
+    ChangeUser: accounts.change_user,
+    Link: files.link,
+    MakeFolder: files.make_folder,
+    ChangeMode: files.change_mode,
+    ChangeOwner: files.change_owner,
+    Clear: files.clear,
+    Remove: files.remove,
+    WriteFile: files.write_file,
+    EditFile: files.edit_file,
+    AddArchive: lambda step, draft: check_added(step.archive, draft.ground),
+}
+_OF_FILES = (*_DRAWN, Nothing, UpdateDistribution)
 _WHY = Text("what the line changes is known")
 _TITLE = 200
 
@@ -159,9 +172,7 @@ def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: B
 
         return Placed(place_weights(first, ground, bench, _caller(line, ground)), rest)
     if isinstance(first, RunProgram):
-        from trainload.builder.dockerfile.placing.aided import program
-
-        return Placed(program(first, line, ground).layers, rest)
+        return _alone(first, rest, line, ground)
     return _drawn(steps, line, ground)
 
 
@@ -169,15 +180,29 @@ def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed
     """The steps of files that follow each other, as one layer. Raises :class:`Beyond` when the first is none."""
     draft = Draft(ground)
     count = 0
-    while count < len(steps) and isinstance(steps[count], _OF_FILES):
-        _draw(steps[count], draft)
+    while count < len(steps) and isinstance(step := steps[count], _OF_FILES):
+        try:
+            _draw(step, draft)
+        except Beyond:
+            if not isinstance(step, EditFile) or step.program is None:
+                raise
+            steps = (*steps[:count], step.program, *steps[count + 1 :])
+            break
         count += 1
+    if not count and steps and isinstance(steps[0], RunProgram):
+        return _alone(steps[0], steps[1:], line, draft.ground)
     if not count and steps:
         raise Beyond(Text("a step that is not placed yet"))
     recipe = draft.recipe()
     title = " ".join((line.script or " ".join(line.argv)).split())[:_TITLE]
     made = () if recipe is None else (PlannedLayer(Kind.COPIED, title, recipe, None, _WHY),)
     return Placed(made, tuple(steps[count:]))
+
+
+def _alone(step: RunProgram, rest: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed:
+    from trainload.builder.dockerfile.placing.aided import program
+
+    return Placed(program(step, line, ground).layers, tuple(rest))
 
 
 def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:
@@ -189,31 +214,10 @@ def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[Placed
 
 
 def _draw(step: PlacedStep, draft: Draft) -> None:
-    match step:
-        case AddUser():
-            accounts.add_user(step, draft)
-        case AddGroup():
-            accounts.add_group(step, draft)
-        case ChangeUser():
-            accounts.change_user(step, draft)
-        case Link():
-            files.link(step, draft)
-        case MakeFolder():
-            files.make_folder(step, draft)
-        case ChangeMode():
-            files.change_mode(step, draft)
-        case ChangeOwner():
-            files.change_owner(step, draft)
-        case Clear():
-            files.clear(step, draft)
-        case Remove():
-            files.remove(step, draft)
-        case WriteFile():
-            files.write_file(step, draft)
-        case AddArchive():
-            check_added(step.archive, draft.ground)
-        case _:
-            pass  # changes nothing that stays
+    """What changes nothing that stays is not drawn."""
+    draw = _DRAWN.get(type(step))
+    if draw is not None:
+        draw(step, draft)
 
 
 def _check_literal(patterns: Sequence[str], ground: Ground) -> None:

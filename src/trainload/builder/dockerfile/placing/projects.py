@@ -21,8 +21,8 @@ from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.builder.dockerfile.placing.wheels import locked
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.steps import InstallPython, Project
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement
-from trainload.dockerfile.understand.words import Beyond
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text
 from trainload.lock.select import Target as Fitting

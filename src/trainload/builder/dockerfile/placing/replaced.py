@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from trainload.builder.dockerfile.ground import Ground
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.layers.debian.root import normalise
 from trainload.layers.tarread import MemberKind

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.dockerfile.steps import Project
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement, project_of
-from trainload.dockerfile.understand.words import Beyond
 from trainload.errors import Text
 from trainload.project.requirements import logical_lines
 

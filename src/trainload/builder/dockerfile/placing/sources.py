@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from trainload.builder.dockerfile.ground import Ground
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.values import dataclass, field
 
