@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.destinations.together import Stop, together
-from trainload.dockerfile.understand.words import Beyond
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import FetchError, Text
 from trainload.events import Began, Ended, How, Level, Moved, Said
 from trainload.limits import DEFAULT
