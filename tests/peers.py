@@ -51,10 +51,20 @@ def podman_of_our_own(folder: Path) -> Iterator[tuple[list[str], dict[str, str]]
     runtime = "runc" if shutil.which("runc", path=PATH) else "crun"  # crun refuses hybrid cgroups
     config = folder / "containers.conf"
     config.write_text('[containers]\ndefault_ulimits = []\n[engine]\nevents_logger = "file"\n')
-    with tempfile.TemporaryDirectory(prefix="podman-") as short:  # podman: at most 50 characters
+    with short_folder("podman-") as short:  # podman: at most 50 characters
         roots = ["--root", f"{short}/root", "--runroot", f"{short}/run", "--tmpdir", f"{short}/tmp"]
         engine = ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", runtime]
         yield ["podman", *roots, *engine], {"CONTAINERS_CONF": str(config)}
+
+
+@contextmanager
+def short_folder(prefix: str) -> Iterator[str]:
+    """For an engine, which may still be clearing up when it is removed."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as short:
+        try:
+            yield short
+        finally:
+            unmount_below(Path(short))
 
 
 @contextmanager
@@ -394,11 +404,11 @@ class Docker:
 
 
 def unmount_below(folder: Path) -> None:
-    """What an engine left mounted: the folder could not be removed otherwise."""
+    """What an engine left mounted, whoever still uses it: the folder could not be removed otherwise."""
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     for place in reversed([line.split()[1] for line in mounts]):
         if place.startswith(f"{folder}/"):
-            subprocess.run(["umount", place], check=False, capture_output=True)
+            subprocess.run(["umount", "-l", place], check=False, capture_output=True)
 
 
 class Podman:

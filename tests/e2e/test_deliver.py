@@ -8,7 +8,6 @@ import random
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.peers import Docker, OtherNetwork, Podman, Sshd, docker_daemon
+from tests.peers import Docker, OtherNetwork, Podman, Sshd, docker_daemon, short_folder
 
 from trainload.errors import TrainloadError
 from trainload.events import Ended, Event, Said
@@ -103,7 +102,7 @@ def known(store: Store, engine: str, **environ: str) -> str:
 
 @contextmanager
 def docker(network: OtherNetwork | None = None) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="docker-") as short, docker_daemon(Path(short), network) as host:
+    with short_folder("docker-") as short, docker_daemon(Path(short), network) as host:
         yield host
 
 
@@ -262,7 +261,7 @@ def listens(place: Path) -> bool:
 
 def test_podmans_service_elsewhere_gets_an_archive_and_that_is_said(store: Store, tmp_path: Path) -> None:
     """As on macOS, and with ``podman --remote``: it reads no file of ours."""
-    with Podman(tmp_path / "podman") as podman, tempfile.TemporaryDirectory(prefix="podman-") as short:
+    with Podman(tmp_path / "podman") as podman, short_folder("podman-") as short:
         address = f"unix://{short}/sock"
         service = subprocess.Popen(
             ["podman", "system", "service", "--time=0", address], env={**os.environ, **podman.environ},

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from typing import Any
 
 import pytest
 from tests.gpu_machine import gpu_machine
-from tests.peers import PATH, docker_daemon, needs
+from tests.peers import PATH, docker_daemon, needs, short_folder
 
 from trainload.doctor.examine import Project, examine
 from trainload.doctor.here import Here
@@ -87,7 +86,7 @@ def test_who_is_not_in_the_group_docker_joins_it(home: Path) -> None:
     etc = home.parent / "etc"
     etc.mkdir()
     person = known_to(etc)
-    with tempfile.TemporaryDirectory(prefix="docker-") as short, docker_daemon(Path(short)) as address:
+    with short_folder("docker-") as short, docker_daemon(Path(short)) as address:
         Path(address.removeprefix("unix://")).parent.chmod(0o755)
         found = as_user(home, person, DOCKER_HOST=address)["Docker"]
         assert found["text"] == "this user may not talk to it: not in the group docker"

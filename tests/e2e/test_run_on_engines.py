@@ -25,7 +25,7 @@ from tests.e2e.calling import (
     store_with_weights,
     until,
 )
-from tests.peers import PATH, Docker, Sshd, call, needs, podman_of_our_own
+from tests.peers import PATH, Docker, Sshd, call, needs, podman_of_our_own, short_folder
 
 from trainload.testing.people import NOBODY
 
@@ -40,7 +40,7 @@ def test_docker_there_keeps_it_running_and_its_words_are_dockers(home: Path, tmp
     if Docker.missing():
         pytest.skip(Docker.missing())
     with (
-        tempfile.TemporaryDirectory(prefix="docker-") as short,
+        short_folder("docker-") as short,
         Docker(Path(short), driver="vfs") as daemon,
         Sshd(tmp_path / "s", ["docker", PYTHON], {"DOCKER_HOST": daemon.host}) as sshd,
     ):

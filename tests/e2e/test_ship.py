@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.calling import small_disk
-from tests.peers import ENV, PATH, OtherNetwork, Sshd, call, docker_daemon, podman_of_our_own
+from tests.peers import ENV, PATH, OtherNetwork, Sshd, call, docker_daemon, podman_of_our_own, short_folder
 
 from trainload.address import Address
 from trainload.destinations.cargo import Cargo, from_store
@@ -377,7 +376,7 @@ def script(folder: Path, name: str, *argv: str, environ: Mapping[str, str] | Non
 @pytest.fixture
 def docker() -> Iterator[str]:
     """The address of a Docker's socket; a socket's path has at most 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="docker-") as short, docker_daemon(Path(short)) as host:
+    with short_folder("docker-") as short, docker_daemon(Path(short)) as host:
         yield host
 
 
@@ -475,7 +474,7 @@ def test_a_server_without_internet_pulls_through_the_connection(
     tmp_path: Path, store: Store, image: Image, edited: Image
 ) -> None:
     with ExitStack() as stack:
-        short = stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-"))
+        short = stack.enter_context(short_folder("docker-"))
         network = stack.enter_context(OtherNetwork())
         host = stack.enter_context(docker_daemon(Path(short), network))
         sshd = stack.enter_context(
@@ -499,7 +498,7 @@ def test_a_docker_there_that_runs_in_another_network_gets_an_archive(
 ) -> None:
     """As Docker without root does: its daemon has a loopback of its own."""
     with ExitStack() as stack:
-        short = stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-"))
+        short = stack.enter_context(short_folder("docker-"))
         network = stack.enter_context(OtherNetwork())
         host = stack.enter_context(docker_daemon(Path(short), network))
         sshd = stack.enter_context(Sshd(tmp_path / "s", programs, {"DOCKER_HOST": host}))
