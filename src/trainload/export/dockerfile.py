@@ -13,6 +13,7 @@ from trainload.lock.model import ImageBase, Lock
 from trainload.lock.select import Selection
 from trainload.plan.base import INTERPRETER, environment_of
 from trainload.plan.model import CONDA, VENV, HealthConfig, Plan
+from trainload.project.dependencies import EXPORTED
 from trainload.project.model import Project
 
 PUBLIC: Mapping[str, str] = {
@@ -77,7 +78,7 @@ def nearest(lock: Lock) -> str:
 
 def _head(wanted: Wanted) -> str:
     lines = [
-        f"# {wanted.plan.name}: written by trainload export dockerfile, from pylock.trainload.toml.",
+        f"# {wanted.plan.name}: {EXPORTED}, from pylock.trainload.toml.",
         "# After a change of the project: export it again. What it makes is equivalent to the image of trainload",
         "# build, not equal to it: apt decides here which versions of Debian's packages it takes.",
     ]

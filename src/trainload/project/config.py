@@ -204,7 +204,7 @@ def _unknown(path: str, place: Place) -> ConfigError:
     near = near or [name for name in beside if name.rpartition(".")[2].startswith(last)][:1]
     if not near:  # `memory` at the top is meant for `run.memory`
         near = [name for name in names if name.rpartition(".")[2] == plain.rpartition(".")[2]][:1]
-    known = Text("the keys are {keys}", keys=", ".join(beside or names))
+    known = Text("the keys are {keys}", keys=", ".join(sorted(beside or names)))
     hint = Text("did you mean {key}?", key=near[0]) if near else known
     return ConfigError(Text("there is no such key"), place=place, hints=[hint])
 

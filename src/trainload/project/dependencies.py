@@ -13,7 +13,7 @@ import fnmatch
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trainload.errors import ConfigError, Place, Text
+from trainload.errors import ConfigError, Place, Text, TrainloadError
 from trainload.project.conda.find import (
     configured,
     environment,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from trainload.project.imports import Scan
 
 _DOCKERFILES = ("Dockerfile", "dockerfile", "Containerfile")
+EXPORTED = "written by trainload export dockerfile"
+"""In the first line of a Dockerfile that was made from the project: it is no source of the project."""
 _FOREIGN = {
     "Pipfile": "pipenv requirements > requirements.txt",
     "Pipfile.lock": "pipenv requirements > requirements.txt",
@@ -53,6 +55,8 @@ _FOREIGN = {
     "setup.py": "uv pip compile setup.py -o requirements.txt",
     "setup.cfg": "uv pip compile setup.cfg -o requirements.txt",
 }
+_HEAD = 1000
+"""Bytes that surely hold a first line of ours."""
 _NOT_THE_PROJECT = ("*dev*", "*test*", "*doc*", "*lint*", "*ci.txt", "*build*")
 
 Found = tuple[Chosen[Dependencies], tuple[Text, ...]]
@@ -86,8 +90,7 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     present = {entry.path for entry in tree.walk(lambda _: False) if entry.kind is not EntryKind.FOLDER}
     both = tuple(
         Text("{file} is not used: name it with -f, or set dockerfile", file=name)
-        for name in _DOCKERFILES
-        if name in present
+        for name in _dockerfiles(tree, present)
     )
     own = _conda_configured(asked, named)
     if own is not None:
@@ -100,7 +103,7 @@ def find_dependencies(tree: Tree, sources: Sources, metadata: Metadata, environ:
     found = found or _files(asked, present, look=named.value is None and conda, conda=conda)
     found = found or lock_of_another_platform(present)
     later = both if found is not None else ()
-    found = found or _dockerfile(present) or _nothing(asked, present)
+    found = found or _dockerfile(tree, present) or _nothing(asked, present)
     if isinstance(found.value, UvLock) and metadata.dependencies is not None:
         old = outdated(tree, found.value.path, _all_dependencies(metadata))
         later = (*later, old) if old is not None else later
@@ -221,9 +224,22 @@ def _requirements(asked: _Asked, files: tuple[str, ...]) -> RequirementFiles:
     return RequirementFiles(files, tuple(found.included), tuple(found.find_links), tuple(found.index_options))
 
 
-def _dockerfile(present: set[str]) -> Chosen[Dependencies] | None:
+def _dockerfiles(tree: Tree, present: set[str]) -> tuple[str, ...]:
+    """Those that are the user's own."""
+
+    def exported(name: str) -> bool:
+        try:
+            with tree.open(name) as file:
+                return EXPORTED.encode() in file.read(_HEAD).partition(b"\n")[0]
+        except TrainloadError:
+            return False  # whoever builds it tells what is wrong
+
+    return tuple(name for name in _DOCKERFILES if name in present and not exported(name))
+
+
+def _dockerfile(tree: Tree, present: set[str]) -> Chosen[Dependencies] | None:
     """Used by itself only where no other file says what the project needs."""
-    name = next((name for name in _DOCKERFILES if name in present), None)
+    name = next(iter(_dockerfiles(tree, present)), None)
     if name is None or present & {"environment.yml", "environment.yaml", "conda.yaml"}:
         return None
     reason = Text("{file} is here, and no other file says what the project needs", file=name)

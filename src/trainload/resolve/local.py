@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def entries(tree: Tree, wanted: Wanted) -> tuple[Entry, ...]:
             Text("{path} is not there", path=wanted.source.path),
             place=place,
             want="a file or folder of the project",
-            hints=[Text("a model of a hub is written hf://{path}", path=wanted.source.path)],
+            hints=[Text("a model of a hub is written hf://{path}", path=re.sub("^hf:/*", "", wanted.source.path))],
         )
     if top.kind is EntryKind.FILE:
         return (top,)

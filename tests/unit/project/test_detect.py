@@ -10,6 +10,7 @@ from trainload.errors import ConfigError, ManyErrors, TrainloadError
 from trainload.project.detect import read_project
 from trainload.project.model import (
     Dependencies,
+    DockerfileInput,
     NoDependencies,
     Origin,
     Project,
@@ -252,3 +253,14 @@ def test_a_latest_base_is_warned_about() -> None:
 
 def test_errors_are_the_projects_own() -> None:
     assert issubclass(ConfigError, TrainloadError)
+
+
+def test_a_dockerfile_that_was_exported_from_the_project_is_no_source_of_it() -> None:
+    from trainload.project.dependencies import EXPORTED
+
+    exported = f"# digits: {EXPORTED}, from pylock.trainload.toml.\nFROM x\n"
+    own = project({**BARE, "Dockerfile": "FROM x\n"})
+    assert isinstance(own.settings.dependencies.value, DockerfileInput)
+    assert not isinstance(project({**BARE, "Dockerfile": exported}).settings.dependencies.value, DockerfileInput)
+    beside = project({**BARE, "requirements.txt": "x", "Dockerfile": exported})
+    assert beside.warnings == ()
