@@ -16,8 +16,8 @@ from trainload.builder.dockerfile.build import (
 )
 from trainload.builder.dockerfile.ground import Listings, keep_listing
 from trainload.builder.dockerfile.lockfile import Answers
+from trainload.builder.dockerfile.origins import Built as Stage
 from trainload.builder.dockerfile.rows import How
-from trainload.builder.dockerfile.stage import Built as Stage
 from trainload.builder.dockerfile.takes import Context
 from trainload.builder.dockerfile.weights import Loaded, environment, load, lock_of, twice
 from trainload.builder.dockerfile.weights import planned as planned_weights

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trainload.errors import LayerError
-from trainload.layers.model import BegunSink, ByteSink, Earlier, NotingSink
+from trainload.layers.model import BegunSink, ByteSink, Earlier, NotingSink, Written
+from trainload.resolve.failures import WrongBytesError
 from trainload.store.ingest import Ingest
 from trainload.values import dataclass
 
@@ -47,3 +49,16 @@ class Noting:
 
     def earlier(self) -> Earlier | None:
         return self.ingest.earlier()
+
+
+def written_to(write: Callable[[ByteSink], Written], ingest: Ingest, noted: list[Header] | None) -> Written:
+    """What ``write`` made; from the start again where an input turned out to be wrong and may be had elsewhere."""
+    while True:
+        try:
+            return write(ingest if noted is None else Noting(ingest, noted))
+        except WrongBytesError as error:
+            if not error.others:
+                raise
+            ingest.restart()
+            if noted is not None:
+                noted.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
 from trainload.builder.owners import FORGETFUL, Memory, check_owners, owners_of, owning_recipes, statement, unread
-from trainload.builder.sinks import Noting, Stoppable
+from trainload.builder.sinks import Stoppable, written_to
 from trainload.digest import Digest
 from trainload.errors import LayerError, PlanError, Text
 from trainload.events import Began, Ended, How, Reporter
@@ -36,8 +36,6 @@ from trainload.plan.model import (
 )
 from trainload.platform import Platform
 from trainload.reference import Reference
-from trainload.resolve.failures import WrongBytesError
-from trainload.store.ingest import Ingest
 from trainload.store.store import Store
 from trainload.values import dataclass, replace
 
@@ -166,13 +164,22 @@ class Workshop:
         return tuple(taken for layer in layers if (taken := self._of_base(layer)) is not None)
 
     def add(
-        self, planned: PlannedLayer, below: Sequence[MadeLayer], write: Callable[[ByteSink], Written]
+        self,
+        planned: PlannedLayer,
+        below: Sequence[MadeLayer],
+        write: Callable[[ByteSink], Written],
+        *,
+        quick: bool = False,
     ) -> MadeLayer | None:
-        """One more layer, found or made; None: it must be made, and not all of those below are here."""
-        known = self._found([planned])
+        """One more layer, found or made; None: it must be made, and not all of those below are here.
+
+        ``quick``: where these are here, it is made sooner than a registry is asked for it.
+        """
+        here = all(made.here for made in below)
+        known = self._found([planned], elsewhere=not (quick and here))
         if self._settled(known.get(planned)):
             return known[planned]
-        if not all(made.here for made in below):
+        if not here:
             return None
         return self._in_parallel({planned: write}, known)[planned]
 
@@ -200,7 +207,7 @@ class Workshop:
         brought = self._in_parallel(dict.fromkeys(missing, lost), missing)
         return tuple(brought.get(made.planned, made) for made in layers)
 
-    def _found(self, layers: Sequence[PlannedLayer]) -> dict[PlannedLayer, MadeLayer]:
+    def _found(self, layers: Sequence[PlannedLayer], *, elsewhere: bool = True) -> dict[PlannedLayer, MadeLayer]:
         """What need not be made: made here before, known elsewhere, or the base image's."""
         found = {layer: taken for layer in layers if (taken := self._of_base(layer)) is not None}
         keys = {
@@ -212,7 +219,8 @@ class Workshop:
             layer = self.store.recipes.find(key)
             if layer is not None:
                 found[planned] = MadeLayer(planned, layer, How.PRESENT)
-        found |= self._found_elsewhere({layer: key for layer, key in keys.items() if layer not in found})
+        if elsewhere:
+            found |= self._found_elsewhere({layer: key for layer, key in keys.items() if layer not in found})
         for made in found.values():
             if self._settled(made):
                 self.tell(made)
@@ -307,7 +315,7 @@ class Workshop:
             try:
                 with self.store.ingest(*_part(planned, key)) as ingest:
                     noted: list[Header] | None = None if self.noting is None else []
-                    written = _written(write, ingest, noted)
+                    written = written_to(write, ingest, noted)
                     digest, size = ingest.commit()
                 if self.noting is not None and noted is not None:
                     self.noting(written.diff_id, noted)
@@ -369,19 +377,6 @@ class Workshop:
         # an image that has all these layers shows that they get along, but not on every file system
         layers = [] if self.limits.portable else [recipe_key(recipe) for recipe in recipes]
         return self.shared().get_along(claim, layers)
-
-
-def _written(write: Callable[[ByteSink], Written], ingest: Ingest, noted: list[Header] | None) -> Written:
-    """What ``write`` made; from the start again where an input turned out to be wrong and may be had elsewhere."""
-    while True:
-        try:
-            return write(ingest if noted is None else Noting(ingest, noted))
-        except WrongBytesError as error:
-            if not error.others:
-                raise
-            ingest.restart()
-            if noted is not None:
-                noted.clear()
 
 
 def _part(planned: PlannedLayer, key: Digest) -> tuple[int | None, str]:

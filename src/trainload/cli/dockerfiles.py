@@ -14,7 +14,7 @@ from trainload.values import dataclass, replace
 
 if TYPE_CHECKING:
     from trainload.builder.dockerfile.bench import Secret
-    from trainload.builder.dockerfile.stage import Built as Stage
+    from trainload.builder.dockerfile.origins import Built as Stage
     from trainload.cli.wishes import Later
     from trainload.cli.world import World
     from trainload.pipeline import Wishes

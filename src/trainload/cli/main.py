@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import gc
 import importlib
 import inspect
 import json
@@ -31,6 +32,9 @@ from trainload.cli.texts import Catalogue, choose, speaking
 from trainload.errors import Place, Text, TrainloadError, UsageError
 
 BUG = 70  # sysexits.h: EX_SOFTWARE
+_GARBAGE = 200_000
+"""New objects after which cycles among them are looked for. Python's own 700 is reached hundreds of times while
+modules are loaded, which make no garbage; mypy has the same number for the same reason."""
 
 # section → verb → (module under trainload.cli whose `command` it is, what `trainload --help` says)
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
@@ -308,6 +312,7 @@ def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script."""
+    gc.set_threshold(_GARBAGE)
     sys.excepthook = _bug
     for one in _SIGNALS:
         if signal.getsignal(one) is not signal.SIG_IGN:  # nohup and background jobs stay as they are
@@ -328,6 +333,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    gc.freeze()  # else Python looks through everything once more for what refers to itself, before all of it goes
     sys.exit(code)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -16,10 +16,12 @@ from typing import BinaryIO, cast
 import pytest
 
 from trainload.builder.makers import Code, Sandbox, Supplies
-from trainload.builder.workshop import Workshop
+from trainload.builder.workshop import Known, Shared, Workshop
+from trainload.digest import Digest
 from trainload.errors import FetchError, LayerError, PlanError, Text
 from trainload.events import SILENT, How
 from trainload.layers.model import ByteSink, Written
+from trainload.layers.writer import LayerWriter
 from trainload.limits import DEFAULT
 from trainload.lock.model import File
 from trainload.plan.key import recipe_key
@@ -246,4 +248,36 @@ def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp
         shop.make(plan, Code(CodeListing((), (), ()), lambda p: cast("BinaryIO", None)))
     assert 'set configure = "never"' in [str(hint) for hint in caught.value.hints]
     assert fetched == []
+    store.close()
+
+
+def test_what_is_quickly_made_is_asked_for_only_where_layers_below_are_elsewhere(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    asked: list[int] = []
+
+    class Knowing:
+        def find(self, keys: Sequence[Digest], /) -> Mapping[Digest, Known]:
+            asked.append(len(keys))
+            return {}
+
+    def shared() -> Shared:
+        return cast("Shared", Knowing())
+
+    shop = Workshop(store, MemorySources({}), lambda files: None, SILENT, workers=1, shared=shared)
+    layers = [
+        PlannedLayer(Kind.COPIED, f"COPY {n}", EnvironmentRecipe(f"3.{n}", "/usr/bin/python3"), 1, Text("a test"))
+        for n in range(3)
+    ]
+
+    def write(sink: ByteSink) -> Written:
+        with LayerWriter(sink) as out:
+            return out.close()
+
+    with store.writing():
+        first = shop.add(layers[0], (), write, quick=True)
+        assert first is not None and first.how is How.MADE and asked == []
+        second = shop.add(layers[1], (first,), write)
+        assert second is not None and asked == [1]
+        remote = replace(first, here=False)
+        assert shop.add(layers[2], (remote, second), write, quick=True) is None and asked == [1, 1]
     store.close()

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from trainload.builder.dockerfile.bench import Bench, Wanted
-from trainload.builder.dockerfile.stage import Built, build_stage
+from trainload.builder.dockerfile.origins import Built
+from trainload.builder.dockerfile.stage import build_stage
 from trainload.builder.workshop import MadeLayer
 from trainload.dockerfile.model import Add, Cmd, Copy, Entrypoint, Run, Words
 from trainload.dockerfile.parse import LONGEST, parse

@@ -8,9 +8,10 @@ from functools import partial
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.foundation import Foundation, diff_ids, lay
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.origins import Built, Origins
 from trainload.builder.dockerfile.recall import Recall
 from trainload.builder.dockerfile.rows import How, Row, all_rows
-from trainload.builder.dockerfile.takes import LayersSource, Source, Taken, written
+from trainload.builder.dockerfile.takes import Taken, written
 from trainload.builder.workshop import MadeLayer, Workshop
 from trainload.dockerfile.expand import PROXIES
 from trainload.dockerfile.model import Run
@@ -21,7 +22,7 @@ from trainload.errors import ConfigError, Place, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
 from trainload.plan.lines import CopyRecipe, CopySource, Folder, LineJob, RunRecipe
-from trainload.plan.model import BaseDocument, Kind, PlannedLayer, Recipe, RuntimeConfig
+from trainload.plan.model import Kind, PlannedLayer, Recipe
 from trainload.platform import Platform
 from trainload.values import dataclass, field
 
@@ -38,21 +39,6 @@ _FOLDER = Text("its folder is placed")
 _RUN = Text("run in the sandbox: what it does is not known before")
 
 Write = Callable[[Sequence[Layer], ByteSink], Written]
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A stage that is made."""
-
-    stage: Stage
-    layers: tuple[MadeLayer, ...]
-    config: RuntimeConfig
-    shop: Workshop
-    base: BaseDocument | None
-    warnings: tuple[Text, ...]
-    rows: tuple[Row, ...] = ()
-    whole: bool = True
-    """Every layer is there; otherwise those up to the first that is not."""
 
 
 def build_stage(
@@ -189,7 +175,7 @@ class _Lines:
         recipe = CopyRecipe(diff_ids(self.made), self._take_folders(), (), "/", "", "")
         place = Place(self.file, line=last.line)
         self._add(
-            _Line(Kind.COPIED, f"WORKDIR {last.path}", last.line, _FOLDER),
+            _Line(Kind.COPIED, f"WORKDIR {last.path}", last.line, _FOLDER, quick=True),
             recipe,
             lambda below, sink: self._written(recipe, (), place, below, sink),
         )
@@ -231,20 +217,22 @@ class _Lines:
             mode=step.chmod,
         )
         self._add(
-            _Line(Kind.COPIED, step.text, step.line),
+            _Line(Kind.COPIED, step.text, step.line, quick=not step.add and _is_of_context(step)),
             recipe,
             lambda below, sink: self._written(recipe, taken, place, () if step.link else below, sink),
         )
 
     def _taken(self, step: CopyStep, place: Place) -> tuple[Taken, ...]:
         found = [written(name, text) for name, text in step.contents]
-        outside = step.stage is not None or step.image is not None
-        names = step.sources if outside else self.bench.context.wanted(step.sources, deep=step.parents)
+        if _is_of_context(step):
+            names = self.bench.context.wanted(step.sources, deep=step.parents)
+        else:
+            names = step.sources
         if step.add:
             from trainload.builder.dockerfile.adding import added
 
             return (*found, *(one for name in names for one in added(self.bench, step, name, place)))
-        source = self._source(step.image if step.stage is None else str(step.stage), place)
+        source = self._origins.named(step.image if step.stage is None else str(step.stage), place)
         taken = [(one, name) for name in names for one in source.take(name, step.exclude, place, deep=step.parents)]
         if step.parents:
             from trainload.builder.dockerfile.parents import with_parents
@@ -259,35 +247,12 @@ class _Lines:
 
         return write_copied(recipe, taken, self._ground(below), place, sink)
 
-    def _source(self, name: str | None, place: Place) -> Source:
-        """Where files come from: a stage by its number, an image, or the context."""
-        if name is None:
-            return self.bench.context
-        if name.isdigit():
-            other = self.before[int(name)]
-            return self._layers_source(other.stage.label, list(other.layers), other.shop)
-        found = lay(self.bench, name, self.program.stage.platform, place)
-        return self._layers_source(name, list(found.layers), found.shop)
-
-    def _layers_source(self, label: str, made: list[MadeLayer], shop: Workshop) -> LayersSource:
-        def ground() -> Ground:
-            layers = tuple(one.layer for one in shop.bring(made))
-            return Ground(shop.store, layers, limits=shop.limits, listings=self.bench.listings)
-
-        rooms, limits = self.bench.rooms, shop.limits
-
-        def unpacked(ground: Ground) -> Callable[[str], object]:
-            assert rooms is not None
-            return rooms.unpacked(ground.layers, limits)
-
-        return LayersSource(label, ground, diff_ids(made), unpacked)  # type: ignore[arg-type]
-
     def _run(self, step: RunStep, why: Text) -> None:
         from trainload.builder.dockerfile.showing import keys, not_given, shown
 
         line, place = step.run, Place(self.file, line=step.line)
         network = self._network(line.network, place)
-        sources = partial(self._mount_source, place=place)
+        sources = partial(self._origins.of_mount, place=place)
         recipe = RunRecipe(
             below=diff_ids(self.made),
             folders=self._take_folders(),
@@ -320,14 +285,6 @@ class _Lines:
 
         self._add(_Line(Kind.RUN, step.text, step.line, why), recipe, write)
 
-    def _mount_source(self, name: str | None, *, place: Place) -> Source:
-        if name is None:
-            return self.bench.context
-        number = next(
-            (n for n, one in self.before.items() if one.stage.name == name.lower() or str(n) == name), None
-        )
-        return self._source(name if number is None else str(number), place)
-
     def _is_proxy(self, name: str) -> bool:
         return name in PROXIES and name not in self.program.config.env
 
@@ -342,6 +299,10 @@ class _Lines:
     def _undecided(self, asked: str | None) -> bool:
         """Nobody has said whether RUN has a network: neither the line nor the command line."""
         return self.bench.wanted.network_asked is None and asked != "none"
+
+    @property
+    def _origins(self) -> Origins:
+        return Origins(self.bench, self.before, self.program.stage.platform)
 
     def _take_folders(self) -> tuple[Folder, ...]:
         taken, self.folders = self.folders, []
@@ -362,7 +323,7 @@ class _Lines:
 
         def made() -> MadeLayer | None:
             below = [one.layer for one in self.made]
-            return self.shop.add(planned, self.made, lambda sink: write(below, sink))
+            return self.shop.add(planned, self.made, lambda sink: write(below, sink), quick=line.quick)
 
         layer = made()
         if layer is None:
@@ -389,3 +350,9 @@ class _Line:
     text: str
     line: int
     why: Text = _COPIED
+    quick: bool = False
+    """As :meth:`Workshop.add` has it."""
+
+
+def _is_of_context(step: CopyStep) -> bool:
+    return step.stage is None and step.image is None
