@@ -224,10 +224,8 @@ class _Lines:
 
     def _taken(self, step: CopyStep, place: Place) -> tuple[Taken, ...]:
         found = [written(name, text) for name, text in step.contents]
-        if _is_of_context(step):
-            names = self.bench.context.wanted(step.sources, deep=step.parents)
-        else:
-            names = step.sources
+        given = step.sources
+        names = self.bench.context.wanted(given, deep=step.parents) if _is_of_context(step) else given
         if step.add:
             from trainload.builder.dockerfile.adding import added
 
