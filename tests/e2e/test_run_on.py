@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -232,15 +233,16 @@ def test_S02_an_unknown_key_is_refused_with_its_fingerprint(here: Here) -> None:
 
 
 def test_S08_values_of_variables_are_neither_in_argument_lists_nor_on_the_disk_there(here: Here) -> None:
+    value = secrets.token_hex(16)  # nobody else on this machine calls something so
     script = "until [ -e /outputs/go ]; do sleep 0.1; done; echo $TOKEN > /outputs/token"
-    run = here.detached(script, "-e", "TOKEN=hunter2hunter2")
+    run = here.detached(script, "-e", f"TOKEN={value}")
     lines = [bytes_of(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    assert len(lines) > 1 and all(b"hunter2" not in line for line in lines)
+    assert len(lines) > 1 and all(value.encode() not in line for line in lines)
     files = [path for path in there(here, run).rglob("*") if path.is_file()]
-    assert files and all(b"hunter2" not in bytes_of(path) for path in files)
+    assert files and all(value.encode() not in bytes_of(path) for path in files)
     go_on(here.sshd)
     assert here("wait", run).stdout == "0\n"
-    assert read(here.outputs / "token") == "hunter2hunter2\n"
+    assert read(here.outputs / "token") == f"{value}\n"
 
 
 @pytest.mark.parametrize(
