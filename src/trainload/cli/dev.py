@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # home, screen, what was scrolled away (xterm)
 _NAMED = 3
 """Files that are named when several changed."""
+_TRIES = 20
+"""Looks, a tick apart, at a project that somebody is writing all the time."""
 _WORDS = "trainload.dev.words"
 
 
@@ -119,6 +121,9 @@ class _Loop:
         self._started = 0
         self._digest = ""
         self._basis: Basis | None = None
+        self._unseen: frozenset[str] = frozenset()
+        """What changed before a look that did not succeed."""
+        self._tries = 0
 
     def go(self) -> int:
         from trainload.project.edits import Edits, worth_a_look
@@ -130,7 +135,7 @@ class _Loop:
         edits = Edits()
         self._start()
         for changed in changing:
-            if paths := worth_a_look(changed):
+            if paths := worth_a_look(changed) | self._unseen:
                 self._follow(paths, edits)
             elif self._child is not None and self._child.exit_code is not None:
                 self._ended(self._child.exit_code)
@@ -140,8 +145,10 @@ class _Loop:
 
     def _follow(self, paths: frozenset[str], edits: Edits) -> None:
         """What changed may count: then the run is ended and started anew."""
+        now = self._now(paths)
+        if now is None:
+            return
         try:
-            now = self._look()
             counting = edits.counting(paths, self._basis, now)
             for path in edits.put_aside:
                 text = Text("the program itself seems to write {file}: its changes do not count", file=path)
@@ -160,6 +167,20 @@ class _Loop:
             self._start()
         except TrainloadError as error:
             self._explain(error)
+
+    def _now(self, paths: frozenset[str]) -> Basis | None:
+        """The project as it is; None: not yet, somebody is writing it, or there is a mistake in it."""
+        try:
+            now = self._look()
+        except TrainloadError as error:
+            self._tries += 1
+            self._unseen = paths if error.retryable and self._tries < _TRIES else frozenset()
+            if not self._unseen:
+                self._tries = 0
+                self._explain(error)
+            return None
+        self._unseen, self._tries = frozenset(), 0
+        return now
 
     def _look(self) -> Basis:
         from trainload.project.edits import look
