@@ -161,9 +161,9 @@ class Bench:
         tried = subprocess.run([*buildah, "info"], capture_output=True, check=False)
         return "overlay" if tried.returncode == 0 else "vfs"
 
-    def rows(self, at: Path) -> dict[int, tuple[str, str]]:
+    def rows(self, at: Path, *words: str) -> dict[int, tuple[str, str]]:
         """Line → how it is done, and why, as ``plan`` tells it."""
-        found = json.loads(self.trainload(at, "plan", "--json").stdout)
+        found = json.loads(self.trainload(at, "plan", "--json", *words).stdout)
         return {row["line"]: (row["how"], row["why"]) for stage in found for row in stage["lines"]}
 
 
@@ -393,14 +393,17 @@ def test_hashes_addresses_folders_and_what_pip_conf_says(bench: Bench) -> None:
 def test_what_would_be_different_is_run(bench: Bench) -> None:
     at = bench.project(
         "honest",
-        "ARG BASE=slim\nFROM $BASE\nCOPY pip.conf /etc/pip.conf\n"
+        "ARG BASE=slim\nFROM $BASE\nRUN pip install --no-cache-dir -i INDEX nobody-has-it || true\n"
+        "COPY pip.conf /etc/pip.conf\n"
         "RUN pip install --no-cache-dir demo\nRUN true || false\nRUN useradd -m bob && true || false\n",
         {"pip.conf": f"[global]\nindex-url = {bench.index}\nsrc = /srv\n"},
     )
     bench.trainload(at, "build", "--network", "default")
-    rows = bench.rows(at)
-    assert rows[4] == ("run", "/etc/pip.conf of the image changes what is installed")
-    assert [rows[5][0], rows[6][0]] == ["run", "run"]
+    rows = bench.rows(at, "--network", "default")
+    assert rows[3][0] == "run", "what the index said is told by a plan, too"
+    assert rows[3][1].startswith("what nothing fits"), rows[3]
+    assert rows[5] == ("run", "/etc/pip.conf of the image changes what is installed")
+    assert [rows[6][0], rows[7][0]] == ["run", "run"]
 
 
 def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:

@@ -30,6 +30,16 @@ _ASKED_OF = ("UV_", "PIP_", "HF_", "CONDA_", "TRAINLOAD_")
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """What is noted of a line."""
+
+    build: Digest
+    """Its layers, or that it was run to its end."""
+    plan: Digest
+    """What was decided about it, with a network or without: for a plan, since an index may say otherwise later."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recall:
     """The lines of one stage."""
 
@@ -40,7 +50,7 @@ class Recall:
 
     def key(
         self, line: RunLine, below: Sequence[str], folders: Sequence[Folder], later: Iterable[RunLine | str]
-    ) -> Digest:
+    ) -> Keys:
         """Of everything that decides what becomes of ``line``.
 
         ``below``: diff_ids; ``folders``: WORKDIRs that are not made yet; ``later``: lines, as they are evaluated or
@@ -63,7 +73,14 @@ class Recall:
             "settings": plain(bench.settings),
             "environ": {name: value for name, value in bench.environ.items() if name.startswith(_ASKED_OF)},
         }
-        return Digest.sha256(json.dumps(inputs, sort_keys=True).encode())
+        plan = {**inputs, "network": None}
+        return Keys(*(Digest.sha256(json.dumps(one, sort_keys=True).encode()) for one in (inputs, plan)))
+
+    def reason(self, key: Digest) -> Text | None:
+        """Why the line was run when it was last decided about (:attr:`Keys.plan`)."""
+        said = self.shop.store.facts.said(key)
+        known = json.loads(said) if said is not None else {"run": None}
+        return _text(known["run"]) if known["run"] is not None else None
 
     def find(self, key: Digest) -> tuple[MadeLayer, ...] | Opaque | None:
         """What the line came to; None: that is not known, or no longer so."""

@@ -28,12 +28,8 @@ from trainload.values import dataclass, field
 
 _TITLE = 200
 _FROM_OUTSIDE = (
-    "InstallPython",
-    "InstallDistribution",
-    "UpgradeDistribution",
-    "InstallConda",
-    "CreateCondaEnvironment",
-)
+    "InstallPython", "InstallDistribution", "UpgradeDistribution", "InstallConda", "CreateCondaEnvironment",
+)  # fmt: skip
 _COPIED = Text("files are placed")
 _FOLDER = Text("its folder is placed")
 _RUN = Text("run in the sandbox: what it does is not known before")
@@ -116,14 +112,21 @@ class _Lines:
 
     def _line(self, number: int, step: RunStep) -> None:
         """A RUN: as it was left before, placed, or run."""
-        if self.dry or not self.bench.wanted.place:
+        if not self.bench.wanted.place or (self.dry and not self.whole):
             self._place_or_run(number, step)
             return
         recall = Recall(self.bench, self.shop, self.program.config.env)
         folders = tuple(Folder(one.path, one.user) for one in self.folders)
         later = [one.run for one in self.program.steps[number + 1 :] if isinstance(one, RunStep)]
         key = recall.key(step.run, diff_ids(self.made), folders, [*later, *self.elsewhere])
-        known = recall.find(key)
+        if self.dry:
+            reason = recall.reason(key.plan)
+            if reason is not None:
+                self._run(step, self._told(reason, step))
+            else:
+                self._place_or_run(number, step)
+            return
+        known = recall.find(key.build)
         if isinstance(known, Opaque):
             self._run(step, known.reason)
         elif known is not None:
@@ -131,13 +134,18 @@ class _Lines:
             self.made += known
         else:
             asked = len(self.bench.answers.asked)
-            why, layers = self._place_or_run(number, step)
-            recall.note(key, layers, self.bench.answers.asked[asked:], why)
+            why, layers = self._place_or_run(number, step, partial(recall.note, key.plan, (), ()))
+            recall.note(key.build, layers, self.bench.answers.asked[asked:], why)
 
-    def _place_or_run(self, number: int, step: RunStep) -> tuple[Text | None, Sequence[MadeLayer]]:
-        """Why it was run; or the layers it was placed as."""
+    def _place_or_run(
+        self, number: int, step: RunStep, decided: Callable[[Text | None], None] | None = None
+    ) -> tuple[Text | None, Sequence[MadeLayer]]:
+        """Why it was run; or the layers it was placed as. ``decided`` hears it before anything is run."""
         self._check_networks(number)
         found = self._put(step, self._understood(number))
+        why = found if isinstance(found, Text) else None
+        if decided is not None:
+            decided(why)
         if isinstance(found, Text):
             self._run(step, self._told(found, step))
             return found, ()
