@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import BinaryIO, Protocol
 
+from trainload.builder.owners import Memory, note_claims
 from trainload.digest import Digest
+from trainload.errors import PlanError, Text
 from trainload.events import Reporter
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Sources, Written
@@ -32,6 +34,7 @@ from trainload.plan.model import (
 )
 from trainload.plan.placed import FilesRecipe, SiteRecipe
 from trainload.plan.weights import PICKLES
+from trainload.platform import Platform
 from trainload.project.model import CodeListing
 from trainload.values import dataclass
 
@@ -73,6 +76,8 @@ class Makers:
     limits: Limits
     configured: bool
     """The plan has a :class:`ConfiguredRecipe`."""
+    memory: Memory
+    """Told what each wheel claims."""
 
     def write(self, recipe: Recipe, below: Sequence[Layer], sink: ByteSink) -> Written:
         """The layer of ``recipe`` to ``sink``; ``below``: the layers under it, in the store, for those of ``LATE``.
@@ -88,7 +93,12 @@ class Makers:
 
                 layers = [(partial(self.open_blob, layer.descriptor.digest), layer.diff_id) for layer in below]
                 return write_system(recipe, layers, self.sources, sink, self.reporter, self.limits)
-            case WheelsRecipe() | SiteRecipe():
+            case WheelsRecipe():
+                from trainload.layers.wheels import write_wheels
+
+                claimed = partial(note_claims, recipe, self.limits, self.memory)
+                return write_wheels(recipe, self.sources, sink, self.reporter, self.limits, claimed=claimed)
+            case SiteRecipe():
                 from trainload.layers.wheels import write_wheels
 
                 return write_wheels(recipe, self.sources, sink, self.reporter, self.limits)
@@ -174,3 +184,19 @@ def input_files(recipe: Recipe) -> tuple[File, ...]:
 def _is_poured(file: File) -> bool:
     """What may be a pickle is fetched whole, to be looked into."""
     return (file.size or 0) >= POURED and not file.name.lower().endswith(PICKLES)
+
+
+def check_sandbox(sandbox: Sandbox | None, recipes: Sequence[Recipe], target: Platform) -> None:
+    """What needs a sandbox that is not there is refused before anything is fetched. Raises :class:`PlanError`."""
+    if sandbox is not None and target == Platform.host():
+        return
+    if any(isinstance(recipe, ConfiguredRecipe) for recipe in recipes):
+        raise PlanError(
+            Text("scripts of packages need a sandbox that can run {platform}", platform=target),
+            hints=[Text('set configure = "never"'), Text("build on a machine that is {platform}", platform=target)],
+        )
+    if any(isinstance(recipe, BytecodeRecipe) for recipe in recipes):
+        raise PlanError(
+            Text("bytecode needs a sandbox that can run {platform}", platform=target),
+            hints=[Text("set bytecode = false")],
+        )

@@ -89,16 +89,22 @@ def _claiming(recipe: WheelsRecipe, wheel: File, limits: Limits) -> Digest:
 
 
 def _claims(recipe: WheelsRecipe, wheel: File, sources: Sources, limits: Limits, memory: Memory) -> Claims:
-    from trainload.layers.ownership import claims, claims_from, claims_told
+    from trainload.layers.ownership import claims, claims_from
 
-    statement = _claiming(recipe, wheel, limits)
-    told = memory.said(statement)
+    told = memory.said(_claiming(recipe, wheel, limits))
     if told is not None:
         return claims_from(told)
     with sources.open(wheel) as stream:
         found = claims(wheel, stream, recipe.python, limits, prefix=_prefix(recipe))
-    memory.note(statement, claims_told(found))
+    note_claims(recipe, limits, memory, wheel, found)
     return found
+
+
+def note_claims(recipe: WheelsRecipe, limits: Limits, memory: Memory, wheel: File, found: Claims) -> None:
+    """Remember what ``wheel`` puts where."""
+    from trainload.layers.ownership import claims_told
+
+    memory.note(_claiming(recipe, wheel, limits), claims_told(found))
 
 
 def check_owners(plan: Plan, sources: Sources, limits: Limits, reporter: Reporter, memory: Memory) -> None:

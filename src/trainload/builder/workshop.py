@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, input_files
+from trainload.builder.makers import LATE, Code, Makers, Sandbox, Supplies, check_sandbox, input_files
 from trainload.builder.owners import FORGETFUL, Memory, check_owners, owners_of, owning_recipes, statement, unread
 from trainload.builder.sinks import Stoppable, written_to
 from trainload.digest import Digest
-from trainload.errors import LayerError, PlanError, Text
+from trainload.errors import LayerError
 from trainload.events import Began, Ended, How, Reporter
 from trainload.image.model import LAYER_GZIP, UNRECORDED, Descriptor, Layer
 from trainload.layers.model import ByteSink, Written
@@ -34,7 +34,6 @@ from trainload.plan.model import (
     WeightsRecipe,
     WheelsRecipe,
 )
-from trainload.platform import Platform
 from trainload.reference import Reference
 from trainload.store.store import Store
 from trainload.values import dataclass, replace
@@ -123,25 +122,26 @@ class Workshop:
         """
         found = self._found(plan.layers)
         missing = [layer for layer in plan.layers if layer not in found]
-        self._check_sandbox(missing, plan.platform)
+        check_sandbox(self.sandbox, [layer.recipe for layer in missing], plan.platform)
         if self.limits.portable:
             from trainload.layers.ownership import check_portable
 
             check_portable((file.path for file in code.listing.files), plan.name)
         unchecked = () if self._wheels_get_along(plan) else tuple(owners_of(plan))
         inputs = [file for layer in missing for file in input_files(layer.recipe)]
-        memory: Memory = FORGETFUL if self.anew else self.store.facts
-        self.prefetch(list(dict.fromkeys([*inputs, *(unread(plan, self.limits, memory) if unchecked else ())])))
-        if unchecked:
-            check_owners(plan, self.sources, self.limits, self.reporter, memory)
-            self.store.facts.learn(statement(unchecked, portable=self.limits.portable))
+        files = list(dict.fromkeys([*inputs, *(unread(plan, self.limits, self._memory) if unchecked else ())]))
+        if self.limits.portable and unchecked:  # of what is refused nothing is made
+            self.prefetch(files)
+            self._check_owners(plan, unchecked)
         makers = self.makers(plan, code)
         writers = {
             layer: partial(makers.write, layer.recipe, ())
             for layer in plan.layers
             if not isinstance(layer.recipe, LATE) and not self._settled(found.get(layer))
         }
-        known = {**found, **self._in_parallel(writers, found)}
+        known = {**found, **self._in_parallel(writers, found, files)}
+        if unchecked and not self.limits.portable:  # makers have told what their wheels claim
+            self._check_owners(plan, unchecked)
         result: list[MadeLayer] = []
         for planned in plan.layers:
             made = known.get(planned)
@@ -156,8 +156,17 @@ class Workshop:
         """What writes the layers of ``plan``."""
         configured = any(isinstance(layer.recipe, ConfiguredRecipe) for layer in plan.layers)
         return Makers(
-            self.sources, code, self.sandbox, self.store.blob_file, self.reporter, self.limits, configured
-        )
+            self.sources, code, self.sandbox, self.store.blob_file, self.reporter, self.limits, configured,
+            self._memory,
+        )  # fmt: skip
+
+    @property
+    def _memory(self) -> Memory:
+        return FORGETFUL if self.anew else self.store.facts
+
+    def _check_owners(self, plan: Plan, owners: Sequence[File]) -> None:
+        check_owners(plan, self.sources, self.limits, self.reporter, self._memory)
+        self.store.facts.learn(statement(owners, portable=self.limits.portable))
 
     def of_base(self, layers: Sequence[PlannedLayer]) -> tuple[MadeLayer, ...]:
         """Layers of the base image, of which nothing is fetched yet."""
@@ -264,6 +273,7 @@ class Workshop:
         ``files``: what they are made of and may not be here yet; makers wait for their own.
         """
         if not writers:
+            self.prefetch(files)
             return {}
         from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
@@ -336,25 +346,6 @@ class Workshop:
         """That nothing was done for it."""
         key, size = str(recipe_key(made.planned.recipe)), made.layer.descriptor.size
         self.reporter.report(Ended(key, made.planned.title, made.how, size))
-
-    def _check_sandbox(self, missing: Sequence[PlannedLayer], target: Platform) -> None:
-        """What needs a sandbox that is not there is refused before anything is fetched."""
-        recipes = [layer.recipe for layer in missing]
-        if self.sandbox is not None and target == Platform.host():
-            return
-        if any(isinstance(recipe, ConfiguredRecipe) for recipe in recipes):
-            raise PlanError(
-                Text("scripts of packages need a sandbox that can run {platform}", platform=target),
-                hints=[
-                    Text('set configure = "never"'),
-                    Text("build on a machine that is {platform}", platform=target),
-                ],
-            )
-        if any(isinstance(recipe, BytecodeRecipe) for recipe in recipes):
-            raise PlanError(
-                Text("bytecode needs a sandbox that can run {platform}", platform=target),
-                hints=[Text("set bytecode = false")],
-            )
 
     def _late(self, planned: PlannedLayer, below: Sequence[MadeLayer], makers: Makers) -> MadeLayer | None:
         """A layer that is made of those below; None: they are not all here, and it must be made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import BinaryIO
 from trainload.errors import Place, Text
 from trainload.events import SILENT, Level, Moved, Reporter, Said
 from trainload.layers.model import ByteSink, Sources, Written
-from trainload.layers.ownership import case_clashes, check_ownership, claims_of, runs_at_start
+from trainload.layers.ownership import Claims, case_clashes, check_ownership, claims_of, runs_at_start
 from trainload.layers.verify import Deflated, check_sha256
 from trainload.layers.wheel import Wheel, read_wheel
 from trainload.layers.wheeltree import Item
@@ -38,12 +38,14 @@ def write_wheels(
     sink: ByteSink,
     reporter: Reporter = SILENT,
     limits: Limits = DEFAULT,
+    *,
+    claimed: Callable[[File, Claims], object] = lambda file, claims: None,
 ) -> Written:
     """Writes the layer of ``recipe`` and verifies every file on the way.
 
     Reports ``Moved`` (bytes of wheels placed) for the task ``recipe_key(recipe)``, which the caller begins and
-    ends. Raises :class:`LayerError` for a wheel that is broken or hostile and for two wheels that want the same
-    path (THREATS W01–W31); what the sink got is then worth nothing.
+    ends; ``claimed`` is told what each wheel puts where. Raises :class:`LayerError` for a wheel that is broken or
+    hostile and for two wheels that want the same path (THREATS W01–W31); what the sink got is then worth nothing.
     """
     with _Shelf(sources) as shelf:
         scheme = recipe.scheme if isinstance(recipe, SiteRecipe) else None
@@ -60,7 +62,7 @@ def write_wheels(
             )
             for file in recipe.wheels
         ]
-        check_ownership({wheel.file: claims_of(wheel) for wheel in wheels})
+        _check_owners(recipe.wheels, wheels, claimed)
         _tell(wheels, reporter)
         progress = _Progress(reporter, str(recipe_key(recipe)))
         ground = _Ground.of(recipe)
@@ -78,6 +80,15 @@ def write_wheels(
                     _write(out, shelf, file, item, ground.owner)
                     progress.add(item)
             return out.close()
+
+
+def _check_owners(
+    files: Iterable[File], wheels: Iterable[Wheel], claimed: Callable[[File, Claims], object]
+) -> None:
+    owners = {file: claims_of(wheel) for file, wheel in zip(files, wheels, strict=True)}
+    check_ownership({file.name: claims for file, claims in owners.items()})
+    for file, claims in owners.items():
+        claimed(file, claims)
 
 
 @dataclass(slots=True)

@@ -234,6 +234,32 @@ def test_what_cannot_be_fetched_ends_the_layers_that_wait_for_it(tmp_path: Path)
     store.close()
 
 
+def test_D5_a_wheel_is_opened_once_for_its_layer_and_for_what_it_claims(tmp_path: Path) -> None:
+    made = [Made(name, files={f"{name}.py": b"1"}) for name in ("first", "second")]
+    clashing = Made("third", files={"first.py": b"other"})
+    sources = MemorySources({one.file: one.bytes() for one in (*made, clashing)})
+
+    def plan(*wheels: Made) -> Plan:
+        files = [locked(one.file, one.bytes()) for one in wheels]
+        layers = [
+            PlannedLayer(Kind.PACKAGE, file.name, WheelsRecipe((file,), "3.11"), file.size, Text("a test"))
+            for file in files
+        ]
+        return Plan("x", Platform(), tuple(layers), RuntimeConfig("1000", "/app", (), (), {}, {}))
+
+    code = Code(CodeListing((), (), ()), lambda path: cast("BinaryIO", None))
+    store = Store.open(tmp_path / "home")
+    shop = Workshop(store, sources, lambda files: None, SILENT, workers=2)
+    with store.writing():
+        shop.make(plan(*made), code)
+        assert sources.opened == 2
+        for _ in range(2):  # also when every layer is there
+            with pytest.raises(LayerError, match=r"/first\.py"):
+                shop.make(plan(*made, clashing), code)
+        assert sources.opened == 3
+    store.close()
+
+
 def test_scripts_for_another_platform_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     other = Platform("linux", "arm64" if Platform.host().architecture == "amd64" else "amd64")
