@@ -133,6 +133,7 @@ class Workshop:
         if self.limits.portable and unchecked:  # of what is refused nothing is made
             self.prefetch(files)
             self._check_owners(plan, unchecked)
+            files = []
         makers = self.makers(plan, code)
         writers = {
             layer: partial(makers.write, layer.recipe, ())
