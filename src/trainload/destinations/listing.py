@@ -30,7 +30,10 @@ def listing(store: Store) -> dict[str, object]:
 
 def parse_listing(data: bytes, where: str) -> frozenset[Digest]:
     """The digests of a listing. Raises :class:`ImageError`."""
-    document = parse_object(data, where, limit=LIMIT)
+    try:
+        document = parse_object(data, where, limit=LIMIT)
+    except ImageError:
+        document = {}  # most likely the pack itself
     blobs = document.get("blobs")
     if document.get("trainload") != _KIND or document.get("version") != _VERSION or not isinstance(blobs, Mapping):
         raise ImageError(

@@ -11,12 +11,15 @@ from trainload.destinations.arrivals import Arrivals, Arriving
 from trainload.destinations.intake import Wanted, bring_in
 from trainload.destinations.layout import INDEX_FILE, LAYOUT_FILE, check_version, listed
 from trainload.destinations.members import Members, take_members
-from trainload.errors import ImageError, Place, Text
+from trainload.errors import ImageError, LayerError, Place, Text
 from trainload.events import Reporter
 from trainload.layers.decompress import opened
 from trainload.layers.tarread import Readable
 from trainload.limits import DEFAULT
 from trainload.store.store import Store
+
+
+_READ = Text("it reads what `trainload save`, `docker save`, `podman save` and `skopeo copy` write, if it is whole")
 
 
 def load(
@@ -35,7 +38,11 @@ def load(
     """
     outer = replace(wanted.limits, unpacked=sys.maxsize)  # it is written to the disk as it comes
     with store.writing(), Arrivals(store, archive, limits=wanted.limits) as arrivals:
-        members = take_members(opened(stream, Place(archive), limits=outer), archive, arrivals, outer)
+        try:
+            members = take_members(opened(stream, Place(archive), limits=outer), archive, arrivals, outer)
+        except LayerError as error:
+            error.hints = (*error.hints, _READ)
+            raise
         return bring_in(arrivals, _images(members, arrivals), wanted, reporter, checked)
 
 

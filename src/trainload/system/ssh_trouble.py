@@ -11,6 +11,7 @@ _FINGERPRINT = re.compile(r"\b(SHA256:[A-Za-z0-9+/]{43}=?)")
 _OFFENDING = re.compile(r"Offending \S+ key in (\S+):(\d+)")
 _NOISE = re.compile(r"debug\d: |\*\* |Allocated port ")
 _NEVER = re.compile(r"Could not resolve hostname|^ssh: connect to host", re.MULTILINE)
+_NAMES = Text("a name of [tool.trainload.hosts] is known in the folder of its project only")
 _TOLD = 5
 FAILED = 255
 """ssh's own exit code; others are the far program's (ssh(1), EXIT STATUS)."""
@@ -48,8 +49,11 @@ def explain(address: Address, code: int, said: str, fingerprint: str | None) -> 
     elif code == FAILED and _NEVER.search(said):
         error = HostError(
             Text("{host} cannot be reached", host=address),
-            hints=[Text("`ssh {login} true` must work from here: look at the name, the port and the network",
-                        login=_words(address))],
+            hints=[
+                Text("`ssh {login} true` must work from here: look at the name, the port and the network",
+                     login=_words(address)),
+                *([_NAMES] if "Could not resolve" in said and not address.user and not address.port else []),
+            ],
             retryable=True,
         )  # fmt: skip
     elif code == FAILED or code < 0:  # or somebody killed our ssh

@@ -66,3 +66,10 @@ def test_other_ends_are_told_with_what_ssh_said(code: int, said: str, text: str,
     assert text in str(error.text)
     assert error.retryable is retryable
     assert error.said == tuple(line for line in said.splitlines())
+
+
+def test_a_name_that_nobody_knows_may_be_one_of_another_project() -> None:
+    said = "ssh: Could not resolve hostname gpu1: Name or service not known"
+    hints = [str(hint) for hint in explain(Address("gpu1"), 255, said, None).hints]
+    assert "folder of its project" in hints[-1]
+    assert len(explain(Address("gpu1", "me"), 255, said, None).hints) == len(hints) - 1
