@@ -18,7 +18,6 @@ from trainload.layers.tarread import Readable
 from trainload.limits import DEFAULT
 from trainload.store.store import Store
 
-
 _READ = Text("it reads what `trainload save`, `docker save`, `podman save` and `skopeo copy` write, if it is whole")
 
 
