@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from trainload.runner.trouble import Trouble
 from trainload.runner.within import Container, in_it
@@ -78,18 +78,38 @@ def from_container(
     finally:
         os.close(tar_out)
         os.close(told_out)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
     if said:
         raise Trouble("copy", path=path, said=said)
+    if status:
+        raise Trouble("ended")
     return out.end()
+
+
+class _Archive(tarfile.TarFile):
+    """Without what is removed between the listing of its folder and its turn."""
+
+    _begun = False
+
+    def add(self, name: Any, *words: Any, **more: Any) -> None:  # noqa: ANN401 - as the standard library's
+        whole, self._begun = not self._begun, True
+        try:
+            super().add(name, *words, **more)
+        except FileNotFoundError:
+            if whole:
+                raise
+
+
+def archived(path: str, file: IO[bytes]) -> None:
+    """A tar of what ``path`` leads to, into ``file``. Raises :class:`OSError`, :class:`tarfile.TarError`."""
+    place = os.path.realpath(path)
+    with _Archive.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(place, arcname="." if path.endswith("/.") else PurePosixPath(path).name or ".")
 
 
 def _write(path: str, tar: int, told: int) -> None:
     try:
-        place = os.path.realpath(path)
-        with os.fdopen(tar, "wb") as file, tarfile.open(
-            fileobj=file, mode="w|", format=tarfile.PAX_FORMAT
-        ) as archive:  # fmt: skip
-            archive.add(place, arcname="." if path.endswith("/.") else PurePosixPath(path).name or ".")
+        with os.fdopen(tar, "wb") as file:
+            archived(path, file)
     except (OSError, tarfile.TarError) as error:
         os.write(told, (getattr(error, "strerror", None) or str(error)).encode("utf-8", "replace"))

@@ -153,13 +153,15 @@ def _wait_for(program: int) -> NoReturn:
 
 
 def in_it(container: Container, work: Callable[[], object]) -> int:
-    """Fork a child that does ``work`` inside, as the container's own user; its pid."""
+    """Fork a child that does ``work`` inside, as the container's own user; its pid. It ends badly if it cannot."""
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             container.enter()
             os.chdir("/")
             work()
+            code = 0
         finally:
-            os._exit(0)
+            os._exit(code)
     return child

@@ -12,7 +12,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def usage(pid: int, memory_limit: int | None) -> Usage:
-    """Of the container whose first process is ``pid``; shared memory counts with each process that has it."""
+    """Of the container whose first process is ``pid``; shared memory counts with each process that has it.
+
+    Raises :class:`OSError` when that has ended.
+    """
     space = Path(f"/proc/{pid}/ns/pid").readlink()
     ticks = pages = count = 0
     for entry in Path("/proc").iterdir():
@@ -21,7 +24,7 @@ def usage(pid: int, memory_limit: int | None) -> Usage:
         try:
             if (entry / "ns" / "pid").readlink() != space:
                 continue
-            fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()  # a name may be cut within a letter
             ticks += sum(int(field) for field in fields[11:15])  # proc(5): utime stime cutime cstime
             pages += int((entry / "statm").read_text(encoding="ascii").split()[1])
             count += 1

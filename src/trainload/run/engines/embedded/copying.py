@@ -11,7 +11,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,8 @@ class _Writer:
         try:
             self._archive.addfile(_info(shown, tarfile.DIRTYPE, status))
             for name in sorted(os.listdir(opened)):
-                self._entry(opened, name, f"{shown}/{name}")
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    self._entry(opened, name, f"{shown}/{name}")
         finally:
             os.close(opened)
 

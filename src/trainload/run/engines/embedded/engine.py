@@ -226,7 +226,10 @@ class Embedded:
 
     def usage(self, run: str) -> Usage:
         note, pid = self._existing(run).process()
-        return processes.usage(pid, note.memory)
+        try:
+            return processes.usage(pid, note.memory)
+        except OSError as error:
+            raise RunError(Text("{id} is not running", id=run)) from error
 
     def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
         return self._copied(run, path)

@@ -256,7 +256,10 @@ class Podman:
 
     def usage(self, run: str) -> Usage:
         container = self._running(run)
-        return processes.usage(container["State"]["Pid"], container["HostConfig"].get("Memory") or None)
+        try:
+            return processes.usage(container["State"]["Pid"], container["HostConfig"].get("Memory") or None)
+        except OSError as error:
+            raise RunError(Text("{id} is not running", id=run)) from error
 
     def copy_out(self, run: str, path: str) -> AbstractContextManager[Readable]:
         return self._copied(run, path)
