@@ -315,17 +315,19 @@ def test_packages_accounts_folders_links_and_owners(bench: Bench) -> None:
         "RUN chmod -R go-rwx,u+X code\n"
         'RUN ln -s /usr/bin/python3 /usr/local/bin/py && ln -sf ../app /srv/link && echo "a b" > /etc/motd\n'
         "RUN echo more >> /etc/motd && rm -rf /tmp/* /var/tmp/* /root/.cache\n"
+        "RUN --mount=type=bind,source=few.txt,target=/app/few.txt pip install --no-cache-dir -i INDEX -r few.txt\n"
         'RUN set -e; ln -s "$(which python3)" /usr/local/bin/python9; rm -rf ~/.cache || true\n'
         "RUN mkdir /opt/inner && cd /opt && . py/bin/activate && export V=1.5 && cd inner && \\\n"
         "    pip install --no-cache-dir -i INDEX --target here helper==$V && touch first && cd / && touch last\n"
         'USER ada\nEXPOSE 8000\nENTRYPOINT ["demo"]\n',
         {
             "requirements.txt": "demo<2  # not the newest\nodd.name\n",
+            "few.txt": "tiny-build\n",
             "code/a.py": "print(1)\n",
             "code/deep/b.sh": "echo\n",
         },
     )
-    files = check(bench, at, placed=11)
+    files = check(bench, at, placed=12)
     assert "opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
     assert not [path for path in files if "demo-1.0" in path]
     assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"

@@ -476,7 +476,12 @@ def test_mounts_other_than_caches_are_seen_only_by_running() -> None:
     cached = line("pip install foo", mounts=(RunMount("cache", "/root/.cache/pip"),))
     assert isinstance(understand(cached), Understood)
     assert isinstance(understand(line("pip install foo", mounts=(RunMount("secret", id="x"),))), Opaque)
-    assert isinstance(understand(line("pip install foo", mounts=(RunMount("bind", "/x"),))), Opaque)
+    shown: dict[str, Any] = {"mounts": (RunMount("bind", "/app/r.txt", "r.txt"),)}
+    assert isinstance(understand(line("pip install -r r.txt && rm -rf /root/.cache", **shown)), Understood)
+    for script in ("pip install .", "pip install --find-links /x foo", "mkdir x", "echo x > y"):
+        assert isinstance(understand(line(script, **shown)), Opaque)
+    other = (RunMount("bind", "/bin/uv", "/uv", "ghcr.example/uv"),)
+    assert isinstance(understand(line("pip install foo", mounts=other)), Opaque)
     assert isinstance(understand(line("pip install foo", network="none")), Opaque)
     assert isinstance(understand(line("cat <<E", heredocs=(Heredoc("E", "pip install x", expand=True),))), Opaque)
 

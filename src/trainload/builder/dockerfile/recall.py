@@ -49,12 +49,17 @@ class Recall:
     """The image's own, at the end of the stage."""
 
     def key(
-        self, line: RunLine, below: Sequence[str], folders: Sequence[Folder], later: Iterable[RunLine | str]
+        self,
+        line: RunLine,
+        below: Sequence[str],
+        folders: Sequence[Folder],
+        later: Iterable[RunLine | str],
+        shown: Sequence[str] = (),
     ) -> Keys:
         """Of everything that decides what becomes of ``line``.
 
         ``below``: diff_ids; ``folders``: WORKDIRs that are not made yet; ``later``: lines, as they are evaluated or
-        written, that may need what it leaves.
+        written, that may need what it leaves; ``shown``: digests of what its bind mounts show.
         """
         said = _of_line(line)
         bench = self.bench
@@ -73,6 +78,7 @@ class Recall:
             "settings": plain(bench.settings),
             "environ": {name: value for name, value in bench.environ.items() if name.startswith(_ASKED_OF)},
         }
+        inputs |= {"shown": list(shown)} if shown else {}
         plan = {**inputs, "network": None}
         return Keys(*(Digest.sha256(json.dumps(one, sort_keys=True).encode()) for one in (inputs, plan)))
 

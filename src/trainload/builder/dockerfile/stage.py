@@ -118,7 +118,7 @@ class _Lines:
         recall = Recall(self.bench, self.shop, self.program.config.env)
         folders = tuple(Folder(one.path, one.user) for one in self.folders)
         later = [one.run for one in self.program.steps[number + 1 :] if isinstance(one, RunStep)]
-        key = recall.key(step.run, diff_ids(self.made), folders, [*later, *self.elsewhere])
+        key = recall.key(step.run, diff_ids(self.made), folders, [*later, *self.elsewhere], self._shown(step))
         if self.dry:
             reason = recall.reason(key.plan)
             if reason is not None:
@@ -136,6 +136,16 @@ class _Lines:
             asked = len(self.bench.answers.asked)
             why, layers = self._place_or_run(number, step, partial(recall.note, key.plan, (), ()))
             recall.note(key.build, layers, self.bench.answers.asked[asked:], why)
+
+    def _shown(self, step: RunStep) -> Sequence[str]:
+        """Digests of what the bind mounts of a line show, if it may be placed with them."""
+        bound = [mount for mount in step.run.mounts if mount.kind == "bind"]
+        if not bound or any(mount.from_ is not None for mount in bound):
+            return ()
+        from trainload.builder.dockerfile.showing import keys
+
+        place = Place(self.file, line=step.line)
+        return [mount.content for mount in keys(step.run, partial(self._origins.of_mount, place=place), place)]
 
     def _place_or_run(
         self, number: int, step: RunStep, decided: Callable[[Text | None], None] | None = None

@@ -117,6 +117,7 @@ def _understood(line: RunLine) -> Understood:
         found.append(_read(command, state.line, literal) if within is None else _Read(within, None))
     fetches = any(isinstance(step, _FETCHING) for read in found for step in read.steps)
     steps = [step for read in found for step in read.taken(fetches=fetches)]
+    _check_mounts(line, steps)
     _check_user(line, steps)
     _check_lists(steps)
     shell = conda.shell_of(line.shell, line.env)[1] if line.script is not None else line.shell
@@ -166,12 +167,24 @@ def _check_surroundings(line: RunLine) -> None:
     if line.heredocs:
         raise Beyond(Text("a here-document"))
     for mount in line.mounts:
-        if mount.kind not in ("cache", "tmpfs"):
+        if mount.kind not in ("cache", "tmpfs", "bind") or (mount.kind == "bind" and mount.from_ is not None):
             raise Beyond(Text("a mount of type {kind}", kind=mount.kind))
     if line.network == "none":
         raise Beyond(Text("a network of its own"))
     for name in sorted(CHANGES_THE_SHELL & set(line.env)):
         raise Beyond(Text("the variable {name}, which changes what programs do", name=name))
+
+
+def _check_mounts(line: RunLine, steps: Sequence[PlacedStep]) -> None:
+    """Of what a bind mount shows only requirements are read, which say all that they do."""
+    if not any(mount.kind == "bind" for mount in line.mounts):
+        return
+    for step in steps:
+        reads = not isinstance(step, InstallPython | Clear | Nothing | Within)
+        if isinstance(step, InstallPython):
+            reads = bool(step.projects) or any("://" not in link for link in step.find_links)
+        if reads:
+            raise Beyond(Text("a mount of type {kind}", kind="bind"))
 
 
 def _stops(parsed: Sequence[Command], shell: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from trainload.builder.dockerfile.placing import accounts, files
 from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
+from trainload.builder.dockerfile.placing.mounted import Mounted, with_mounts
 from trainload.dockerfile.steps import (
     AddArchive,
     AddGroup,
@@ -92,6 +93,7 @@ def place(
     """
     try:
         _check_literal(literal, ground)
+        ground = with_mounts(line, ground, bench, where)
         entered, steps = _entered(steps)
         here = line
         for within in entered:
@@ -148,6 +150,8 @@ def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: B
 
         projects = projects_of(first, ground, line.workdir)
         if projects:
+            if isinstance(ground, Mounted):
+                raise Beyond(Text("a mount of type {kind}", kind="bind"))
             built = place_projects(first, projects, ground, bench, _caller(line, ground), line)
             later = replace(first, projects=(), required=projects)
             return Placed(built.layers, (later, *rest), built.files, may_fail=True)
