@@ -233,6 +233,19 @@ def test_a_line_may_ask_the_agent_that_is_given_and_keeps_nothing_of_it(folder: 
     assert "a key goes into an agent" in told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are given to other users")
+def test_what_a_mount_gives_to_a_user_is_that_users_in_the_line(folder: Path, home: Path) -> None:
+    (folder / "token").write_text("x")
+    line = (
+        "USER 1000:1000\nRUN --mount=type=cache,target=/c,uid=1000,gid=1000 --mount=type=secret,id=t,uid=1000 "
+        "--mount=type=secret,id=t,target=/other touch /c/x; ls -ldn /c /c/x /run/secrets/t /other > /tmp/seen"
+    )
+    seen = content(home, build(folder, home, line, "--secret", "id=t,src=token")["layers"][-1], "tmp/seen").decode()
+    assert {row.split()[-1]: row.split()[2:4] for row in seen.splitlines()} == {
+        "/c": ["1000", "1000"], "/c/x": ["1000", "1000"], "/run/secrets/t": ["1000", "0"], "/other": ["0", "0"],
+    }  # fmt: skip
+
+
 def test_a_table_of_cron_has_the_group_that_its_set_id_program_gives(folder: Path, home: Path) -> None:
     (folder / "cron/crontabs").mkdir(parents=True)
     (folder / "crontab").write_text("#!/bin/sh\numask 077\ncat > /var/spool/cron/crontabs/root\n")

@@ -134,7 +134,7 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
     stage, namespace = staging.Stage(prepared.bwrap, root, mounts, devices), None
     if root_user:
         namespace = staging.all_ids(person)
-        stage = staging.stage(prepared.bwrap, root, mounts, devices, person)
+        stage = staging.stage(prepared.bwrap, root, mounts, devices, person, swap=not spec.step)
         staging.become(person)
     writable = prepared.way is not Way.READ_ONLY and not spec.read_only
     sandbox = Sandbox(

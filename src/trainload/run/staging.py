@@ -4,7 +4,7 @@ bubblewrap starts as the user inside (it can give itself up only from there), wh
 so copies of the mounts are put into a folder in memory that only the container's mount namespace has. The user
 inside is the one who called us: in mounted folders root and that user change places (idmapped mounts,
 mount_setattr(2)), so that what a run writes to ``./outputs`` belongs to whoever started it, as it does for an
-ordinary user.
+ordinary user. Not in a RUN of a Dockerfile, whose mounts say themselves whose they are (``uid=1000``).
 """
 
 from __future__ import annotations
@@ -45,9 +45,17 @@ def become(person: Person) -> None:
 
 
 def stage(
-    bwrap: str, root: Path, mounts: Sequence[Mount], devices: Sequence[tuple[str, str]], person: Person
+    bwrap: str,
+    root: Path,
+    mounts: Sequence[Mount],
+    devices: Sequence[tuple[str, str]],
+    person: Person,
+    *,
+    swap: bool,
 ) -> Stage:
     """The same program, root, mounts and device nodes at new places. Raises :class:`OSError`.
+
+    ``swap``: in mounts root and ``person`` change places.
 
     Nodes keep their owners: who may open one is decided by the machine, not by us.
     """
@@ -56,7 +64,7 @@ def stage(
     folders = [Path(mount.source).is_dir() for mount in mounts]
     program = kernel.copy_of_tree(str(programs))
     nodes = [kernel.copy_of_tree(source) for source, _ in devices]
-    if person.uid or person.gid:
+    if swap and (person.uid or person.gid):
         namespace = kernel.user_namespace(swapped(person.uid), swapped(person.gid))
         for tree in trees[1:]:
             try:

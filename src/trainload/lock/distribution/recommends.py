@@ -107,10 +107,12 @@ def _recommended(group: Group, rules: Candidates, index: Index, world: Mapping[s
     if rules.satisfied(group, world.get):
         return None
     there = [relation for relation in group if list(rules.of(relation, index.candidate))]
-    names = {stanza.name for relation in there for stanza in rules.of(relation, index.candidate)}
-    if len(names) < 2:
-        return names.pop() if names else None  # ssh-client, which only openssh-client is
+    if not there:
+        return None
     first = there[0]
+    names = {stanza.name for stanza in rules.of(first, index.candidate)}
+    if len(names) == 1:
+        return names.pop()  # ssh-client is only openssh-client; default-mta, before all others, exim4-daemon-light
     candidate = index.candidate(first.name)
     if first is not group[0] or candidate is None or not first.holds_for(candidate.version):
         raise LockError(

@@ -17,7 +17,9 @@ import pytest
 from trainload import pipeline
 from trainload.builder.dockerfile.bench import Secret, Wanted
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.rows import Row
 from trainload.digest import Digest
+from trainload.dockerbuild import look
 from trainload.dockerfile.understand import line
 from trainload.errors import RunError
 from trainload.events import SILENT, Event, How, Reporter, Said
@@ -117,10 +119,19 @@ class Place:
         self.write(path, text.replace(old, new))
 
     def build(self, store: Store | None = None, wanted: Wanted | None = None, **environ: str) -> Built:
-        store = store or self.warm
+        return pipeline.build(
+            self._site(store, environ), Wishes(references=("x:1",), dockerfile=wanted or Wanted())
+        )
+
+    def plan(self) -> Sequence[Row]:
+        site, wishes = self._site(None, {}), Wishes(dockerfile=Wanted())
+        project = pipeline.dockerfile_of(site, wishes)
+        assert project is not None
+        return look(site, wishes, project).stages[-1].rows
+
+    def _site(self, store: Store | None, environ: Mapping[str, str]) -> Site:
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        site = Site(self.root, store, Http(), self.reporter, environ, now, 2, rooms=self.sandbox)
-        return pipeline.build(site, Wishes(references=("x:1",), dockerfile=wanted or Wanted()))
+        return Site(self.root, store or self.warm, Http(), self.reporter, environ, now, 2, rooms=self.sandbox)
 
 
 @pytest.fixture
@@ -306,3 +317,27 @@ def _packages(value: object) -> list[dict[str, object]]:
         inner = [row for one in value.values() for row in _packages(one)]
         return own if isinstance(own, list) else inner
     return [row for one in value for row in _packages(one)] if isinstance(value, list) else []
+
+
+def test_a_plan_says_of_a_line_that_had_to_be_run_that_and_why(made: Place) -> None:
+    """``pip install raw`` is understood, but the index has no wheel of it: only asking tells."""
+    made.index.add(("raw-1.0.tar.gz", b"no archive"))
+    made.replace(
+        "Dockerfile", "RUN ./configure", "RUN pip install --index-url INDEX raw".replace("INDEX", made.index.url)
+    )
+    (expected,) = (row for row in made.plan() if "raw" in row.text)
+    assert (expected.how.value, expected.present) == ("placed", False)
+    made.build()
+    rows = made.plan()
+    (found,) = (row for row in rows if "raw" in row.text)
+    assert (found.how.value, found.present) == ("run", True)
+    assert "raw" in str(found.why)
+    assert all(row.present for row in rows if row.how.value in ("placed", "run"))
+
+
+def test_a_line_whose_extra_index_is_out_of_reach_is_run_where_it_has_a_network(made: Place) -> None:
+    """pip warns, and goes on with the other index."""
+    gone = "http://127.0.0.1:9/simple"
+    made.replace("Dockerfile", "-r requirements.txt", f"--extra-index-url {gone} -r requirements.txt")
+    made.build(wanted=Wanted(network=True, network_asked="host"))
+    assert [one for one in made.sandbox.ran if gone in one]

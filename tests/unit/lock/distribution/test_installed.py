@@ -130,11 +130,12 @@ def test_a_version_with_a_star_is_the_newest_that_begins_so() -> None:
 
 def test_what_only_one_package_is_leaves_no_choice() -> None:
     """git recommends ssh-client, which is no package: openssh-client alone provides it."""
-    git = stanza("git", "2", "Recommends: gone | ssh-client")
+    git = stanza("git", "2", "Recommends: gone | ssh-client | ssh-server")
     client, other = (stanza(name, "1", "Provides: ssh-client") for name in ("openssh-client", "dropbear"))
+    servers = [stanza(name, "1", "Provides: ssh-server") for name in ("openssh-server", "tinyssh")]
     status = "\n".join([has("base")])
     base = installed(status, "amd64")
-    chosen = choose_like_apt(index(git, client), "amd64", ["git"], base, recommends=True)
+    chosen = choose_like_apt(index(git, client, *servers), "amd64", ["git"], base, recommends=True)
     assert sorted(one.name for one in chosen) == ["git", "openssh-client"]
     with pytest.raises(LockError, match="leaves a choice"):
         choose_like_apt(index(git, client, other), "amd64", ["git"], base, recommends=True)

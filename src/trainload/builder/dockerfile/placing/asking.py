@@ -127,6 +127,8 @@ def ask(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
                 Text("{names}, which would have to be built", names=", ".join(sorted(error.names)))
             ) from error
         except LockError as error:
+            if error.retryable and asked.extra_indexes and bench.wanted.network:
+                raise Beyond(Text("an index that cannot be reached: pip goes on with the others")) from error
             if error.retryable:
                 raise
             raise Beyond(Text("what nothing fits: {reason}", reason=error.got or error.text)) from error
