@@ -14,7 +14,12 @@ _NAME = re.compile(
 _HARMLESS = re.compile(
     r"(?:.*_)?(?:MAX|MIN|PAD|EOS|BOS|UNK|MASK|CLS|SEP|SPECIAL|NUM|STOP|DISABLE)_TOKEN|.*NO_AUTH", re.I
 )
-_NOT_A_VALUE = re.compile(r"|true|false|none|null|0|1|/.*|<.*>", re.IGNORECASE)
+_NOT_A_VALUE = re.compile(
+    r"|true|false|none|null|0|1|/.*|<.*>"
+    # which way to log in, and not what with
+    r"|oidc|oauth2?|basic|ldaps?|saml2?|kerberos|jwt|mtls|bearer|disabled|enabled|optional|required",
+    re.IGNORECASE,
+)
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@${}]+:(?P<password>[^/\s@]+)@", re.IGNORECASE)
 
 
