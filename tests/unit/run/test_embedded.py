@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -329,7 +330,8 @@ def test_a_signal_reaches_the_program_once(layer: LayerBlob, rootfs: Path, numbe
 
 def test_a_signal_that_comes_before_there_is_a_program_is_the_programs(layer: LayerBlob, rootfs: Path) -> None:
     """It is not lost: the run would go on until its grace is over."""
-    watch = Watch(started=lambda _pid, _groups: os.kill(os.getpid(), signal.SIGTERM))
+    here = threading.get_ident()  # of this thread, which waits for it: others of the tests' process would die of it
+    watch = Watch(started=lambda _pid, _groups: signal.pthread_kill(here, signal.SIGTERM))
     engine = EmbeddedEngine(rootfs, lambda _: [layer], watch=watch)
     for _ in range(5):
         outcome = engine.run(shell("sleep 1000", grace=90.0))
