@@ -48,8 +48,16 @@ def requirements(lock: Lock, platform: Platform) -> str:
         f"# for CPython {lock.python} on {platform}" if lock.python else "# no Python, and so no packages of it"
     ]
     chosen = select(lock, platform, sdists=True).python
-    lines += [f"{each.name}=={each.version} --hash=sha256:{each.file.sha256}" for each in chosen]
+    lines += [f"{_pinned(each)} --hash=sha256:{each.file.sha256}" for each in chosen]
     return "\n".join(lines) + "\n"
+
+
+def _pinned(each: PythonFile) -> str:
+    """A build of its own (``2.6.0+cu124``) by its address: the usual index does not have it."""
+    location = each.file.location
+    if "+" in each.version and isinstance(location, Url):
+        return f"{each.name} @ {location.url}"
+    return f"{each.name}=={each.version}"
 
 
 def inventory(lock: Lock, platform: Platform) -> list[dict[str, object]]:

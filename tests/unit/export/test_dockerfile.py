@@ -14,6 +14,7 @@ from trainload.export.ignorefile import ignore_file
 from trainload.export.requirements import in_folders, requirements, sources
 from trainload.lint.check import check, mended
 from trainload.lint.model import Surroundings
+from trainload.lock.freeze import requirements as frozen
 from trainload.lock.model import (
     BaseImage,
     BasePython,
@@ -220,6 +221,12 @@ def test_requirements_have_every_hash_and_builds_of_their_own_an_address() -> No
     text = requirements(lock, [select(lock, AMD64)], (), folder=True)
     assert f"torch==2.6.0+cpu \\\n    --hash=sha256:{SHA['2']}\n" in text
     assert "https://" not in text
+
+
+def test_frozen_requirements_name_a_build_of_its_own_by_its_address() -> None:
+    text = frozen(lock_of(NUMPY, TORCH), AMD64)
+    assert f"\ntorch @ https://torch.example/torch.whl --hash=sha256:{SHA['2']}\n" in text
+    assert f"\nnumpy==2.1.0 --hash=sha256:{SHA['1']}\n" in text
 
 
 def test_the_main_index_is_named_as_such() -> None:
