@@ -428,7 +428,7 @@ def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:
 def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
     at = bench.project(
         "packages",
-        "ARG BASE=slim\nFROM $BASE\n"
+        "ARG BASE=slim\nFROM $BASE\nCOPY mine.deb /\n"
         "RUN sed -i 's@^deb http@deb  http@g;s/ main$/ main  /' /etc/apt/sources.list && "
         "apt-get update && apt-get install -y own-plain hello/bookworm && echo a b | tee /srv/tee && "
         "rm -rf /var/lib/apt/lists/*\n"
@@ -437,13 +437,17 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
         "      own-script 'tree=2*' && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
         "    && rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n"
-        "RUN apt-get update && apt-get install -y --install-recommends own-choice && rm -rf /var/lib/apt/lists/*\n",
+        "RUN apt-get update && apt-get install -y --install-recommends own-choice ./mine.deb && rm -rf /var/lib/apt/lists/*\n",
         {},
     )
+    scripts = {"postinst": "#!/bin/sh\necho made > /etc/mine\n"}
+    mine = MadeDeb("own-mine", fields={"Depends": "own-plain"}, scripts=scripts).lists(Item("./srv/mine", b"m\n"))
+    (at / "mine.deb").write_bytes(mine.bytes())
     files = check(bench, at, placed=5)
+    assert files["etc/mine"][-1] == b"made\n"
     assert {"own-choice 1.0-1", "own-zeta 1.0-1"} <= set(installed(files)[1]), "of two providers apt's own choice"
     assert files["srv/auto"][-1] == b"own-data\n", "what was needed before is not wished for after an upgrade"
-    assert "scripts in the sandbox" in bench.rows(at)[4][1]
+    assert "scripts in the sandbox" in bench.rows(at)[5][1]
     assert files["etc/own-made"][1:4] == (0o640, 1, 8)
     assert (
         "usr/share/own/hello" not in files and "usr/bin/tree" in files and files["srv/copy"][-1] == b"configure\n"

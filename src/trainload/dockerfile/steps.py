@@ -28,6 +28,8 @@ class InstallDistribution:
     """Whether what is recommended comes too; None: as the image's apt is set up."""
     options: tuple[str, ...] = ()
     """What dpkg is told about configuration files: ``--force-confold``."""
+    files: tuple[str, ...] = ()
+    """Packages that lie in the image (``./x.deb``), absolute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ _TABLE = Table(
     valued={"-o": "option", "--option": "option"},
 )  # fmt: skip
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?:=[A-Za-z0-9.+:~-]+\*?|/[a-z][a-z0-9-]*)?")
+_FILE = re.compile(r"\.?/[A-Za-z0-9_./+-]+\.deb")
 _ARCHIVE = re.compile(r"ppa:[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*|universe|multiverse|restricted")
 _HARMLESS = re.compile(r"(?:Acquire::|Dpkg::Use-Pty=|Dpkg::Progress-Fancy|APT::Color)[A-Za-z0-9:._-]*(?:=.*)?")
 _RECOMMENDS = re.compile(r"APT::Install-Recommends=(?:\"?(?P<no>false|0|no)\"?|\"?(?P<yes>true|1|yes)\"?)", re.I)
@@ -40,7 +42,7 @@ _CONFIGURATION = re.compile(r"Dpkg::Options::=\"?(--force-conf(?:old|def|new))\"
 _NO_SUGGESTS = re.compile(r"APT::Install-Suggests=\"?(?:false|0|no)\"?", re.I)
 
 
-def read_apt(words: Sequence[str]) -> tuple[PlacedStep, ...]:
+def read_apt(words: Sequence[str], workdir: str) -> tuple[PlacedStep, ...]:
     """Raises :class:`Beyond`."""
     program, *rest = words
     options = read(program, _quieter(rest), _TABLE)
@@ -53,7 +55,7 @@ def read_apt(words: Sequence[str]) -> tuple[PlacedStep, ...]:
         case "clean" | "autoclean" | "auto-clean" if not names:
             return (Nothing(f"{program} {verb}"),)
         case "install":
-            return _install(program, names, options, recommends=recommends)
+            return _install(program, names, options, workdir, recommends=recommends)
         case "upgrade" | "dist-upgrade" | "full-upgrade" if not names:
             if "yes" not in options.flags:
                 raise Beyond(Text("{command} without -y asks", command=f"{program} {verb}"))
@@ -87,15 +89,17 @@ def _quieter(words: Sequence[str]) -> list[str]:
 
 
 def _install(
-    program: str, names: Sequence[str], options: Options, *, recommends: bool | None
+    program: str, names: Sequence[str], options: Options, workdir: str, *, recommends: bool | None
 ) -> tuple[PlacedStep, ...]:
     if "yes" not in options.flags:
         raise Beyond(Text("{command} without -y asks", command=f"{program} install"))
+    files = tuple(posixpath.normpath(posixpath.join(workdir, name)) for name in names if _FILE.fullmatch(name))
+    names = [name for name in names if not _FILE.fullmatch(name)]
     for name in names:
         if not _PACKAGE.fullmatch(name):
             raise Beyond(Text("the package {name}", name=name))
-    step = InstallDistribution(tuple(names), recommends, _configuration(options))
-    return (step,) if names else (Nothing(f"{program} install"),)
+    step = InstallDistribution(tuple(names), recommends, _configuration(options), files)
+    return (step,) if names or files else (Nothing(f"{program} install"),)
 
 
 def _configuration(options: Options) -> tuple[str, ...]:

@@ -253,7 +253,7 @@ def _steps(command: Command, line: RunLine, literal: list[str]) -> tuple[PlacedS
     if name in ("true", ":") or (name == "set" and _is_set(words)):
         return (Nothing(name),)
     if name in apt.PROGRAMS:
-        return apt.read_apt(words)
+        return apt.read_apt(words, line.workdir)
     if name == "add-apt-repository":
         return apt.read_archive(words)
     if name in accounts.PROGRAMS:

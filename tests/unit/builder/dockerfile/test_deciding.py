@@ -36,6 +36,7 @@ def offer() -> Offered:
 def test_what_apt_says_it_installs_is_found_in_the_indexes() -> None:
     said = (
         "Reading package lists...\nInst git [1:1] (1:2 Debian:12/stable [amd64])\n"
+        "Inst own (1.0 local-deb [all])\n"
         "Inst less (590 Debian:12/stable [amd64])\nConf git (1:2 Debian:12/stable [amd64])\n"
     )
     found = [(one.name, one.version) for one in _chosen(said, offer(), WHY)]

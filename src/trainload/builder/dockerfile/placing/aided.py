@@ -7,6 +7,7 @@ configures them, so nothing of what it does has to be modelled (docs/adr/0038).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from trainload.builder.dockerfile.ground import Ground
@@ -55,6 +56,8 @@ class Wished:
     """For dpkg: ``--force-confold``."""
     told: str = ""
     """For people, where no packages are named."""
+    files: tuple[str, ...] = ()
+    """Packages of the image, absolute."""
 
 
 def bare(wish: str) -> str:
@@ -80,11 +83,15 @@ def aided(
         and (f"\nPackage: {package.name}\n" not in f"\n{status}" or package.name in before)
     )  # fmt: skip
     options = "".join(f" -o Dpkg::Options::={option}" for option in wished.options)
-    script = f"{_APT}{options} {FOLDER}/*.deb" + (f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else "")
+    given = [*([f"{FOLDER}/*.deb"] if files else []), *map(shlex.quote, wished.files)]
+    script = f"{_APT}{options} {' '.join(given)}" + (
+        f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else ""
+    )
     content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
     recipe = recipe_of(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, content),))
-    count = len(packages)
-    title = f"{count} package{'' if count == 1 else 's'} by apt: {' '.join(wished.packages) or wished.told}"
+    count = len(packages) + len(wished.files)
+    named = " ".join((*wished.packages, *wished.files)) or wished.told
+    title = f"{count} package{'' if count == 1 else 's'} by apt: {named}"
     size = sum(file.size or 0 for file in files)
     return Made((PlannedLayer(Kind.RUN, title[:_TITLE], recipe, size, _why(scripts)),), files)
 

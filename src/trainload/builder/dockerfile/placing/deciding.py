@@ -83,6 +83,8 @@ def _chosen(said: str, there: Offered, why: Text) -> Iterator[DistributionPackag
     for row in said.splitlines():
         if not row.startswith(("Inst ", "Remv ")):
             continue
+        if row.startswith("Inst ") and " local-deb " in row:
+            continue  # a file that the image has
         match = _SAID.match(row)
         if match is None or match["verb"] == "Remv" or match["foreign"] or match["version"] is None:
             raise Beyond(why)

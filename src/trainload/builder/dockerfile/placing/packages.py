@@ -21,6 +21,7 @@ from trainload.errors import LockError, Text
 from trainload.layers.debian.database import names
 from trainload.layers.debian.deb import open_deb
 from trainload.layers.debian.scripts import needs_configuration
+from trainload.layers.tarread import MemberKind
 from trainload.lock.distribution.installed import installed
 from trainload.lock.model import ArchivePath, DistributionPackage, File, Url
 from trainload.plan.model import Kind, PlannedLayer, SystemRecipe
@@ -41,10 +42,10 @@ def place_packages(step: InstallDistribution, line: RunLine, ground: Ground, ben
     with_more = recommends(ground, step.recommends)
     packages, scripts = _packages(step, here, line, ground, bench, with_more=with_more)
     scripts = (*scripts, *_answered(packages, ground))
-    if not packages:
+    if not packages and not step.files:
         return Made(())
-    if scripts:
-        return aided(Wished(step.packages, step.options), packages, scripts, line, ground)
+    if scripts or step.files:
+        return aided(Wished(step.packages, step.options, files=step.files), packages, scripts, line, ground)
     count, suite = len(packages), here.suite
     recipe = SystemRecipe(
         below=tuple(str(layer.diff_id) for layer in ground.layers),
@@ -99,9 +100,11 @@ def _packages(
     step: InstallDistribution, here: Known, line: RunLine, ground: Ground, bench: Bench, *, with_more: bool
 ) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     """The answer of the lock, or a new one; and the packages whose scripts have to run."""
-    told = " ".join(step.packages)
+    told = " ".join((*step.packages, *step.files))
     told = told if len(told) <= _NAMED else told[: _NAMED - 1] + "…"
-    return _asked(_Question(f"apt-get install {told}", step.packages, with_more), here, line, ground, bench)
+    return _asked(
+        _Question(f"apt-get install {told}", step.packages, with_more, files=step.files), here, line, ground, bench
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +118,39 @@ class _Question:
     """None: nothing new may come."""
     upgrade: bool = False
     """Of all that is installed, not of ``names``."""
+    files: tuple[str, ...] = ()
+    """Packages of the image."""
 
     @property
     def words(self) -> tuple[str, ...]:
         """Of apt-get's command line."""
         plain = "--install-recommends" if self.recommends else "--no-install-recommends"
-        return (self.what.removeprefix("apt-get "), plain) if self.upgrade else ("install", plain, *self.names)
+        return (
+            (self.what.removeprefix("apt-get "), plain)
+            if self.upgrade
+            else ("install", plain, *self.names, *self.files)
+        )
 
 
 def _asked(
     asked: _Question, here: Known, line: RunLine, ground: Ground, bench: Bench
 ) -> tuple[tuple[DistributionPackage, ...], tuple[str, ...]]:
     status, arch, suite = ground.facts.status, bench.platform.architecture, here.suite.name
-    plain = {
+    plain: dict[str, object] = {
         "packages": asked.names, "recommends": asked.recommends, "suite": suite,
         "installed": sorted(f"{name} {found.version}" for name, found in installed(status, arch).items()),
         "beside": here.digest(),
     }  # fmt: skip
+    if asked.files:
+        plain["files"] = [_identity(file, ground) for file in asked.files]
     question = f"{asked.what} ({suite} {arch}, {Digest.sha256(canonical_json(plain)).hex[:12]})"
 
     def answer() -> Mapping[str, object]:
         services = bench.services().distribution(())
+        if asked.files:
+            why = Text("the package {name}", name=asked.files[0])
+            packages = decided(asked.words, here, line, ground, bench, why)
+            return {"packages": [_row(package) for package in packages], "scripts": []}
         try:
             packages = _resolved(asked, here, {arch: status}, services)[arch]
         except LockError as error:
@@ -150,6 +165,14 @@ def _asked(
     if not isinstance(rows, list) or not isinstance(scripts, list):
         raise Beyond(Text("an answer of the lock is broken"))
     return tuple(_package(row) for row in rows), tuple(map(str, scripts))
+
+
+def _identity(path: str, ground: Ground) -> list[str]:
+    """Of a file in the image: the layer that has it, and how large it is there."""
+    seen = ground.find(ground.real(path.strip("/")))
+    if seen is None or seen.kind is not MemberKind.FILE:
+        raise Beyond(Text("the file {path}, which is not there", path=path))
+    return [path, str(ground.layers[seen.layer].diff_id), str(seen.size)]
 
 
 def _answered(packages: Sequence[DistributionPackage], ground: Ground) -> Iterator[str]:
