@@ -437,7 +437,8 @@ def test_packages_of_apt_scripts_and_commands_between(bench: Bench) -> None:
         "      own-script 'tree=2*' && cp /etc/own-made /srv/copy && apt-get purge -y hello \\\n"
         "    && rm -rf /var/lib/apt/lists/*\n"
         "RUN apt-get update; apt-get install -y own-script; rm -rf /var/lib/apt/lists/*\n"
-        "RUN apt-get update && apt-get install -y --install-recommends own-choice ./mine.deb && rm -rf /var/lib/apt/lists/*\n",
+        "RUN apt-get update && apt-get install -y --install-recommends own-choice ./mine.deb && "
+        "rm -rf /var/lib/apt/lists/*\n",
         {},
     )
     scripts = {"postinst": "#!/bin/sh\necho made > /etc/mine\n"}
