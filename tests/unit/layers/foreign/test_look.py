@@ -101,6 +101,12 @@ def test_dockers_python_image_has_its_python_in_usr_local_and_the_version_in_its
     assert python(found).installed == (Installed("pip", "24.0"),)
 
 
+def test_a_version_is_no_part_of_a_longer_number() -> None:
+    content = b"\x7fELF 13.11.2\x00 4.3.11.3\x003.11.4 \x00 (3.11.5rc1\x003.11.6\x00"
+    program = TarEntry("usr/local/bin/python3.11", content, mode=0o755)
+    assert findings(program).versions == {"usr/local/bin/python3.11": "3.11.5rc1"}
+
+
 @pytest.mark.parametrize(
     ("env", "status", "version"),
     [
