@@ -39,7 +39,7 @@ MADE = re.compile(
     r"""(
     etc/(passwd|group|shadow|gshadow|shells|localtime|timezone|networks|inputrc|profile|motd)
     | etc/(nsswitch\.conf|environment)
-    | etc/python3
+    | etc/python3 | var/lib/python(/python3\.[0-9]+_installed)?
     | etc/(ld\.so\.cache|ca-certificates\.conf|adduser\.conf|python3/debian_config|dpkg/origins/default)
     | etc/ssl/certs/.* | etc/alternatives/.*
     | etc/dpkg/dpkg\.cfg\.d/trainload | etc/apt/sources\.list\.d(/.*)?

@@ -32,7 +32,11 @@ _FOLDERS = ("mnt", "srv", "opt", "etc/opt", "var/opt", "media")
 _LOCAL = ("", "/share", "/share/man", "/bin", "/games", "/lib", "/include", "/sbin", "/src", "/etc")
 _ADD_SHELL = re.compile(r"^\s*add-shell\s+(/[\w./-]+)", re.MULTILINE)
 _NETWORKS = b"default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n"
-_PYTHON_CONFIG = b"[DEFAULT]\nbyte-compile = standard\n"
+_PYTHON_CONFIG = b"""\
+[DEFAULT]
+# how to byte-compile (comma separated: standard, optimize)
+byte-compile = standard
+"""
 
 
 def wanted(path: str) -> bool:
@@ -74,7 +78,9 @@ def install(root: Root, scripts: Mapping[str, str], accounts: Accounts) -> None:
         root.write("etc/python3/debian_config", _PYTHON_CONFIG)
     for name in sorted(names):
         if name.startswith("python3.") and name.endswith("-minimal"):
-            root.folder(f"usr/local/lib/{name.removesuffix('-minimal')}/dist-packages")
+            python = name.removesuffix("-minimal")
+            root.folder(f"usr/local/lib/{python}/dist-packages")
+            root.write(f"var/lib/python/{python}_installed", b"")  # its preinst, of a runtime that is new
 
 
 def _base_files(root: Root, accounts: Accounts) -> None:

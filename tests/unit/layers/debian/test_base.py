@@ -209,6 +209,14 @@ esac
     assert heard == []
 
 
+def test_a_new_python_is_noted_as_its_preinst_does(sources: MadeSources) -> None:
+    _, layer = written(sources, PASSWD, deb(name="python3.11-minimal"), deb(name="python3"))
+    found = tree(layer)
+    assert found["var/lib/python/python3.11_installed"].size == 0
+    assert found["usr/local/lib/python3.11/dist-packages"].isdir()
+    assert b"# how to byte-compile" in content(layer, "etc/python3/debian_config")
+
+
 def test_progress_is_told_of_the_recipes_task_and_only_that(sources: MadeSources) -> None:
     class Hearing(list[Event]):
         def report(self, event: Event) -> None:
