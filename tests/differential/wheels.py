@@ -86,7 +86,7 @@ def _points(name: str, version: str, *lines: str) -> dict[str, bytes]:
     return {f"{name}-{version}.dist-info/entry_points.txt": text.encode()}
 
 
-SERVERS = ("fastapi", "uvicorn[standard]", "flask==3.0.0")
+SERVERS = ("fastapi", "uvicorn[standard]", "flask==3.0.0", "gunicorn==22.0.0")
 """Whose real wheels, and those of all they need, the whole comparison takes instead of stand-ins."""
 
 
