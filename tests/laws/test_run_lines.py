@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from trainload.dockerfile.steps import RunProgram
+from trainload.dockerfile.steps import RunProgram, Within
 from trainload.dockerfile.understand.line import understand
 from trainload.dockerfile.understand.parts import Beyond, Command
+from trainload.dockerfile.understand.state import ROOT_HOME
 from trainload.dockerfile.understand.words import commands
 from trainload.dockerfile.understood import Opaque, RunLine, Understood
 
@@ -104,9 +105,10 @@ def line(script: str) -> RunLine:
     return RunLine(1, script, ("/bin/sh", "-c", script), ("/bin/sh", "-c"), {"V": "one"}, workdir="/app")
 
 
-STRANGE = ("|", "||", "&", "(", ")", "`", "$(", "<", "<<<", "~", "{", "}", "$UNKNOWN", "${V:-x}", "$$", "$?", "!",
-           "; cd /x;", " *", " >x", "\x01", "é", "$((1))", "$'x'", "; exec sh ;", "; eval x ;", "; . x ;",
-           "; X=1 ;", "; if", "; unset V ;")  # fmt: skip
+STRANGE = ("|", "||", "&", "(", ")", "`", "$(", "<", "<<<", "{", "}", "$UNKNOWN", "${V:-x}", "$$", "$?", "!",
+           " *", " >x", "\x01", "é", "$((1))", "$'x'", "; exec sh ;", "; eval x ;", "; . x ;",
+           "; if", "; unset V ;")  # fmt: skip
+STATE = ("~", "; cd /x;", "; X=1 ;")
 LINES = (
     "apt-get update && apt-get install -y git && rm -rf /var/lib/apt/lists/*",
     "pip install --no-cache-dir -r requirements.txt",
@@ -128,6 +130,23 @@ def test_a_line_with_something_strange_between_words_is_run(known: str, strange:
         assert any(strange.strip(" ") in step.argv[-1].replace("> ", ">") for step in programs), "run as it stands"
     else:
         assert isinstance(found, Opaque), script
+
+
+@pytest.mark.parametrize("known", LINES)
+@pytest.mark.parametrize("strange", STATE)
+def test_what_a_shell_would_remember_is_asked_about_or_the_line_is_run(known: str, strange: str) -> None:
+    plain = understand(line(known))
+    assert isinstance(plain, Understood)
+    for at in [0, len(known), *(at for at in range(len(known)) if known[at] == " ")]:
+        script = f"{known[:at]} {strange} {known[at:]}"
+        found = understand(line(script))
+        if isinstance(found, Opaque):
+            continue
+        if strange == "~":  # whether that is root's home is seen when it is placed
+            assert Within(home=ROOT_HOME) in found.steps and "~" not in str(found.steps), script
+        else:  # between words it would end the command
+            assert at == len(known), script
+            assert found.steps == (*plain.steps, *([Within(folder="/x")] if "cd" in strange else [])), script
 
 
 @given(st.text(max_size=60))

@@ -41,7 +41,7 @@ def told(words: list[str], cwd: Path) -> str:
 def test_an_option_of_docker_is_told_with_what_does_the_same(tmp_path: Path) -> None:
     assert "trainload lock --upgrade" in told(["build", "--pull", "."], tmp_path)
     assert "--shm-size 8g" in told(["run", "--ipc=host", "image"], tmp_path)
-    assert "did you mean --push?" in told(["build", "--pussh"], tmp_path)
+    assert "did you mean --push" in told(["build", "--pussh"], tmp_path)
 
 
 def test_a_folder_inside_of_a_project_is_told_where_the_project_is(tmp_path: Path) -> None:

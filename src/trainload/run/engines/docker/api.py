@@ -15,6 +15,7 @@ from trainload.system import daemon
 from trainload.system.daemon import Address, DaemonError, Raw
 
 _QUICK = 5.0  # seconds until a daemon that does not answer counts as away
+_LOGIN = 30.0  # the same where a login by ssh comes first
 _MOST = 64 * 2**20  # bytes of a JSON answer
 _JSON = {"Content-Type": "application/json"}
 
@@ -36,7 +37,8 @@ class Api:
     @cached_property
     def version(self) -> str:
         """The newest API it knows: Docker 29 no longer knows those before 1.44. Raises :class:`DaemonError`."""
-        answer = daemon.exchange(self.address, "GET", "/_ping", timeout=_QUICK)
+        patience = _LOGIN if self.address.url.startswith("ssh://") else _QUICK
+        answer = daemon.exchange(self.address, "GET", "/_ping", timeout=patience)
         answer.close()
         return answer.headers.get("api-version", "1.41")
 
