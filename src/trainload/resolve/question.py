@@ -121,8 +121,7 @@ class Question:
                     break
         if done.exit_code != 0:
             raise explained(explain(done, backend=backend), installed, request.provided)
-        answer = with_hashes(read_lock_file(self.output), [Path(path) for path in asks.found], sha256_of)
-        return without_stubs(adopt(answer, "uv pip compile", asks), stubs)
+        return without_stubs(_read(self.output, asks), stubs)
 
     def _linked(self, request: PythonRequest, page: Path) -> tuple[Wanted, PythonRequest]:
         """What lies in the find-links folders, and ``request`` with the page that says so."""
@@ -159,7 +158,7 @@ class Question:
         done = self.uv.run("pip compile", [config, *alone, *arguments], root)
         if done.exit_code != 0:
             return frozenset()
-        newest = adopt(read_lock_file(output), "uv pip compile", asks)  # of which only versions count
+        newest = _read(output, asks)
         sources = [package.name for package in newest.packages if package.sdist and not package.wheels]
         return frozenset(name for name in sources if _version(newest, name) > _version(found, name))
 
@@ -184,6 +183,12 @@ class Question:
             self.output.unlink(missing_ok=True)
         else:
             self.output.write_bytes(kept)
+
+
+def _read(output: Path, asks: Wanted) -> Adopted:
+    """What uv chose; an index may have the same files as the find-links folders, and the same hashes then."""
+    answer = with_hashes(read_lock_file(output), [Path(path) for path in asks.found], sha256_of)
+    return adopt(answer, "uv pip compile", asks)
 
 
 def _version(found: Adopted, name: str) -> Version:

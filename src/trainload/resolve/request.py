@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -84,12 +85,18 @@ def wanted(request: PythonRequest) -> Wanted:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a wheel on this machine. Raises :class:`LockError` when it cannot be read."""
+    """Of a wheel here, read once while it stays as it is. Raises :class:`LockError` when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = path.stat()
+        return _sha256(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise LockError("the wheel cannot be read", place=Place(str(path)), got=error.strerror) from error
+
+
+@lru_cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_links(request: PythonRequest) -> tuple[str, ...]:

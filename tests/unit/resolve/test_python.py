@@ -25,7 +25,9 @@ from trainload.project.model import (
     UvLock,
 )
 from trainload.resolve.python import resolve_python
+from trainload.resolve.question import Question
 from trainload.resolve.request import PythonRequest, compile_arguments, torch_backend
+from trainload.resolve.sources import Leave
 from trainload.resolve.upgrade import Upgrade
 from trainload.resolve.uv import Uv
 from trainload.testing.index import PackageIndex, sdist, wheel
@@ -225,6 +227,17 @@ def test_uv_keeps_nothing_of_find_links_which_are_hashed_here(
     assert again == packages
     newer = resolve_python(asked, uv).packages
     assert versions(newer) == {"mine": "1.0", "needed": "2.0"}  # the highest, wherever it lies
+
+
+def test_a_wheel_may_lie_in_find_links_and_on_the_index(root: Path, index: PackageIndex, uv: Uv) -> None:
+    both = wheel("mine", "1.0")
+    index.add(both, wheel("later", "1.0"), sdist("later", "1.1"))
+    links(root.parent / "wheels", both)
+    asked = replace(request(root, index, "mine\nlater==1.0"), find_links=("../wheels",))
+    question = Question(asked, uv, root.parent / "pylock.answer.toml", None)
+    found, _ = question.settled(Leave())
+    assert found.packages[1].wheels[0].sha256 == hashlib.sha256(both[1]).hexdigest()
+    assert question.newer_sources(found) == {"later"}
 
 
 def test_a_find_links_folder_that_does_not_exist_is_told(root: Path, index: PackageIndex, uv: Uv) -> None:
