@@ -81,9 +81,17 @@ def materials(folder: Path, cache: Path, wanted: str) -> Iterator[Materials]:
         stack.enter_context(started(server, folder / "links.log"))
         wait_for(links)
         made = Materials(folder, wheels, f"http://127.0.0.1:{links}/", f"127.0.0.1:{way.port}", way, sort)
+        _read_once(wheels)
         _base_image(made, store)
         _uv_image(made, store)
         yield made
+
+
+def _read_once(wheels: Path) -> None:
+    """So that nobody waits for the disk because he comes first."""
+    for wheel in wheels.glob("*.whl"):
+        with wheel.open("rb") as file:
+            hashlib.file_digest(file, "md5")
 
 
 def _small(wheels: Path) -> Sort:
