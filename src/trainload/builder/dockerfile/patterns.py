@@ -76,12 +76,28 @@ def segment(pattern: str) -> re.Pattern[str]:
 
 
 def _fits(parts: Sequence[str], names: Sequence[str]) -> bool:
-    if not parts:
-        return not names
-    if parts[0] == _DEEP:
-        fewest = 1 if len(parts) == 1 else 0
-        return any(_fits(parts[1:], names[count:]) for count in range(fewest, len(names) + 1))
-    return bool(names) and segment(parts[0]).fullmatch(names[0]) is not None and _fits(parts[1:], names[1:])
+    """All ways of reading are followed side by side, so many ``**`` cost no more than their number."""
+    fits = [None if part == _DEEP else segment(part) for part in parts]
+    last = len(parts) - 1
+    at = _open(fits, {0})
+    for name in names:
+        here = {one for one in at if one <= last}
+        stays = {one for one in here if fits[one] is None}
+        goes = {one + 1 for one in here if (fit := fits[one]) is not None and fit.fullmatch(name)}
+        # `**` at the end wants a name at least
+        at = _open(fits, stays | goes | ({last + 1} if last in stays else set()))
+    return last + 1 in at
+
+
+def _open(fits: Sequence[re.Pattern[str] | None], at: set[int]) -> set[int]:
+    """``at``, and what may come next where a ``**`` before the end stands for no folder."""
+    todo, found = list(at), set(at)
+    while todo:
+        one = todo.pop()
+        if one < len(fits) - 1 and fits[one] is None and one + 1 not in found:
+            found.add(one + 1)
+            todo.append(one + 1)
+    return found
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

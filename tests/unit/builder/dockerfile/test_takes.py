@@ -207,3 +207,12 @@ def test_two_stars_stand_for_any_folders_where_folders_are_kept() -> None:
         assert matches(pattern, paths, deep=True) == wanted
         assert within(pattern, tree.__getitem__, tree.__getitem__) == wanted
     assert matches("a/**/*.py", paths) == ["a/b/y.py"] == within("a/**/*.py", tree.__getitem__)
+
+
+def test_many_double_stars_are_read_at_once() -> None:
+    path = "/".join(["a"] * 60)
+    pattern = "/".join(["**", "a"] * 25)
+    assert matches(f"{pattern}/b", [f"{path}/c"], deep=True) == []
+    assert matches(f"{pattern}/c", [f"{path}/c"], deep=True) == [f"{path}/c"]
+    assert matches("a/**", ["a"], deep=True) == []
+    assert matches("**/**/a", ["a", "x/a", "x/y/b"], deep=True) == ["a", "x/a"]
