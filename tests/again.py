@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 MOST = 3  # more than a chance or two is a fault
+TOLD = 20  # while the run goes on: one that runs out of disk, or is stopped, may never come to its summary
 STEPS = ("setup", "call", "teardown")  # a crashed worker is reported with another
 
 
@@ -29,16 +30,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # only the one that hears of all tests
         return
     if file := config.getoption("--note-failures"):
-        config.pluginmanager.register(Notes(Path(file)))
+        config.pluginmanager.register(Notes(config, Path(file)))
     if test := config.getoption("--again"):
         config.args = [test]
         config.pluginmanager.register(Again())
 
 
 class Notes:
-    """Of the first run: the tests that failed, with their reports."""
+    """Of the first run: the tests that failed, with their reports. The first ones are told at once."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, config: pytest.Config, file: Path) -> None:
+        self.config = config
         self.file = file
         self.failed: dict[str, str] = {}
         self.hopeless = False
@@ -50,6 +52,15 @@ class Notes:
         if report.failed:
             self.hopeless |= report.when not in STEPS
             self.failed.setdefault(report.nodeid, report.longreprtext)
+            if len(self.failed) <= TOLD:
+                self._tell(report)
+
+    def _tell(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if isinstance(terminal, pytest.TerminalReporter):
+            terminal.ensure_newline()
+            why = next((line for line in report.longreprtext.splitlines() if line.startswith("E ")), "")
+            terminal.write_line(f"{report.when} failed: {report.nodeid} {why[1:].strip()[:200]}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

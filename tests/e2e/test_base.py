@@ -127,7 +127,7 @@ class Records(dict[str, bytes]):
         self[key] = data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     archives = find_archives()
     try:

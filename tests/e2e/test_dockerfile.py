@@ -156,7 +156,7 @@ def by_buildah(
     folder: Path, home: Path, tmp_path: Path, more: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
     if shutil.which("buildah") is None:
-        pytest.skip("this machine has no buildah")
+        pytest.skip("buildah is not installed")
     base = f"oci:{home}:tiny"
     root = ["buildah", "--root", str(tmp_path / "r"), "--runroot", str(tmp_path / "rr"), "--storage-driver", "vfs"]
     words = [
@@ -230,7 +230,7 @@ def test_the_same_digest_whatever_the_umask_and_the_clock_and_nothing_is_made_tw
 @ROOT
 def test_the_file_is_handed_to_another_builder(folder: Path, home: Path, tmp_path: Path) -> None:
     if shutil.which("buildah") is None:
-        pytest.skip("this machine has no buildah")
+        pytest.skip("buildah is not installed")
     (folder / "Dockerfile").write_text(
         "FROM scratch AS one\nARG V=1\nLABEL v=$V\nCOPY b.txt /\nFROM scratch\nCOPY c.txt /\n"
     )

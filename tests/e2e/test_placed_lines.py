@@ -33,7 +33,7 @@ from trainload.testing.server import FaultServer
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files are given to other users"),
-    pytest.mark.skipif(shutil.which("buildah") is None, reason="this machine has no buildah"),
+    pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed"),
 ]
 PATH = "/opt/py/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BASE = """\

@@ -54,6 +54,13 @@ def test_an_unstable_test_is_named_last_with_its_first_failure(pytester: pytest.
     assert 'assert "a race" == "won"' in second[1]
 
 
+def test_a_failure_is_told_while_the_others_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=UNSTABLE)
+    said = run(pytester, "--note-failures", "noted")[1]
+    told = "call failed: test_it.py::test_fails_once AssertionError: assert 'a race' == 'won'"
+    assert told in said.split("= FAILURES =")[0].splitlines()
+
+
 def test_a_test_that_fails_again_is_a_failure(pytester: pytest.Pytester) -> None:
     files = {"test_it": UNSTABLE, "test_more": "def test_never(): raise ValueError('always')"}
     _, second = twice(pytester, **files)
@@ -120,3 +127,18 @@ def test_a_worker_that_crashes_is_final(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one="import os\ndef test_it(): os._exit(1)", test_two="def test_it(): assert False")
     assert run(pytester, "--note-failures", "noted", "-n", "1")[0] == 1
     assert not Path("noted").exists()
+
+
+@pytest.mark.parametrize(("ci", "end"), [("true", 1), ("", 0)])
+def test_ci_skips_nothing_for_lack_of_a_program(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, end: int
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root has programs installed")
+    monkeypatch.setenv("CI", ci)
+    pytester.makeconftest("from tests.conftest import pytest_runtest_makereport")
+    text = "import pytest\n@pytest.mark.skipif(True, reason='buildah is not installed')\ndef test_it(): pass"
+    pytester.makepyfile(text)
+    status, said = run(pytester)
+    assert status == end
+    assert ("buildah is not installed: ./dev test has to install it" in said) == bool(end)
