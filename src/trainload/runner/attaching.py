@@ -33,6 +33,18 @@ _FAREWELL = 2.0
 """Seconds in which guests take the rest at the end."""
 
 
+def said(out: int, events: int) -> bytes | None:
+    """What the program says on ``out``, of which a selector told ``events``: empty at its end, None if nothing."""
+    if not events & selectors.EVENT_READ:
+        return None
+    try:
+        return os.read(out, _PIECE)
+    except BlockingIOError:
+        return None
+    except OSError:  # EIO: nobody has the terminal any more
+        return b""
+
+
 class Guest:
     """One connection."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainload.runner.attaching import Manners, Switchboard
+from trainload.runner.attaching import Manners, Switchboard, said
 from trainload.runner.lines import Log
 
 _PIECE = 1 << 16
@@ -136,14 +136,9 @@ class Speech:
         def hears(events: int) -> None:
             if self._board is not None:
                 self._board.turn(events)
-            if not events & selectors.EVENT_READ:
+            data = said(out, events)
+            if data is None:
                 return
-            try:
-                data = os.read(out, _PIECE)
-            except BlockingIOError:
-                return
-            except OSError:  # EIO: nobody has the terminal any more
-                data = b""
             if not data:
                 self._selector.unregister(out)
                 del self._outputs[out]

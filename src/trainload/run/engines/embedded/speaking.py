@@ -16,10 +16,9 @@ from trainload.run.engines.embedded.logfile import LogWriter
 from trainload.run.engines.interface import LogLine
 from trainload.run.engines.logs import Latest, Splitter
 from trainload.run.model import RunSpec
-from trainload.runner.attaching import Switchboard
+from trainload.runner.attaching import Switchboard, said
 from trainload.system.host import now
 
-_PIECE = 1 << 16
 _BAR = 1.0  # seconds a progress frame stays before the next is worth a line of the log
 _ROWS, _COLUMNS = 24, 80
 """Of a terminal that nobody has looked at yet."""
@@ -108,14 +107,9 @@ class Speech:
     def _hears(self, out: int) -> object:
         def hears(events: int) -> None:
             self._board.turn(events)
-            if not events & selectors.EVENT_READ:
+            data = said(out, events)
+            if data is None:
                 return
-            try:
-                data = os.read(out, _PIECE)
-            except BlockingIOError:
-                return
-            except OSError:  # EIO: nobody has the terminal any more
-                data = b""
             if not data:
                 self._selector.unregister(out)
             self._take(out, data)
