@@ -240,6 +240,29 @@ def test_pip_goes_beside_conda_and_takes_what_is_there(tmp_path: Path, home: Pat
     assert lock["tool"]["trainload"]["conda"]["installed"] == ["hello==2.0"]
 
 
+def test_a_project_that_the_section_installs_is_imported_from_its_own_files(
+    tmp_path: Path, home: Path, mirror: Path
+) -> None:
+    text = f"channels: [conda-forge]\ndependencies: [python={minor()}, hello, {{pip: ['-e .[more]']}}]\n"
+    script = "import digits, os\nprint(digits.__file__)\n"
+    script += "os.system('cd / && python -c \"import digits, probe_beside\"')\n"
+    folder = project(tmp_path / "demo", text, {"train.py": script})
+    table = '[project]\nname = "digits"\nversion = "1"\n[project.optional-dependencies]\nmore = ["probe-beside"]\n'
+    (folder / "pyproject.toml").write_text(table)
+    (folder / "src" / "digits").mkdir(parents=True)
+    (folder / "src" / "digits" / "__init__.py").write_text("")
+    name, data = wheel("probe-beside", "1.0", requires=["hello>=2"])
+    (folder / "links").mkdir()
+    (folder / "links" / name).write_bytes(data)
+    config = (folder / "trainload.toml").read_text()
+    (folder / "trainload.toml").write_text(config + 'find-links = ["links"]\nexclude = ["links"]\nenv = {}\n')
+    done = trainload(folder, home, mirror, "run", "--engine", "embedded", UV_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "/app/src/digits/__init__.py" and "ModuleNotFound" not in done.stderr
+    lock = tomllib.loads((folder / "pylock.trainload.toml").read_text())
+    assert [package["name"] for package in lock["packages"]] == ["probe-beside"]
+
+
 BACKEND = """
 import base64, hashlib, os, sys, zipfile
 def hashed(text):

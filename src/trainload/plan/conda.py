@@ -119,10 +119,15 @@ def _files(package: CondaPackage) -> CondaFiles:
 
 
 def _environment(project: Project, environment: CondaEnvironment, packages: Sequence[CondaPackage]) -> PlannedLayer:
+    value = project.settings.dependencies.value
+    own = value.paths if isinstance(value, CondaFile) and environment.site_packages else ()
+    workdir = project.settings.workdir.value.rstrip("/")
     recipe = CondaEnvironmentRecipe(
         requested=environment.requested,
         packages=tuple(sorted(f"{_channel(each)}::{each.name}-{each.version}-{each.build}" for each in packages)),
         variables=tuple(sorted(variables(project).items())),
+        paths=tuple(f"{workdir}/{path}".rstrip("/") for path in own),
+        site_packages=environment.site_packages if own else "",
     )
     why = Text("what conda knows of the packages together")
     return PlannedLayer(Kind.CONDA, f"conda environment {CONDA}", recipe, None, why)

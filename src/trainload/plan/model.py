@@ -190,6 +190,10 @@ class CondaEnvironmentRecipe:
     packages: tuple[str, ...]
     """``channel::name-version-build``, as conda's history has them; sorted."""
     variables: tuple[tuple[str, str], ...] = ()
+    paths: tuple[str, ...] = ()
+    """Folders of the image that Python imports from, as ``pip install -e`` has them in a ``.pth`` file."""
+    site_packages: str = ""
+    """Below the prefix; only where there are ``paths``."""
     prefix: str = CONDA
     version: int = 1
 

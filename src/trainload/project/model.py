@@ -94,6 +94,15 @@ class NoDependencies:
     """The scripts import the standard library only."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class OwnProject:
+    """A project inside the folder that a line installs: ``-e .``, ``./lib[extra]``."""
+
+    path: str
+    """Its folder, relative to the project's; empty: that itself."""
+    extras: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class CondaFile:
     """conda's ``environment.yml``: conda packages, the Python among them, and what pip puts beside them."""
@@ -106,7 +115,7 @@ class CondaFile:
     specs: tuple[str, ...] = ()
     """``python=3.11``, ``conda-forge::numpy>=1.26`` …"""
     pip: tuple[str, ...] = ()
-    """Requirements of the ``pip:`` section and of the files it includes (PEP 508)."""
+    """Requirements of the ``pip:`` section and of the files it includes (PEP 508), and of ``projects``."""
     constraints: tuple[str, ...] = ()
     """Bounds on their versions."""
     included: tuple[str, ...] = ()
@@ -115,6 +124,8 @@ class CondaFile:
     index_options: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     """Environment variables, by name."""
+    paths: tuple[str, ...] = ()
+    """Folders, relative to the project, that Python imports from: of projects that the section installs."""
 
 
 class CondaLockKind(StrEnum):

@@ -14,6 +14,8 @@ from trainload import nesting
 from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
 from trainload.limits import MiB
 from trainload.project.document import decode
+from trainload.project.model import OwnProject
+from trainload.project.own import own_project, requirements_of
 from trainload.tree import Tree
 from trainload.values import dataclass, field
 
@@ -53,6 +55,8 @@ class Requirements:
     included: list[str] = field(default_factory=list)
     find_links: list[str] = field(default_factory=list)
     index_options: list[str] = field(default_factory=list)
+    projects: list[OwnProject] = field(default_factory=list)
+    """Of the folder itself; what they require is among ``lines``."""
 
 
 def read_requirements(
@@ -75,8 +79,11 @@ def read_lines(
     *,
     allow_index_options: bool = False,
 ) -> Requirements:
-    """As :func:`read_requirements`, of lines (number and text) that stand in another kind of ``file``."""
-    reader = _Reader(tree, environ, allow_index_options)
+    """As :func:`read_requirements`, of lines (number and text) that stand in another kind of ``file``.
+
+    They are installed in its folder: projects inside (``-e .``) count, too.
+    """
+    reader = _Reader(tree, environ, allow_index_options, installing=posixpath.dirname(file))
     for number, text in lines:
         try:
             for included, constraint in reader.line(Line(file, number, text, constraint=False)):
@@ -96,6 +103,8 @@ class _Reader:
     found: Requirements = field(default_factory=Requirements)
     problems: Problems = field(default_factory=Problems)
     seen: set[tuple[str, bool]] = field(default_factory=set)
+    installing: str | None = None
+    """The folder in which the lines are installed; None: only what an index has counts."""
 
     def read(self, root: str, *, constraint: bool, named: Place | None = None) -> None:
         """``named``: where another kind of file names it."""
@@ -131,9 +140,27 @@ class _Reader:
         line = Line(line.file, line.number, self.expanded(line), line.constraint)
         if line.text.startswith("-"):
             return iter(self.option(line))
+        if self.beyond_an_index(line, line.text, editable=False):
+            return iter(())
         check_requirement(line.text, Place(line.file, line=line.number))
         self.found.lines.append(line)
         return iter(())
+
+    def beyond_an_index(self, line: Line, text: str, *, editable: bool) -> bool:
+        """Whether ``text`` is a project of the folder, which is taken then."""
+        if self.installing is None or line.constraint:
+            return False
+        place = Place(line.file, line=line.number)
+        project = own_project(text, self.installing, place, editable=editable)
+        if project is None or project in self.found.projects:
+            return project is not None
+        self.found.projects.append(project)
+        for file, number, requirement in requirements_of(self.tree, project, place):
+            one = Line(file, number, requirement, constraint=False)
+            if not self.beyond_an_index(one, requirement, editable=False):
+                check_requirement(requirement, Place(file, line=number))
+                self.found.lines.append(one)
+        return True
 
     def expanded(self, line: Line) -> str:
         names: list[str] = _VARIABLE.findall(line.text)
@@ -164,6 +191,8 @@ class _Reader:
         elif name in _INDEX:
             self.index_option(name, value, place)
         elif name in ("-e", "--editable"):
+            if self.beyond_an_index(line, value, editable=True):
+                return []
             raise _editable(value, place)
         elif name == "--no-binary":
             raise ConfigError(

@@ -15,6 +15,10 @@ from trainload.values import dataclass, field
 _NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
 _UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry")
 _NO_VERSION = re.compile(r"there is no version of (\S+?),? ")
+_FILE = re.compile(r"https?://[^\s`'\"()]+\.whl(?![^\s`'\"()])")
+"""The address of a wheel in a complaint."""
+_OF_PYTORCH = re.compile(r"/whl/(?:cpu|cu\d+|rocm[\d.]+|xpu)\b")
+"""What an index of PyTorch's builds has in its path."""
 _TIMEOUT = 1800.0  # seconds; resolving a large project on a slow link takes minutes, never half an hour
 _NOT_OURS = frozenset(
     {
@@ -81,10 +85,7 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
     said = _essence(done.complaint)
     unbuilt = needs_build(done)
     if is_network_failure(done):
-        hints = [Text("check the network or a proxy; name an index you can reach as index in [tool.trainload]")]
-        if backend is not None:
-            hints.insert(0, _backend_hint(backend))
-        return LockError("a package index could not be reached", got=said, hints=hints, retryable=True)
+        return _unreachable(said, backend)
     if "network was disabled" in done.complaint:
         return LockError("this cannot be locked offline", got=said, hints=[Text("run again with a network")])
     if unbuilt:
@@ -104,6 +105,23 @@ def explain(done: process.Completed, *, backend: str | None = None) -> LockError
     if "No solution found" in done.complaint:
         return _no_solution(said)
     return LockError("uv could not lock the Python packages", got=said)
+
+
+def _unreachable(said: str, backend: str | None) -> LockError:
+    file = _FILE.search(said)
+    if file is not None and "/simple/" not in file[0]:
+        return LockError(
+            Text("{url} could not be reached", url=file[0]),
+            got=said,
+            hints=[
+                Text("check the address, the network or a proxy; or write name==version to take it of an index")
+            ],
+            retryable=True,
+        )
+    hints = [Text("check the network or a proxy; name an index you can reach as index in [tool.trainload]")]
+    if backend is not None and _OF_PYTORCH.search(said):
+        hints.insert(0, _backend_hint(backend))
+    return LockError("a package index could not be reached", got=said, hints=hints, retryable=True)
 
 
 def _no_solution(said: str) -> LockError:

@@ -29,7 +29,8 @@ from trainload.resolve.question import Question
 from trainload.resolve.request import PythonRequest, compile_arguments, torch_backend
 from trainload.resolve.sources import Leave
 from trainload.resolve.upgrade import Upgrade
-from trainload.resolve.uv import Uv
+from trainload.resolve.uv import Uv, explain
+from trainload.system.process import Completed
 from trainload.testing.index import PackageIndex, sdist, wheel
 from trainload.testing.server import FaultServer, Reply
 
@@ -386,6 +387,26 @@ def test_an_index_that_does_not_answer_is_told(root: Path, index: PackageIndex, 
     with pytest.raises(LockError, match="could not be reached") as caught:
         resolve_python(asked, uv)
     assert caught.value.retryable
+
+
+def test_an_address_that_does_not_answer_is_told_and_torch_is_no_matter(
+    root: Path, index: PackageIndex, uv: Uv
+) -> None:
+    address = "http://127.0.0.1:9/a-1.0-py3-none-any.whl"
+    with pytest.raises(LockError) as caught:
+        resolve_python(replace(request(root, index, f"a @ {address}"), accelerator="cpu"), uv)
+    assert f"{address} could not be reached" in str(caught.value) and caught.value.retryable
+    assert not any("torch" in str(hint) for hint in caught.value.hints)
+    nowhere = replace(request(root, index, "a"), accelerator="cpu", indexes=("http://127.0.0.1:9/simple",))
+    with pytest.raises(LockError, match="a package index could not be reached") as caught:
+        resolve_python(nowhere, uv)
+    assert not any("torch" in str(hint) for hint in caught.value.hints)
+
+
+def test_an_index_of_pytorchs_that_does_not_answer_has_a_hint_about_it() -> None:
+    said = b"error: Failed to fetch: `https://x.example/whl/cpu/torch/`\n  cause: Request failed after 3 retries"
+    error = explain(Completed(("uv",), 2, b"", said), backend="cpu")
+    assert any("PyTorch's own index" in str(hint) for hint in error.hints)
 
 
 def test_fault_9_offline_without_a_cache_is_told(root: Path, index: PackageIndex, uv: Uv) -> None:

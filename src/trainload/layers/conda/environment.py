@@ -10,6 +10,8 @@ from trainload.plan.model import VENV, CondaEnvironmentRecipe
 
 _DATE = "1970-01-01 00:00:00"
 """Layers have no times."""
+_PATHS = "__editable__.project.pth"
+"""As setuptools names the file of a project that is installed in place."""
 
 
 def write_conda_environment(recipe: CondaEnvironmentRecipe, sink: ByteSink) -> Written:
@@ -26,8 +28,14 @@ def write_conda_environment(recipe: CondaEnvironmentRecipe, sink: ByteSink) -> W
         files[f"{prefix}/conda-meta/state"] = (
             json.dumps(state, ensure_ascii=False, sort_keys=True) + "\n"
         ).encode()
+    folders = {above, prefix, f"{prefix}/conda-meta"}
+    if recipe.paths:
+        site = f"{prefix}/{recipe.site_packages}"
+        parts = site.split("/")
+        folders |= {"/".join(parts[: count + 1]) for count in range(len(parts))}
+        files[f"{site}/{_PATHS}"] = "".join(f"{path}\n" for path in recipe.paths).encode()
     with LayerWriter(sink) as out:
-        for folder in (above, prefix, f"{prefix}/conda-meta"):
+        for folder in sorted(folders):
             out.directory(folder)
         for path in sorted(files):
             out.file(path, files[path])

@@ -13,6 +13,7 @@ from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.project.conda import yaml
 from trainload.project.document import LIMIT, decode
 from trainload.project.model import CondaFile
+from trainload.project.own import import_folder
 from trainload.project.requirements import Requirements, logical_lines, read_lines
 from trainload.tree import Tree
 
@@ -39,7 +40,7 @@ def read_environment(
     """The environment that the file asks for. Raises :class:`ConfigError`, every mistake with its line."""
     found = parse_environment(tree.read(path, limit=LIMIT), path)
     pip = read_lines(tree, path, found.pip, environ, allow_index_options=allow_index_options)
-    return _with_pip(found.file, pip)
+    return _with_pip(found.file, pip, tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def parse_environment(data: bytes, path: str) -> Parsed:
     return Parsed(found, tuple(reader.pip), reader.nodefaults)
 
 
-def _with_pip(found: CondaFile, pip: Requirements) -> CondaFile:
+def _with_pip(found: CondaFile, pip: Requirements, tree: Tree) -> CondaFile:
     from dataclasses import replace
 
     return replace(
@@ -80,6 +81,7 @@ def _with_pip(found: CondaFile, pip: Requirements) -> CondaFile:
         included=tuple(pip.included),
         find_links=tuple(pip.find_links),
         index_options=tuple(pip.index_options),
+        paths=tuple(dict.fromkeys(import_folder(tree, project) for project in pip.projects)),
     )
 
 
