@@ -53,7 +53,7 @@ LEFT = re.compile(
     r"| root/\.cache(/.*)? | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock | etc/ld\.so\.cache"
     r"| .*\.dist-info/(RECORD|INSTALLER|REQUESTED) | etc/(hosts|resolv\.conf|hostname) | (proc|sys|dev)"
     r"| var/lib/dpkg/(status|available|lock.*|triggers/.*|status-old|diversions.*|info/.*) | etc/mtab"
-    r"| var/lib/apt/extended_states.* | var/lib/systemd.*",
+    r"| var/lib/apt/extended_states.* | var/lib/systemd.* | (opt|app)/(.*/)?\.lock",
     re.VERBOSE,
 )
 """Of the differential comparison; what dpkg knows is compared by its own reading of it."""

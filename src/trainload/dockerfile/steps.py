@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainload.errors import Text
 from trainload.values import dataclass
 
 
@@ -121,6 +122,10 @@ class InstallPython:
     cache_kept: bool = False
     """Neither an option nor a variable keeps pip from leaving its cache."""
     active: CondaActive | None = None
+    folder: str | None = None
+    """Where uv is called, absolute: it looks for ``.venv`` there and above."""
+    python: str | None = None
+    """``--python`` of uv, absolute: a program, or the root of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +272,8 @@ class RunProgram:
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     """Variables that are set for it alone, sorted."""
+    fails: Text | None = None
+    """Why the line is run where this fails: it might do better with a network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from trainload.dockerfile.steps import (
     Within,
     WriteFile,
 )
+from trainload.dockerfile.understand import uv
 from trainload.dockerfile.understand.line import understand, understand_all
 from trainload.dockerfile.understood import Opaque, RunLine, Understood
 
@@ -172,7 +173,18 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ("pip install --prefix=/install -r requirements.txt", (pip(files=FILE, prefix="/install", **KEPT),)),
     ("pip install --break-system-packages rich", (pip("rich", system=True, **KEPT),)),
     ("PIP_NO_CACHE_DIR=1 pip install rich", (pip("rich"),)),
-    ("uv pip install --system --no-cache -r requirements.txt", (pip(tool=("uv", "pip"), files=FILE, system=True),)),
+    (
+        "uv pip install --system --no-cache -r requirements.txt",
+        (pip(tool=("uv", "pip"), files=FILE, system=True, folder="/app"),),
+    ),
+    (
+        "uv venv --python 3.11 /opt/venv && uv pip install -n -p /opt/venv rich && uv cache clean",
+        (
+            RunProgram(("uv", "venv", "--python", "3.11", "/opt/venv"), uv.ALONE, uv.FAILS),
+            pip("rich", tool=("uv", "pip"), folder="/app", python="/opt/venv"),
+            Nothing("uv cache clean"),
+        ),
+    ),
     (
         "pip install --no-cache-dir -e '.[Dev,test]' ./lib rich",
         (pip("rich", projects=(Project("/app", ("dev", "test"), editable=True), Project("/app/lib"))),),

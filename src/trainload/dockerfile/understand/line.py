@@ -27,7 +27,7 @@ from trainload.dockerfile.steps import (
     UpgradeDistribution,
     Within,
 )
-from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip
+from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip, uv
 from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
@@ -270,6 +270,8 @@ def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -
     name = words[0] if words else "?"
     if pip.is_pip(words):
         return pip.read_pip(words, env, line.workdir)
+    if uv.is_uv(words):
+        return uv.read_uv(words, line)
     if hub.is_download(words):
         return hub.read_download(words, line.workdir)
     raise Beyond(Text("{command}", command=name or "?"))

@@ -45,6 +45,7 @@ _PIP_TABLE = Table(
 _UV_TABLE = Table(
     flags={
         **_FLAGS, "-n": "no-cache", "--system": "system", "--reinstall": "reinstall",
+        "--break-system-packages": "plain",
         "--no-build": "binary", "--no-python-downloads": "plain", "--compile-bytecode": "plain",
         "--compile": "plain", "--no-compile-bytecode": "plain", "--no-compile": "plain",
     },
@@ -52,6 +53,7 @@ _UV_TABLE = Table(
         **_VALUED, "--requirements": "file", "--requirement": "file", "--constraints": "constraint",
         "--default-index": "index", "--index": "extra-index", "--link-mode": "plain",
         "--allow-insecure-host": "plain", "--trusted-host": "plain", "--cache-dir": "plain",
+        "-p": "python", "--python": "python",
     },
 )  # fmt: skip
 HARMLESS = frozenset(
@@ -125,13 +127,12 @@ def _tool(words: Sequence[str]) -> tuple[str, ...] | None:
 
 def _check_variables(env: Mapping[str, str], *, is_uv: bool) -> None:
     prefix, known = ("UV_", UV_HARMLESS) if is_uv else ("PIP_", HARMLESS)
-    places = _PLACES | ({"VIRTUAL_ENV"} if is_uv else set())
     for name in sorted(env):
         if name.startswith(prefix) and name not in known:
             raise Beyond(
                 Text("the variable {name}, which is an option of {tool}", name=name, tool=prefix.lower()[:-1])
             )
-        if name in places:
+        if name in _PLACES:
             raise Beyond(Text("the variable {name}, which changes where Python packages lie", name=name))
 
 
@@ -152,9 +153,8 @@ def _install(
     start = "UV" if tool[0] == "uv" else "PIP"
     index = options.one("index") or env.get(f"{start}_INDEX_URL") or env.get(f"{start}_DEFAULT_INDEX")
     extra = (*env.get(f"{start}_EXTRA_INDEX_URL", "").split(), *options.all("extra-index"))
-    system = "system" in options.flags or any(
-        is_yes(env.get(name, "")) for name in (f"{start}_BREAK_SYSTEM_PACKAGES", f"{start}_SYSTEM_PYTHON")
-    )
+    told_system = env.get("UV_SYSTEM_PYTHON" if start == "UV" else "PIP_BREAK_SYSTEM_PACKAGES", "")
+    system = "system" in options.flags or is_yes(told_system)
     prefix, target = options.one("prefix"), options.one("target")
     user = "user" in options.flags or is_yes(env.get("PIP_USER", "") if start == "PIP" else "")
     if user and (prefix is not None or target is not None):
@@ -180,7 +180,16 @@ def _install(
         projects=tuple(projects),
         isolated="shared" not in options.flags,
         cache_kept=not _no_cache(options, env, start),
+        folder=workdir if start == "UV" else None,
+        python=_python(options.one("python"), workdir),
     )
+
+
+def _python(given: str | None, workdir: str) -> str | None:
+    """A path; a version or a name would have uv look for it. Raises :class:`Beyond`."""
+    if given is not None and "/" not in given and not given.startswith("."):
+        raise Beyond(Text("uv that looks for a Python itself"))
+    return None if given is None else _path(workdir, given)
 
 
 def _links(given: Sequence[str], variable: str, workdir: str) -> tuple[str, ...]:

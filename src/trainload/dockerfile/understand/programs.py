@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 
 from trainload.dockerfile.steps import RunProgram
+from trainload.dockerfile.understand import uv
 from trainload.dockerfile.understand.conda import is_conda
 from trainload.dockerfile.understand.parts import Command, Word
 from trainload.dockerfile.understood import RunLine
@@ -38,7 +39,7 @@ _REMOVES = frozenset({"remove", "purge", "autoremove", "autopurge"})
 def read_program(command: Command, line: RunLine) -> RunProgram | None:
     """``command`` as one that runs by itself; None: it is not known to be one."""
     words = [word.text for word in command.words]
-    if command.assignments or line.mounts or not _is_alone(words):
+    if command.assignments or line.mounts or not (_is_alone(words) or uv.alone(words)):
         return None
     if line.script is None:
         return RunProgram(tuple(words))
@@ -52,7 +53,8 @@ def read_program(command: Command, line: RunLine) -> RunProgram | None:
     text = head + " ".join(map(_written, command.words))
     if command.output is not None:
         text += f" {'>>' if command.output.append else '>'} {shlex.quote(command.output.path)}"
-    return RunProgram((*(line.shell or ("/bin/sh", "-c")), text))
+    argv = (*(line.shell or ("/bin/sh", "-c")), text)
+    return RunProgram(argv, uv.ALONE, uv.FAILS) if uv.is_uv(words) else RunProgram(argv)
 
 
 def _written(word: Word) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
@@ -14,7 +15,7 @@ from trainload.errors import Text
 from trainload.layers.tarread import MemberKind
 from trainload.lock.found import FoundPython, Installed
 from trainload.plan.placed import InstallScheme
-from trainload.values import dataclass
+from trainload.values import dataclass, replace
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROGRAM = re.compile(r"(?P<prefix>.*/)?bin/python(?P<minor>3\.[0-9]{1,2})")
@@ -126,8 +127,8 @@ def _interpreter(step: InstallPython, ground: Ground, env: Mapping[str, str]) ->
     if program is None:
         raise Beyond(Text("the image has no {program}", program=first))
     if first == "uv":
-        found = find_program("python3", ground, env) or find_program("python", ground, env)
-        if found is None or not step.system:
+        found = _of_uv(step, ground, env)
+        if found is None:
             raise Beyond(Text("uv that looks for a Python itself"))
         return found
     if len(step.tool) > 1:
@@ -137,6 +138,31 @@ def _interpreter(step: InstallPython, ground: Ground, env: Mapping[str, str]) ->
     if match is None:
         raise Beyond(Text("the image's {program} is no Python that is known", program=program))
     return match[1].decode("utf-8", "replace")
+
+
+def _of_uv(step: InstallPython, ground: Ground, env: Mapping[str, str]) -> str | None:
+    """The Python of the environment that uv takes; with ``--system`` the first that is of none.
+
+    docs.astral.sh/uv/pip/environments § Discovery of Python environments
+    """
+    if step.python is not None:
+        own = f"{step.python}/bin/python"
+        return find_program(own if ground.find(f"{step.python}/pyvenv.cfg") else step.python, ground, env)
+    if step.system:
+        folders = [folder for folder in env.get("PATH", DEFAULT_PATH).split(":") if folder.startswith("/")]
+        names = [f"{folder.rstrip('/')}/{name}" for folder in folders for name in ("python3", "python")]
+        return next((path for path in names if _is_program(ground, path) and not _environment(path, ground)), None)
+    if step.active is not None:
+        return None
+    folder, root = (step.folder or "/").rstrip("/"), env.get("VIRTUAL_ENV")
+    while not root:
+        if ground.find(f"{folder}/.venv") is not None:
+            root = f"{folder}/.venv"
+        elif not folder or ground.find(f"{folder}/pyvenv.cfg") is not None:
+            return None
+        folder = folder.rpartition("/")[0]
+    is_venv = root.startswith("/") and ground.find(f"{root}/pyvenv.cfg") is not None
+    return find_program(f"{root.rstrip('/')}/bin/python", ground, env) if is_venv else None
 
 
 def _environment(called: str, ground: Ground) -> str | None:
@@ -150,7 +176,7 @@ def _environment(called: str, ground: Ground) -> str | None:
 
 
 def _known(ground: Ground, program: str, venv: str | None) -> FoundPython:
-    for python in ground.facts.pythons:
+    for python in chain(ground.facts.pythons, _beside(ground, venv)):
         own = venv is not None and (f"/{ground.real(venv)}/" in "".join(f"{folder}/" for folder in python.folders))
         ours = venv is not None and python.is_ours and ground.real(venv) == "opt/venv"
         if python.path == f"/{program}" and (
@@ -158,6 +184,13 @@ def _known(ground: Ground, program: str, venv: str | None) -> FoundPython:
         ):
             return python
     raise Beyond(Text("the image's {program} is no Python that is known", program=f"/{program}"))
+
+
+def _beside(ground: Ground, venv: str | None) -> Iterator[FoundPython]:
+    """Of an environment that is not on the image's PATH."""
+    if venv is not None:
+        path = f"/{venv}/bin:{ground.env.get('PATH') or DEFAULT_PATH}"
+        yield from replace(ground, env={**ground.env, "PATH": path}).facts.pythons
 
 
 def _check_path(variable: str, ground: Ground) -> None:

@@ -63,6 +63,7 @@ _DRAWN: Mapping[type, Callable[[Any, Draft], None]] = {
 }
 _OF_FILES = (*_DRAWN, Nothing, UpdateDistribution)
 _WHY = Text("what the line changes is known")
+_OFFLINE = Text("a project that pip cannot build offline from what is locked")
 _TITLE = 200
 
 
@@ -75,8 +76,8 @@ class Placed:
     """Steps that need to see those layers: they are placed over them."""
     files: tuple[File, ...] = ()
     """What a layer that is run is given."""
-    may_fail: bool = False
-    """The line as it stands may do what these layers cannot."""
+    fails: Text | None = None
+    """Why the line is run where these layers cannot be made: as it stands it may do more."""
 
 
 def place(
@@ -154,7 +155,7 @@ def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: B
                 raise Beyond(Text("a mount of type {kind}", kind="bind"))
             built = place_projects(first, projects, ground, bench, _caller(line, ground), line)
             later = replace(first, projects=(), required=projects)
-            return Placed(built.layers, (later, *rest), built.files, may_fail=True)
+            return Placed(built.layers, (later, *rest), built.files, _OFFLINE)
         return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
     if isinstance(first, InstallConda | CreateCondaEnvironment):
         from trainload.builder.dockerfile.placing.conda import place_conda
@@ -206,7 +207,7 @@ def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed
 def _alone(step: RunProgram, rest: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed:
     from trainload.builder.dockerfile.placing.aided import program
 
-    return Placed(program(step, line, ground).layers, tuple(rest))
+    return Placed(program(step, line, ground).layers, tuple(rest), fails=step.fails)
 
 
 def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:

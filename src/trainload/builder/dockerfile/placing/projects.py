@@ -98,7 +98,8 @@ def _command(step: InstallPython, projects: Sequence[Project]) -> list[str]:
     is_uv = step.tool[0] == "uv"
     words = [*step.tool, "install", "--no-deps", "--no-index", "--find-links", FOLDER]
     words += ["--no-cache"] if is_uv else ["--no-cache-dir", "--disable-pip-version-check"]
-    words += ["--system"] if is_uv else []
+    words += ["--system"] if is_uv and step.system else []
+    words += ["--python", step.python] if step.python is not None else []
     words += ["--break-system-packages"] if step.system and not is_uv else []
     words += ["--user"] if step.user else []
     words += ["--force-reinstall"] if step.reinstall else []

@@ -102,8 +102,8 @@ class Putting:
             try:
                 here = (*here, *self._make_all(found, here))
             except RunError:
-                if found.may_fail:
-                    return Opaque(Text("a project that pip cannot build offline from what is locked"))
+                if found.fails is not None:
+                    return Opaque(found.fails)
                 if understood.stops:
                     raise
                 return Opaque(Text("a command that fails, after which the line goes on"))
