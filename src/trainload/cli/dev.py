@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from trainload.cli.runoptions import Given, run_options, run_words
 from trainload.cli.wishes import build_options
 from trainload.cli.world import World
 from trainload.errors import Text, TrainloadError, UsageError
+from trainload.system.flag import Flag
 
 if TYPE_CHECKING:
     from trainload.pipeline import Wishes
@@ -73,7 +73,7 @@ def command(world: World, given: Given, wishes: Wishes, *, words: tuple[str, ...
 class _Told:
     """Signals that ask us to end."""
 
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Flag = field(default_factory=Flag)
     number: int = 0
     again: bool = False
     """Asked twice: no more patience."""

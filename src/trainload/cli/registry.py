@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,13 +16,13 @@ from trainload.cli.options import pass_world
 from trainload.cli.world import World
 from trainload.errors import Text, TrainloadError, printable
 from trainload.events import Level, Said
+from trainload.system.flag import Flag
 
 if TYPE_CHECKING:
     from trainload.destinations.server.listener import Served
     from trainload.destinations.server.serve import Settings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_MOMENT = 0.1
 
 
 @click.group()
@@ -70,8 +68,7 @@ def serve(world: World, /, **_: object) -> None:
         if settings.insecure and not settings.local:
             world.warn(Text("whoever reaches {address} can read and replace these images", address=server.address))
         world.result(document, server.address)  # last: who waits for the address begins to ask
-        while not stop.is_set():  # a handler may not set what its own thread waits for: it could wait for itself
-            time.sleep(_MOMENT)
+        stop.wait()
         world.say(Text("requests that are going on may finish; Ctrl-C again ends them too"))
 
 
@@ -116,9 +113,9 @@ class Lines:
 
 
 @contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
+def told_to_stop() -> Iterator[Flag]:
     """Set by the first SIGINT or SIGTERM; the second one ends the process as usual."""
-    stop = threading.Event()
+    stop = Flag()
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
 
     def end(number: int, frame: FrameType | None) -> None:

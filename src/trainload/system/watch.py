@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainload.errors import Text, TrainloadError
+from trainload.system.flag import Flag
 
 _QUIET = 50  # milliseconds without a change that end a batch: an editor writes, renames and touches in one go
 _LONGEST = 400  # milliseconds that a batch may take; `git checkout` goes on for longer, and makes several
@@ -17,7 +17,7 @@ class WatchError(TrainloadError):
     """The folder cannot be watched."""
 
 
-def changes(folder: Path, stop: threading.Event) -> Iterator[frozenset[str]]:
+def changes(folder: Path, stop: Flag) -> Iterator[frozenset[str]]:
     """Paths relative to ``folder`` that changed together; an empty set now and then. Ends when ``stop`` is set.
 
     Nothing is missed from the first ``next()`` on, which returns at once; what changes unasked comes later.

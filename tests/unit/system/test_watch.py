@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
+from trainload.system.flag import Flag
 from trainload.system.watch import changes
 
 
 def test_what_is_saved_between_two_questions_is_told(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
-    stop = threading.Event()
+    stop = Flag()
     found = changes(tmp_path, stop)
     next(found)
     (tmp_path / "train.py").write_text("new\n")
@@ -24,6 +24,6 @@ def test_what_is_saved_between_two_questions_is_told(tmp_path: Path) -> None:
 
 
 def test_it_ends_when_it_is_told_to(tmp_path: Path) -> None:
-    stop = threading.Event()
+    stop = Flag()
     stop.set()
     assert next(changes(tmp_path, stop), None) is None

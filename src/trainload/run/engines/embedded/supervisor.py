@@ -34,9 +34,8 @@ from trainload.run.preparation import told_error
 from trainload.run.rundir import born
 from trainload.store.runs import RunRecords
 from trainload.store.store import Store
+from trainload.system.flag import Flag
 from trainload.system.host import now
-
-_MOMENT = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class _Supervisor:
     def __init__(self, charge: Charge, kept: Kept, store: Store, report: int) -> None:
         self._charge, self._spec, self._kept = charge, charge.spec, kept
         self._home, self._report = charge.home, report
-        self._stopping = threading.Event()
+        self._stopping = Flag()
         self._guard = threading.Lock()
         self._unhealthy = False
         self._attempts = Attempts()
@@ -128,18 +127,11 @@ class _Supervisor:
             RunRecords(self._home).end(self._spec.id, now(), outcome.exit_code, outcome.reason)
             return False
         self._attempts, self._unhealthy = following, False
-        if self._stopped_within(following.pause):
+        if self._stopping.wait(following.pause):
             self._write(phase=Phase.ENDED)
             RunRecords(self._home).end(self._spec.id, now(), outcome.exit_code, outcome.reason)
             return False
         return True
-
-    def _stopped_within(self, seconds: float) -> bool:
-        """A handler may not set an event that its own thread waits for: it could wait for itself."""
-        end = time.monotonic() + seconds
-        while not self._stopping.is_set() and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _MOMENT))
-        return self._stopping.is_set()
 
     def _started(self, pid: int, groups: Sequence[Path]) -> None:
         inner = _complete(pid)
