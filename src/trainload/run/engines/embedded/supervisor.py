@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 from trainload.errors import Text, TrainloadError
 from trainload.events import SILENT, Noting
@@ -94,7 +95,7 @@ class _Supervisor:
 
     def run(self) -> None:
         """Until it ended for good. The first start's failure is told and leaves nothing."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())  # between two starts
+        signal.signal(signal.SIGTERM, self._asked)  # between two starts
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # SIG_IGN would be the program's, too
         while True:
@@ -109,6 +110,11 @@ class _Supervisor:
                 outcome = Outcome(error.exit_code, error.text, 0.0)
             if not self._starts_again(outcome, time.monotonic() - began):
                 return
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        """A signal of our own, because it was unhealthy, is no stop: it came a moment after the program ended."""
+        if not self._unhealthy or self._kept.wish.exists():
+            self._stopping.set()
 
     def _starts_again(self, outcome: Outcome, lasted: float) -> bool:
         stopped = self._kept.wish.exists() or self._stopping.is_set()
@@ -136,6 +142,7 @@ class _Supervisor:
     def _started(self, pid: int, groups: Sequence[Path]) -> None:
         inner = _complete(pid)
         first = self._note.phase is Phase.STARTING
+        self._unhealthy = False
         check = self._spec.health
         self._write(
             phase=Phase.RUNNING,
@@ -167,7 +174,9 @@ class _Supervisor:
             except TrainloadError:
                 well = False
             pulse = checked(check, pulse, well=well, age=time.monotonic() - started)
-            if born(pid) == entry.born and self._note.phase is Phase.RUNNING:
+            if born(pid) != entry.born:
+                return  # the check ended with the program
+            if self._note.phase is Phase.RUNNING:
                 self._write(health=pulse.health)
             if pulse.health is Health.UNHEALTHY and self._spec.restart.again is not Again.NO:
                 self._unhealthy = True
