@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,12 @@ class Here:
         folder.mkdir(exist_ok=True)
         (folder / "trainload.toml").write_text(f'[hosts.gpu1]\naddress = "{sshd.address()}"\n')
 
-    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def start(
+        self, *words: str, stdin: int = subprocess.DEVNULL, program: Sequence[str] = TRAINLOAD
+    ) -> subprocess.Popen[bytes]:
         environ = {**self.sshd.environ, "TRAINLOAD_HOME": str(self.home)}
         return subprocess.Popen(
-            [*TRAINLOAD, *words], cwd=self.folder, env=environ, stdin=stdin, stdout=subprocess.PIPE,
+            [*program, *words], cwd=self.folder, env=environ, stdin=stdin, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, bufsize=0, start_new_session=True,
         )  # fmt: skip
 

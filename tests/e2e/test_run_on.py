@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,29 @@ def test_the_first_ctrl_c_stops_the_run_and_what_it_saved_comes(here: Here) -> N
     assert child.returncode == 9, err
     assert "stopping the run" in err
     assert read(here.outputs / "last") == "saved\n"
+
+
+def test_a_ctrl_c_while_we_say_that_it_runs_stops_it_too(here: Here) -> None:
+    """Whoever presses it at that word has read that it stops the run; what it interrupts is a half-printed line."""
+    interrupted = """
+import io, signal, sys
+from trainload.cli.main import main
+
+class Pressed(io.FileIO):
+    def write(self, data):
+        if b"Ctrl-C stops it" in bytes(data):
+            signal.raise_signal(signal.SIGINT)
+        return super().write(data)
+
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Pressed(2, "w")), encoding="utf-8", line_buffering=True)
+main(sys.argv[1:])
+"""
+    script = "trap 'exit 9' TERM; while :; do sleep 0.1; done"
+    program = (sys.executable, "-c", interrupted)
+    child = here.start("run", "--on", "gpu1", "tiny", "sh", "-c", script, program=program)
+    _, err = rest(child)
+    assert child.returncode == 9, err
+    assert "Traceback" not in err and "stopping the run" in err
 
 
 def test_a_second_ctrl_c_leaves_the_run_alone(here: Here) -> None:
