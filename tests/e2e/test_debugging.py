@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,11 @@ class Project:
         return {name: image["digest"] for image in images for name in image["names"]}
 
     @contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *words: str, program: Sequence[str] = (str(TRAINLOAD),)) -> Iterator[subprocess.Popen[str]]:
         """A command in the background, its two streams in files of the folder above."""
         with (self.folder.parent / "out").open("w") as out, (self.folder.parent / "err").open("w") as err:
             process = subprocess.Popen(
-                [TRAINLOAD, *words], cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=out,
+                [*program, *words], cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=err, text=True,
             )  # fmt: skip
         try:
@@ -163,6 +163,44 @@ def test_dev_takes_its_run_along(project: Project) -> None:
         process.terminate()
         assert process.wait(120) == 128 + signal.SIGTERM
     assert "did not succeed" not in project.said(), "it was dev itself that ended it"
+
+
+def test_dev_looks_again_when_a_file_was_written_while_it_looked(project: Project) -> None:
+    """The save that made it look is not forgotten, though nothing else is saved any more."""
+    marker = project.folder.parent / "now"
+    written = f"""
+import os, pathlib, sys
+from trainload.cli.main import main
+from trainload.system.tree import DiskTree
+
+real, marker = DiskTree.open, pathlib.Path({str(marker)!r})
+
+def opened(tree, path):
+    stream = real(tree, path)
+    read = stream.read
+    def while_it_is_written(size):
+        data = read(size)
+        if path == "pylock.trainload.toml" and marker.exists():
+            marker.unlink()
+            os.utime(path)
+        return data
+    stream.read = while_it_is_written
+    return stream
+
+DiskTree.open = opened
+main(sys.argv[1:])
+"""
+    train, out = project.folder / "train.py", project.folder.parent / "out"
+    train.write_text(TRAIN)
+    with project.started("dev", program=(sys.executable, "-c", written)) as process:
+        project.until(lambda: "one" in out.read_text())
+        marker.touch()
+        train.write_text(TRAIN.replace('"one"', '"two"'))
+        project.until(lambda: "two" in out.read_text() or "error:" in project.said(), 60)
+        assert not marker.exists(), "nothing was written while it looked"
+        assert "error:" not in project.said()
+        process.terminate()
+        assert process.wait(120) == 128 + signal.SIGTERM
 
 
 class Editor:
