@@ -26,6 +26,7 @@ from trainload.runner.unpack import remove
 _MOMENT, _SOON = 0.25, 0.02
 _ROOM = 4096
 """Bytes of a state: a block of most file systems, so that a longer one needs no other."""
+_FRESH = "state.json.new"
 _LAST_WORDS = 2.0
 """Seconds for what is still in the pipes once the program is gone."""
 _FOR_LATER = ("env", "user", "workdir", "hostname", "command")
@@ -179,6 +180,7 @@ class _Keeper:
         self._forced = False
         self._asked = False
         """The program was asked to end."""
+        (folder / _FRESH).write_bytes(b" " * _ROOM)  # the program may fill the disk before it is written down
         self._letter = os.memfd_create("letter", os.MFD_CLOEXEC)
         os.write(self._letter, json.dumps({name: charge[name] for name in _FOR_LATER}).encode())
         self._state: dict[str, Any] = {"phase": "starting", "pid": None, "letter": self._letter}
@@ -294,9 +296,11 @@ class _Keeper:
     def _write(self) -> None:
         """On a full disk in the room that it has: what the program wrote there is no reason to forget its end."""
         data = json.dumps(self._state).encode().ljust(_ROOM)
-        fresh, known = self._folder / "state.json.new", self._folder / "state.json"
+        fresh, known = self._folder / _FRESH, self._folder / "state.json"
         try:
-            fresh.write_bytes(data)
+            with fresh.open("r+b" if fresh.exists() else "wb") as file:
+                file.write(data)
+                file.truncate()
             fresh.replace(known)
         except OSError:
             if not known.exists():

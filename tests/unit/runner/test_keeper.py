@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.calling import small_disk
 
 from trainload.runner import keeper
 from trainload.runner.keeper import _Keeper
@@ -20,6 +23,19 @@ CHARGE: dict[str, Any] = {
     **dict.fromkeys(("env", "user", "workdir", "hostname", "command")), "terminal": False, "open": False,
     "waits": False, "grace": 10.0, "stop_signal": 15,
 }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_the_program_fills_at_once_has_room_for_its_state(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "64k"):
+        one = _Keeper(tmp_path / "small", CHARGE, [])
+        with contextlib.suppress(OSError):
+            (tmp_path / "small" / "model").write_bytes(bytes(1 << 20))
+        for phase in ("running", "ended"):
+            one._state["phase"] = phase
+            one._write()
+            assert json.loads((tmp_path / "small" / "state.json").read_bytes())["phase"] == phase
+    os.close(one._letter)
 
 
 def test_what_was_said_last_is_read_to_its_end_however_late(
