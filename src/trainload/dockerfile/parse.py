@@ -40,7 +40,7 @@ from trainload.errors import ConfigError, Place, Problems, Text
 from trainload.limits import MiB
 
 if TYPE_CHECKING:
-    from e2b_dockerfile_utils import DockerfileInstruction
+    from e2b_dockerfile_utils import DockerfileAst, DockerfileInstruction, DockerfileSyntaxError
 
 LONGEST = MiB
 """Bytes; BuildKit's own limit is that of its messages, 4 MiB."""
@@ -79,30 +79,57 @@ def parse_trigger(text: str, escape: str, base: str) -> Instruction:
 
 
 def _instructions(text: str, name: str) -> tuple[tuple[Instruction, ...], str]:
-    from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
-
-    text = text.replace("\r\n", "\n")
-    try:
-        tree = parse_dockerfile_ast(text)
-    except DockerfileSyntaxError as error:
-        told = re.sub(r"^Dockerfile parse error(?: on line \d+)?: ", "", str(error))
-        raise ConfigError(
-            Text("{reason}", reason=told), place=Place(name, line=error.line), got=_shown(text, error.line),
-            want=_FORMS.get(told.split()[0]), hints=_meant(told),
-        ) from error  # fmt: skip
     problems, found = Problems(), []
-    for node in tree.instructions:
+    tree, wrong = _tree(text.replace("\r\n", "\n"), name)
+    for error in wrong.values():
+        problems.add(error)
+    for node in tree.instructions if tree is not None else ():
         place = Place(name, line=node.start_line)
+        if node.start_line in wrong:
+            continue
         try:
             what = _READERS[node.name](_Node(node, place))
         except ConfigError as error:
             problems.add(error)
             continue
         found.append(Instruction(what, node.start_line, node.original.strip(), node.end_line))
+    problems.found.sort(key=lambda error: (error.place and error.place.line) or 0)
     problems.check()
-    return tuple(found), tree.escape_token
+    return tuple(found), tree.escape_token if tree is not None else "\\"
 
 
+def _tree(text: str, name: str) -> tuple[DockerfileAst | None, dict[int, ConfigError]]:
+    """What the parser made of it, and by line what it refused: it ends at the first; we go on behind it."""
+    from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
+
+    lines, wrong = text.split("\n"), dict[int, ConfigError]()
+    while True:
+        try:
+            return parse_dockerfile_ast("\n".join(lines)), wrong
+        except DockerfileSyntaxError as error:
+            line = error.line
+            if line is not None and line in wrong:
+                del lines[line - 1 :]  # a heredoc without its end: what follows cannot be told apart
+                continue
+            wrong[line or 0] = _refused(text, name, error)
+            if line is None or len(wrong) == _TOLD:
+                return None, wrong
+            # RUN takes any words, lines that continue and heredocs, so that what belongs to it is not told too
+            lines[line - 1] = re.sub(r"\S+", "RUN", lines[line - 1], count=1)
+
+
+def _refused(text: str, name: str, error: DockerfileSyntaxError) -> ConfigError:
+    told = re.sub(r"^Dockerfile parse error(?: on line \d+)?: ", "", str(error))
+    refused = ConfigError(
+        Text("{reason}", reason=told), place=Place(name, line=error.line), got=_shown(text, error.line),
+        want=_FORMS.get(told.split()[0]), hints=_meant(told, text, error.line),
+    )  # fmt: skip
+    refused.__cause__ = error
+    return refused
+
+
+_TOLD = 10
+"""Lines that are told: more say no more than that it is no Dockerfile."""
 _FORMS = {"ENV": "ENV name=value", "LABEL": "LABEL name=value"}
 _WIDTH = 100  # characters of a line in an error
 
@@ -112,13 +139,23 @@ def _shown(text: str, line: int | None) -> str | None:
     return lines[line - 1].strip()[:_WIDTH] if line and line <= len(lines) else None
 
 
-def _meant(told: str) -> list[Text]:
-    """The instruction that an unknown one is nearest to."""
+def _meant(told: str, text: str, line: int | None) -> list[Text]:
+    """The instruction that an unknown one is nearest to, or that it goes on with the one before."""
     from difflib import get_close_matches
 
     unknown = re.fullmatch(r"unknown instruction: (\S+)", told)
-    near = get_close_matches(unknown[1].upper(), _READERS, n=1) if unknown else []
-    return [Text("did you mean {name}?", name=near[0])] if near else []
+    if unknown is None:
+        return []
+    near = get_close_matches(unknown[1].upper(), _READERS, n=1)
+    if near:
+        return [Text("did you mean {name}?", name=near[0])]
+    before = [each for each in text.splitlines()[: (line or 1) - 1] if each.strip()]
+    if before and (_GOES_ON.search(before[-1]) or not unknown[1].isupper()):
+        return [Text("does this belong to the line before it? Then that one ends with \\")]
+    return []
+
+
+_GOES_ON = re.compile(r"(?:&&|\|\|?|;)\s*$")
 
 
 class _Node:

@@ -101,6 +101,33 @@ def test_a_comment_after_the_first_lines_is_no_directive() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("FROM a\nCOPI b c\nRUN x\nENVV A=1\nFRUM b", [2, 4, 5]),
+        ("FROM a\nRUNN x \\\n  && y\nCOPY a", [2, 4]),
+        ("FROM a\nRUNN <<EOF\nfoo\nEOF\nENV A\nCOPI a b", [2, 5, 6]),
+        ("FROM a b\nFOO\nRUNN <<EOF\nfoo\n", [1, 2, 3]),
+    ],
+)
+def test_all_that_is_wrong_is_told_at_once_by_line(text: str, lines: list[int]) -> None:
+    with pytest.raises(ManyErrors) as caught:
+        parse(text.encode(), "D")
+    assert [error.place and error.place.line for error in caught.value] == lines
+
+
+def test_a_line_that_lacks_its_backslash_is_told_as_that() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(b"FROM a\nRUN apt-get update &&\n    apt-get install -y git\n", "D")
+    assert "ends with \\" in str(caught.value.hints[0])
+
+
+def test_a_file_of_another_kind_is_not_told_line_by_line() -> None:
+    with pytest.raises(ManyErrors) as caught:
+        parse("".join(f"print({number})\n" for number in range(100)).encode(), "D")
+    assert len(caught.value.errors) == 10
+
+
+@pytest.mark.parametrize(
     ("text", "told", "line"),
     [
         ("FROM a\nFOO b", "unknown instruction: FOO", 2),
