@@ -396,6 +396,7 @@ def test_what_would_be_different_is_run(bench: Bench) -> None:
     at = bench.project(
         "honest",
         "ARG BASE=slim\nFROM $BASE\nRUN pip install --no-cache-dir -i INDEX nobody-has-it || true\n"
+        "RUN pip install --no-cache-dir -i http://plain.example/simple nobody-has-it || true\n"
         "COPY pip.conf /etc/pip.conf\n"
         "RUN pip install --no-cache-dir demo\nRUN true || false\nRUN useradd -m bob && true || false\n",
         {"pip.conf": f"[global]\nindex-url = {bench.index}\nsrc = /srv\n"},
@@ -404,8 +405,9 @@ def test_what_would_be_different_is_run(bench: Bench) -> None:
     rows = bench.rows(at, "--network", "default")
     assert rows[3][0] == "run", "what the index said is told by a plan, too"
     assert rows[3][1].startswith("what nothing fits"), rows[3]
-    assert rows[5] == ("run", "/etc/pip.conf of the image changes what is installed")
-    assert [rows[6][0], rows[7][0]] == ["run", "run"]
+    assert rows[6] == ("run", "/etc/pip.conf of the image changes what is installed")
+    assert [rows[7][0], rows[8][0]] == ["run", "run"]
+    assert rows[4][1].endswith("which pip does not ask without --trusted-host plain.example"), rows[4]
 
 
 def test_the_lock_keeps_what_an_index_had(bench: Bench, tmp_path: Path) -> None:

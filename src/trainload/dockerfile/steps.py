@@ -100,6 +100,8 @@ class InstallPython:
     """Addresses of pages, and folders of the image, absolute."""
     no_index: bool = False
     """Nothing but ``find_links`` is asked."""
+    trusted: tuple[str, ...] = ()
+    """Hosts that pip asks without encryption."""
     prereleases: bool = False
     user: bool = False
     upgrade: bool = False

@@ -192,7 +192,7 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
     ("pip install --target lib rich", (pip("rich", target="/app/lib", **KEPT),)),
     (
         "pip install -i http://wheels.example/simple --trusted-host wheels.example --compile rich",
-        (pip("rich", index="http://wheels.example/simple", **KEPT),),
+        (pip("rich", index="http://wheels.example/simple", trusted=("wheels.example",), **KEPT),),
     ),
     ("pip install --no-cache-dir --require-hashes -r requirements.txt", (pip(files=FILE, hashes=True),)),
     (
@@ -475,7 +475,7 @@ def test_options_add_to_what_variables_list() -> None:
     env = {"PIP_EXTRA_INDEX_URL": "https://a.example/simple", "PYTHONPATH": "/app", "PIP_TRUSTED_HOST": "a.example"}
     found = understand(line("pip install --no-cache-dir --extra-index-url https://b.example/simple foo", env))
     both = ("https://a.example/simple", "https://b.example/simple")
-    assert found == Understood((pip("foo", extra_indexes=both),))
+    assert found == Understood((pip("foo", extra_indexes=both, trusted=("a.example",)),))
 
 
 def test_an_exported_option_holds_for_the_rest_of_the_line() -> None:

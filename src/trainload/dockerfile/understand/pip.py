@@ -39,7 +39,7 @@ _PIP_TABLE = Table(
         **_VALUED, "--requirement": "file", "--pypi-url": "index", "--root-user-action": "plain",
         "--progress-bar": "plain", "--timeout": "plain", "--default-timeout": "plain", "--retries": "plain",
         "--upgrade-strategy": "strategy", "--only-binary": "only-binary",
-        "--trusted-host": "plain", "--cache-dir": "plain",
+        "--trusted-host": "trusted", "--cache-dir": "plain",
     },
 )  # fmt: skip
 _UV_TABLE = Table(
@@ -167,6 +167,7 @@ def _install(
         index=index or None,
         extra_indexes=extra,
         find_links=_links(options.all("find-links"), env.get(f"{start}_FIND_LINKS", ""), workdir),
+        trusted=(*env.get("PIP_TRUSTED_HOST", "").split(), *options.all("trusted")),
         no_index="no-index" in options.flags or is_yes(env.get(f"{start}_NO_INDEX", "")),
         prereleases="pre" in options.flags or is_yes(env.get("PIP_PRE", "") if start == "PIP" else ""),
         user=user,

@@ -10,6 +10,7 @@ import pytest
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
 from trainload.builder.dockerfile.placing.interpreter import _check_path
+from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.projects import _requires, _tools
 from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.digest import Digest
@@ -162,3 +163,37 @@ def test_what_a_project_needs_with_extras_that_name_others_of_its_own() -> None:
     fitting = Target(Platform("linux", "amd64"), "3.11.7", (2, 36))
     assert list(_requires(metadata, (), fitting)) == ["click<9"]
     assert set(_requires(metadata, ("all",), fitting)) == {"click<9", "six", "idna"}
+
+
+PLAIN = "http://mirror.example:8080/simple"
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [
+        (PLAIN, ("mirror.example",)), (PLAIN, ("a.example", "Mirror.Example:8080")),
+        ("https://mirror.example/simple", ()), ("http://127.3.0.1:1/simple", ()), ("http://localhost/simple", ()),
+        ("http://[::1]:1/simple", ()), (None, ()),
+        ("/wheels", ()), ("http://[fd00::1]:1/simple", ("[fd00::1]",)),
+    ],
+)  # fmt: skip
+def test_what_pip_asks_without_encryption(address: str | None, trusted: tuple[str, ...]) -> None:
+    check_origins([address], trusted)
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [(PLAIN, ()), (PLAIN, ("mirror.example:80",)), (PLAIN, ("example",)), ("HTTP://10.0.0.7/simple", ()),
+     ("http://me:secret@mirror.example/simple", ())],
+)  # fmt: skip
+def test_an_index_that_pip_overlooks_is_left_to_pip(address: str, trusted: tuple[str, ...]) -> None:
+    with pytest.raises(Beyond) as caught:
+        check_origins([address], trusted)
+    assert "--trusted-host" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_requirements_file_names_hosts_that_are_trusted(tmp_path: Path) -> None:
+    below = ground(tmp_path, **{"r.txt": f"-i {PLAIN}\n--trusted-host mirror.example\nrich\n"})
+    found = read_files(("/r.txt",), below)
+    assert (found.index, found.trusted) == (PLAIN, ["mirror.example"])

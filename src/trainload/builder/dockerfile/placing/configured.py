@@ -16,7 +16,7 @@ from trainload.errors import Text
 _SYSTEM = ("etc/xdg/pip/pip.conf", "etc/pip.conf")
 _PLAIN = frozenset(
     {
-        "trusted-host", "timeout", "default-timeout", "retries", "no-cache-dir", "cache-dir", "no-input", "quiet",
+        "timeout", "default-timeout", "retries", "no-cache-dir", "cache-dir", "no-input", "quiet",
         "disable-pip-version-check", "root-user-action", "progress-bar", "verbose", "prefer-binary", "no-color",
         "no-warn-script-location", "compile", "no-compile", "no-python-version-warning", "log",
     }
@@ -89,6 +89,7 @@ _READERS: Mapping[str, Callable[[InstallPython, str], InstallPython]] = {
     "index-url": _index,
     "extra-index-url": _extra,
     "find-links": _links,
+    "trusted-host": lambda step, value: replace(step, trusted=(*value.split(), *step.trusted)),
     "no-index": lambda step, value: replace(step, no_index=step.no_index or is_yes(value)),
     "pre": lambda step, value: replace(step, prereleases=step.prereleases or is_yes(value)),
     "break-system-packages": lambda step, value: replace(step, system=step.system or is_yes(value)),

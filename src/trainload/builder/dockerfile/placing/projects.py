@@ -17,6 +17,7 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.aided import FOLDER, Made, recipe_of
 from trainload.builder.dockerfile.placing.asking import Ask
 from trainload.builder.dockerfile.placing.interpreter import Caller, Target, find_target
+from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.builder.dockerfile.placing.wheels import locked
 from trainload.digest import Digest, canonical_json
@@ -57,6 +58,9 @@ def place_projects(
     if step.prefix is not None or step.target is not None or step.hashes or step.active is not None:
         raise Beyond(Text("a project that is built, with --prefix, --target, hashes or conda run"))
     tools = sorted({one for project in projects for one in _tools(project, ground)}) if step.isolated else []
+    if step.tool[0] != "uv" and tools:
+        indexes = () if step.no_index else (step.index, *step.extra_indexes)
+        check_origins((*step.find_links, *indexes), step.trusted)
     asked = Ask(
         requirements=tuple(tools),
         files=(),

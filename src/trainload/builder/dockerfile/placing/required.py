@@ -29,6 +29,7 @@ class Read:
     index: str | None = None
     extra_indexes: list[str] = field(default_factory=list)
     find_links: list[str] = field(default_factory=list)
+    trusted: list[str] = field(default_factory=list)
     no_index: bool = False
     prereleases: bool = False
     hashes: dict[str, set[str]] = field(default_factory=dict)
@@ -62,8 +63,10 @@ def _option(line: str, folder: str, found: Read) -> bool:
             found.prereleases = True
         case ("--require-hashes", None):
             found.needs_hashes = True
-        case ("--prefer-binary", None) | ("--trusted-host", str()):
+        case ("--prefer-binary", None):
             pass
+        case ("--trusted-host", str(host)):
+            found.trusted.append(host)
         case ("-i" | "--index-url", str(address)) if _ADDRESS.fullmatch(address):
             found.index = address
         case ("--extra-index-url", str(address)) if _ADDRESS.fullmatch(address):

@@ -11,6 +11,7 @@ from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.asking import Ask, ask
 from trainload.builder.dockerfile.placing.interpreter import Caller, Target, find_target
 from trainload.builder.dockerfile.placing.links import wheels_in
+from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
 from trainload.builder.dockerfile.placing.required import Read, name_of, read_files
 from trainload.dockerfile.steps import InstallPython
@@ -43,15 +44,19 @@ def place_python(
         if not step.requirements and not any(files.texts):
             return ()
     links = (*step.find_links, *files.find_links)
+    index, extra = files.index or step.index, (*step.extra_indexes, *files.extra_indexes)
+    no_index = step.no_index or files.no_index
+    if step.tool[0] != "uv":
+        check_origins((*links, *(() if no_index else (index, *extra))), (*step.trusted, *files.trusted))
     asked = Ask(
         requirements=step.requirements,
         files=files.texts,
         constraints=read_files((*step.constraints, *files.included), ground).texts,
-        index=files.index or step.index,
-        extra_indexes=(*step.extra_indexes, *files.extra_indexes),
+        index=index,
+        extra_indexes=extra,
         find_links=tuple(link for link in links if "://" in link),
         wheels=wheels_in([link for link in links if "://" not in link], ground),
-        no_index=step.no_index or files.no_index,
+        no_index=no_index,
         prereleases=step.prereleases or files.prereleases,
         dependencies=step.dependencies,
         upgrade=step.upgrade,
