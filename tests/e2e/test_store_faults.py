@@ -174,6 +174,44 @@ def test_fault3_a_full_disk_is_told_with_what_is_needed_and_what_is_free(tmp_pat
     assert outcomes == {0, 1}
 
 
+_FETCHES = """
+import hashlib, os, sys
+from pathlib import Path
+from trainload.errors import StoreError
+from trainload.lock.model import File, Url
+from trainload.resolve.fetch import Fetcher
+from trainload.resolve.places import Places
+from trainload.store.store import Store
+from trainload.system.http import Http
+from trainload.testing.server import FaultServer
+
+with FaultServer() as server:
+    bodies = [os.urandom(100_000) for _ in range(40)]
+    files = [
+        File(name, hashlib.sha256(body).hexdigest(), len(body), Url(server.serve(f"/{name}", body)))
+        for name, body in ((f"{number}.whl", body) for number, body in enumerate(bodies))
+    ]
+    store = Store.open(Path(sys.argv[1]))
+    with store.writing():
+        try:
+            Fetcher(store.files, Http(proxies={}), Places()).prefetch(files)
+        except StoreError as error:
+            print(error.text, len(server.requests) < 20)
+"""
+
+
+@needs_root
+def test_fault3_a_disk_that_fills_while_files_are_fetched_is_told_once(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=900k tmpfs "$1" && exec "$2" -c "$3" "$1/home"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), sys.executable, _FETCHES],
+        capture_output=True, text=True, timeout=60, check=False, env=ENV,
+    )  # fmt: skip
+    if done.returncode == 32 or "permission denied" in done.stderr.lower():
+        pytest.skip(f"cannot mount here: {done.stderr}")
+    assert done.stdout == f"the disk under the store {tmp_path}/home is full True\n", done.stderr
+
+
 @needs_strace
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_fault12_an_interrupted_command_cleans_up(signal: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from trainload.digest import Digest
-from trainload.errors import FetchError, Problems, Text, TrainloadError
+from trainload.errors import FetchError, Problems, StoreError, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ArchivePath, ChannelPath, File, Found, HubPath, InProject, Made, Url
@@ -27,6 +27,7 @@ from trainload.store.files import FileCache
 from trainload.store.ingest import Ingest
 from trainload.store.trouble import DamagedError
 from trainload.system.http import CHUNK, Http, Retry, Transfer, origin
+from trainload.system.wire import UnreachedError
 
 if TYPE_CHECKING:
     from trainload.resolve.pour import Pouring
@@ -65,6 +66,10 @@ class Fetcher:
         """Origins that did not answer; asked last from then on."""
         self._wrong: set[tuple[str, str]] = set()
         """(address, sha256) of files that turned out to be others there."""
+        self._silent: dict[frozenset[tuple[str, str, int]], FetchError] = {}
+        """Origins none of which could be reached: what lies only there is not asked for any more."""
+        self._stuck: StoreError | None = None
+        """Why the store takes no file, such as a full disk."""
         self._failed: dict[str, FetchError] = {}
         """sha256 → why a file cannot be had: whoever waited for it need not try once more."""
         self._fetched: set[str] = set()
@@ -101,14 +106,17 @@ class Fetcher:
     def prefetch(self, files: Sequence[File]) -> None:
         """Fetch what is not here yet, several at once, the largest first. Who opens one meanwhile waits for it.
 
-        Raises the first :class:`FetchError`, or all of them together; what came whole is kept.
+        Raises the first :class:`FetchError`, or all of them together; what came whole is kept. A network or a disk
+        that fails for one file fails for all, so that is told once, and the rest is not tried.
         """
         problems = Problems()
+        self._silent.clear()
+        self._stuck = None
         order = sorted(dict.fromkeys(files), key=lambda file: -(file.size or 0))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
                 for error in pool.map(self._try, order):
-                    if error is not None:
+                    if error is not None and not any(_same(error, told) for told in problems.found):
                         problems.add(error)
             except BaseException:  # an interrupt: leaving waits for the threads, so they are told to end
                 self._stopped.set()
@@ -160,6 +168,8 @@ class Fetcher:
         raise WrongBytesError(file, url, f"sha256:{pouring.sha256}", others=others or pouring.begun)
 
     def _try(self, file: File) -> TrainloadError | None:
+        if self._stuck is not None:
+            return self._stuck
         try:
             if isinstance(file.location, InProject):
                 self._of_project(file, file.location).close()
@@ -175,6 +185,9 @@ class Fetcher:
                 elif file.sha256 not in self._fetched:
                     size = path_or_none.stat().st_size
                     self._reporter.report(Ended(file.sha256, file.name, How.PRESENT, size))
+        except StoreError as error:
+            self._stuck = error
+            return error
         except TrainloadError as error:
             return error
         return None
@@ -236,6 +249,9 @@ class Fetcher:
         if file.sha256 in self._failed:
             raise self._failed[file.sha256]
         addresses = self._reachable(file)
+        origins = frozenset(map(origin, addresses))
+        if origins in self._silent:
+            raise self._silent[origins]
         self._reporter.report(Began(file.sha256, file.name, file.size))
         failures: list[FetchError] = []
         for index, url in enumerate(addresses):
@@ -252,8 +268,11 @@ class Fetcher:
                 self._reporter.report(Ended(file.sha256, file.name, How.FETCHED, size))
                 return
         self._reporter.report(Ended(file.sha256, file.name, How.FAILED))
-        self._failed[file.sha256] = worst(file, failures)
-        raise self._failed[file.sha256]
+        told = worst(file, failures)
+        if failures and all(isinstance(each, UnreachedError) for each in failures):
+            told = self._silent.setdefault(origins, told)
+        self._failed[file.sha256] = told
+        raise told
 
     def _reachable(self, file: File) -> list[str]:
         """Its addresses. Raises :class:`FetchError` when it is not to be had from anywhere."""
@@ -330,6 +349,10 @@ class Fetcher:
                     raise WrongBytesError(file, url, str(error.got)) from error
         except OSError as error:
             raise FetchError(Text("{path} cannot be read", path=path), got=error.strerror) from error
+
+
+def _same(one: TrainloadError, other: TrainloadError) -> bool:
+    return one is other or (isinstance(one, StoreError) and one.text == other.text)
 
 
 class _Progress:

@@ -46,6 +46,10 @@ class Trust:
 USUAL = Trust()
 
 
+class UnreachedError(FetchError):
+    """There was no connection: nobody listens, the name is not known, or there is no network."""
+
+
 class Cut(Exception):
     """The answer did not come whole; ``helps``: another try may bring it, ``reached``: there was a connection."""
 
@@ -63,7 +67,7 @@ class Cut(Exception):
     def error(self, url: str) -> FetchError:
         """As the user gets it, when no further try is made."""
         default = Text("check the network, a proxy, or set a mirror in [tool.trainload.mirrors]")
-        return FetchError(
+        return (FetchError if self.reached else UnreachedError)(
             Text("{url} could not be fetched", url=shown(url)),
             got=self.reason,
             hints=self.hints or (default,),
@@ -82,16 +86,19 @@ def cut_by(error: Exception) -> Cut:
     if isinstance(cause, failures.SSLError | ssl.SSLError):
         hints = [Text("the certificate is not trusted here: check this machine's clock and its certificates")]
         return Cut(reason, helps=False, hints=hints)
+    unreached = (failures.NewConnectionError, failures.ConnectTimeoutError)
     refused = _PROXY_REFUSES.search(reason) is not None
     if isinstance(error, failures.ProxyError) or refused:
         hint = Text("check the proxy in HTTP_PROXY or HTTPS_PROXY, with its user and password")
+        if isinstance(cause, unreached):
+            return Cut(f"the proxy cannot be reached: {reason}", reached=False, hints=[hint])
         return Cut(f"the proxy refuses: {reason}", helps=not refused, hints=[hint])
     if isinstance(cause, failures.ReadTimeoutError):
         return Cut("no byte came for too long")
     if isinstance(cause, failures.NameResolutionError):
         hint = Text("the name is not known here: check the network, DNS or a proxy")
         return Cut(reason, reached=False, hints=[hint])
-    return Cut(reason, reached=not isinstance(cause, failures.NewConnectionError | failures.ConnectTimeoutError))
+    return Cut(reason, reached=not isinstance(cause, unreached))
 
 
 def chunks(response: BaseHTTPResponse, size: int) -> Iterator[bytes]:

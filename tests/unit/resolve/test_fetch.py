@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -333,3 +336,50 @@ def test_D8_credentials_go_to_the_index_they_belong_to_only(server: FaultServer,
 
 def test_the_cache_is_the_stores(store: Store) -> None:
     assert isinstance(store.files, FileCache)
+
+
+def test_what_nobody_answers_for_is_told_once_and_the_rest_is_not_tried(store: Store) -> None:
+    with FaultServer() as gone:
+        url = gone.url
+    pauses: list[float] = []
+    one = Fetcher(store.files, replace(http(), sleep=pauses.append), Places(mirrors=(f"{url}/simple",)))
+    files = [locked(f"{url}/packages/{number}.whl", os.urandom(9)) for number in range(40)]
+    with pytest.raises(FetchError, match="could not be fetched") as caught:
+        one.prefetch(files)
+    assert not isinstance(caught.value, ManyErrors)
+    assert len(pauses) <= 2 * 4  # two addresses of the four that were under way at once
+    with pytest.raises(FetchError), one.open(files[-1]):
+        pass
+    assert len(pauses) <= 2 * 4
+
+
+def test_a_server_that_is_gone_does_not_keep_others_from_being_asked(server: FaultServer, store: Store) -> None:
+    with FaultServer() as gone:
+        bad = locked(f"{gone.url}/packages/b.whl", b"other")
+    good = locked(server.serve("/a.whl", BODY))
+    with pytest.raises(FetchError):
+        fetcher(store).prefetch([bad, good])
+    assert fetcher(store).missing([good, bad]) == (bad,)
+
+
+def test_once_there_is_a_network_again_it_is_asked_again(store: Store, tmp_path: Path) -> None:
+    one = fetcher(store)
+    (tmp_path / "b.whl").write_bytes(BODY)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as taken:
+        port = taken.server_address[1]
+    with pytest.raises(FetchError):
+        one.prefetch([locked(f"http://127.0.0.1:{port}/a.whl", b"first")])
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as back:
+        threading.Thread(target=back.serve_forever, daemon=True).start()
+        one.prefetch([locked(f"http://127.0.0.1:{port}/b.whl")])
+        back.shutdown()
+
+
+@pytest.mark.parametrize(("port", "told"), [("9", "the proxy cannot be reached"), (None, "the proxy refuses")])
+def test_a_proxy_that_is_not_there_is_told_apart_from_one_that_refuses(port: str | None, told: str) -> None:
+    with FaultServer() as proxy:
+        address = f"http://127.0.0.1:{port}" if port else proxy.url
+        with pytest.raises(FetchError) as caught:
+            replace(http(), proxies={"https": address}).get("https://index.example/", limit=9)
+    assert told in str(caught.value.got)
