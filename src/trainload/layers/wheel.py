@@ -12,8 +12,8 @@ from trainload.errors import Place, Text
 from trainload.layers.entrypoints import read_entry_points
 from trainload.layers.place import Scheme
 from trainload.layers.record import read_record
-from trainload.layers.wheeltree import Archive, Item, tree
-from trainload.layers.zip import Member, read_members
+from trainload.layers.wheeltree import METADATA_LIMIT, Archive, Item, tree
+from trainload.layers.zip import Member, read_bytes, read_members
 from trainload.layers.zipend import refuse
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.source import headers
@@ -63,6 +63,16 @@ def read_wheel(
     points = read_entry_points(archive.read("entry_points.txt"), python, place) if place.inside in members else ()
     items, listed = tree(archive, rows, points)
     return Wheel(name, scheme.distribution, version, items, listed)
+
+
+def read_metadata(stream: BinaryIO, name: str, limits: Limits = DEFAULT) -> bytes:
+    """The METADATA of the wheel called ``name``. Raises :class:`LayerError` for a broken or hostile archive."""
+    members = {member.name: member for member in read_members(stream, name, limits)}
+    info = _find_info(name, members)
+    path = f"{info}/METADATA"
+    if path not in members or members[path].is_directory:
+        refuse(name, path, Text("the wheel lacks this file"))
+    return read_bytes(stream, name, members[path], METADATA_LIMIT)
 
 
 def _find_info(name: str, members: dict[str, Member]) -> str:

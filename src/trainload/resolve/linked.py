@@ -28,22 +28,31 @@ def write_page(page: Path, files: Iterable[Path]) -> None:
     _write(page, [(f"file://{quote(os.fsencode(file))}", file.name, {}) for file in files if _is_plain(file)])
 
 
-def copy_page(page: Path, data: bytes, address: str) -> frozenset[str]:
-    """``page`` with all links of the one that was read at ``address``; what stands in for hashes it has not."""
+def copy_page(
+    page: Path, data: bytes, address: str, through: Callable[[str], str | None] = lambda _: None
+) -> frozenset[str]:
+    """``page`` with all links of the one that was read at ``address``; what stands in for hashes it has not.
+
+    ``through``: given the address of a file without a hash, another where its metadata is, too (PEP 658).
+    """
     reader = _Links()
     reader.feed(data.decode("utf-8", "replace"))
     base = urljoin(address, reader.base)
     links = [(urljoin(base, href), text, more) for href, text, more in reader.found]
-    return _write(page, links)
+    return _write(page, links, through)
 
 
-def _write(page: Path, links: Sequence[_Link]) -> frozenset[str]:
+def _write(
+    page: Path, links: Sequence[_Link], through: Callable[[str], str | None] = lambda _: None
+) -> frozenset[str]:
     lines, stand_ins = [], set()
-    for address, text, more in links:
-        bare, fragment = urldefrag(address)
+    for address, text, told in links:
+        (bare, fragment), more = urldefrag(address), told
         if not _HASHED.fullmatch(fragment):
             fragment = f"sha256={(key := _stand_in(bare.encode()))}"
             stand_ins.add(key)
+            if (other := through(bare)) is not None:
+                bare, more = other, {**told, "data-dist-info-metadata": "true"}
         attributes = {**more, "href": f"{bare}#{fragment}"}
         said = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items())
         lines.append(f"<a{said}>{html.escape(text)}</a>")

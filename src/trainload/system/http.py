@@ -35,6 +35,7 @@ from trainload.system.wire import (
     redirect_target,
     said,
     shown,
+    version_of,
 )
 from trainload.values import dataclass, field
 
@@ -126,6 +127,15 @@ class Http:
         length = count(response.headers.get("Content-Length", ""))
         return length if "Content-Encoding" not in response.headers else None
 
+    def version(self, url: str) -> str | None:
+        """What tells the file that is at ``url`` now from others, as its server says it (HEAD); asks once only."""
+        try:
+            response = self._open(url, {}, "HEAD")
+        except (Cut, FetchError):
+            return None
+        response.close()
+        return version_of(response.headers) if response.status == 200 else None
+
     def download(
         self,
         url: str,
@@ -145,10 +155,23 @@ class Http:
         """
         return self.bring(Transfer(url, write, restart, limit, size), headers)
 
-    def bring(self, transfer: Transfer, headers: Mapping[str, str] | None = None) -> int:
-        """As :meth:`download`, of a transfer that may have begun elsewhere; it stands where it came to."""
+    def bring(
+        self, transfer: Transfer, headers: Mapping[str, str] | None = None,
+        told: Callable[[Mapping[str, str]], object] | None = None,
+    ) -> int:  # fmt: skip
+        """As :meth:`download`, of a transfer that may have begun elsewhere; it stands where it came to.
+
+        ``told`` hears the head of each answer.
+        """
+
+        def ask(rest: Mapping[str, str]) -> BaseHTTPResponse:
+            response = self._open(transfer.url, {**(headers or {}), **rest})
+            if told is not None:
+                told(response.headers)
+            return response
+
         try:
-            return self.receive(transfer, lambda rest: self._open(transfer.url, {**(headers or {}), **rest}))
+            return self.receive(transfer, ask)
         except Cut as cut:
             raise cut.error(transfer.url) from cut
 

@@ -7,7 +7,7 @@ One request and its answer is all that is known here; redirects, retries and res
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -26,6 +26,7 @@ SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _AT_ONCE = 16  # connections kept to one host: four transfers, eight questions, and some room
 _PROXY_REFUSES = re.compile(r"\b407\b")
 """In what http.client says of a tunnel; not in a port such as 40709."""
+_SETTLED = 60.0  # seconds after a change in which its time may stand for another one, too
 _SHOWN_BODY = 1024  # bytes of an error's body that are read and told (THREATS R18)
 
 Body = bytes | Iterable[bytes | memoryview]
@@ -131,6 +132,24 @@ def said(response: BaseHTTPResponse) -> str:
 def count(text: str) -> int | None:
     """A header's number; None for anything else, other scripts' digits and endless ones too."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def version_of(headers: Mapping[str, str]) -> str | None:
+    """What tells a file from the others that were at its address (RFC 9110 § 8.8), as an answer's head says it.
+
+    A strong ETag, or its size and the time of a change that is no longer young; None when neither is said.
+    """
+    from email.utils import parsedate_to_datetime  # few files have no hash
+
+    tag = headers.get("ETag", "")
+    if tag and not tag.startswith("W/"):
+        return f"ETag {tag}"
+    changed, now, size = (headers.get(name, "") for name in ("Last-Modified", "Date", "Content-Length"))
+    try:
+        age = (parsedate_to_datetime(now) - parsedate_to_datetime(changed)).total_seconds()
+    except (ValueError, TypeError):  # TypeError: one of them without a zone
+        return None
+    return f"{changed}, {size} bytes" if age >= _SETTLED and count(size) is not None else None
 
 
 def origin(url: str) -> tuple[str, str, int]:

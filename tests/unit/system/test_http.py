@@ -17,8 +17,10 @@ from trainload.errors import FetchError
 from trainload.limits import Limits
 from trainload.system.http import CHUNK, Http, Retry, StatusError, redirect_target, shown
 from trainload.system.process import run
+from trainload.system.wire import version_of
 from trainload.testing.server import FaultServer, Reply
 
+NOW, OLD = "Sat, 28 Nov 2026 12:00:00 GMT", "Fri, 27 Nov 2026 07:00:00 GMT"
 BODY = os.urandom(3 * CHUNK + 12_345)
 
 
@@ -448,3 +450,32 @@ def test_a_port_that_holds_407_is_no_refusing_proxy() -> None:
     pool = "HTTPConnectionPool(host='127.0.0.1', port=40709)"
     assert "proxy" not in cut_by(ReadTimeoutError(None, "/", f"{pool}: Read timed out.")).reason  # type: ignore[arg-type]
     assert not cut_by(OSError("Tunnel connection failed: 407 Proxy Authentication Required")).helps
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"ETag": '"a-1"', "Last-Modified": "rubbish"}, 'ETag "a-1"'),
+        ({"Last-Modified": OLD, "Date": NOW, "Content-Length": "7"}, f"{OLD}, 7 bytes"),
+        ({"ETag": 'W/"a"', "Last-Modified": OLD, "Date": NOW, "Content-Length": "7"}, f"{OLD}, 7 bytes"),
+        ({"Last-Modified": "Sat, 28 Nov 2026 11:59:30 GMT", "Date": NOW, "Content-Length": "7"}, None),
+        ({"Last-Modified": OLD, "Date": NOW}, None),
+        ({"Last-Modified": OLD, "Content-Length": "7"}, None),
+        ({"Last-Modified": OLD, "Date": "2026-11-28 12:00", "Content-Length": "7"}, None),
+        ({"Last-Modified": OLD.replace("GMT", "-0000"), "Date": NOW, "Content-Length": "7"}, None),
+        ({}, None),
+    ],
+)
+def test_a_version_is_told_by_what_changes_with_the_file(headers: dict[str, str], version: str | None) -> None:
+    assert version_of(headers) == version
+
+
+def test_a_server_is_asked_for_a_version_once(server: FaultServer) -> None:
+    url = server.serve("/file", Reply(BODY, etag='"1"'))
+    moved = server.serve("/moved", Reply(b"", 302, headers={"Location": "/file", "ETag": '"2"'}))
+    assert http().version(moved) == 'ETag "1"'
+    assert [(each.method, each.path) for each in server.requests] == [("HEAD", "/moved"), ("HEAD", "/file")]
+    refusing = server.serve("/refused", Reply(b"", 503, etag='"1"'))
+    assert http().version(refusing) is None
+    assert len(server.asked("/refused")) == 1
+    assert http(offline=True).version(url) is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -306,8 +307,68 @@ def test_what_a_page_of_plain_links_has_is_fetched_once_and_hashed_as_it_comes(
     assert locked == {name: (hashlib.sha256(files[name]).hexdigest(), len(files[name])) for name in chosen}
     assert any("taken on trust" in text and all(name in text for name in chosen) for text in heard)
     assert [path for path in cache.rglob("*") if path.name == "RECORD"] == []
+    came = [each.path[7:] for each in made.server.requests if each.method == "GET" and each.path[7:]]
+    assert sorted(came) == sorted(chosen)  # uv asks us for the metadata
     monkeypatch.setattr(made.server, "next_reply", refuse)
     assert made.build(UV_CACHE_DIR=str(cache), UV_NO_CONFIG="1").image.digest == first.image.digest
+
+
+def test_what_came_from_a_page_before_comes_again_only_if_its_server_has_another(made: Place) -> None:
+    files = dict([wheel("tool", "2.0"), wheel("part", "1.5"), wheel("told", "1.0")])
+    again = dict([wheel("part", "1.5", files={"part/more.py": b"x = 1"})])
+    for number, (name, data) in enumerate(files.items()):
+        # one whose server says nothing of versions comes every time
+        made.server.serve(f"/plain/{name}", Reply(data, etag=None if name.startswith("told") else f'"{number}"'))
+    page = "".join(f'<a href="{name}">{name}</a>\n' for name in files).encode()
+    made.server.serve("/plain/", Reply(page, headers={"Content-Type": "text/html; charset=utf-8"}))
+    made.replace("Dockerfile", f"--index-url {made.index.url}", f"--no-index --find-links {made.server.url}/plain/")
+
+    def build(*names: str) -> tuple[dict[str, str], list[str]]:
+        """What is locked, and what was fetched for it."""
+        made.write("requirements.txt", "".join(f"{name}\n" for name in names))
+        made.server.requests.clear()
+        made.build(UV_NO_CONFIG="1")
+        rows = _packages(tomllib.loads((made.root / "Dockerfile.lock").read_text()))
+        fetched = [each.path[7:] for each in made.server.requests if each.method == "GET" and each.path[7:]]
+        return {str(row["file"]): str(row["sha256"]) for row in rows}, fetched
+
+    (tool, part, told) = files
+    assert sorted(build("tool", "told")[1]) == sorted([told, tool])
+    assert sorted(build("tool", "told", "part")[1]) == sorted([part, told])
+    made.server.serve(f"/plain/{part}", Reply(again[part], etag='"other"'))
+    locked, fetched = build("part", "tool")
+    assert fetched == [part]
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in {**files, **again}.items()}
+    assert locked == {name: sha256[name] for name in (tool, part)}
+
+
+def test_a_wheel_whose_metadata_we_cannot_tell_is_left_to_uv(made: Place) -> None:
+    name, data = wheel("tool", "2.0")
+    parts, version, gone = Reply(data), Reply(data), Reply(b"", 404)
+    made.server.serve(f"/plain/{name}", parts, version, gone, Reply(data))
+    page = f'<a href="{name}">{name}</a>\n'.encode()
+    made.server.serve("/plain/", Reply(page, headers={"Content-Type": "text/html; charset=utf-8"}))
+    made.replace("Dockerfile", f"--index-url {made.index.url}", f"--no-index --find-links {made.server.url}/plain/")
+    made.build(UV_NO_CONFIG="1")
+    rows = _packages(tomllib.loads((made.root / "Dockerfile.lock").read_text()))
+    assert [(row["url"], row["sha256"]) for row in rows] == [
+        (f"{made.server.url}/plain/{name}", hashlib.sha256(data).hexdigest())
+    ]
+    agents = [each.headers["user-agent"].partition("/")[0] for each in made.server.asked(f"/plain/{name}")]
+    assert agents[:4] == ["trainload", "trainload", "trainload", "uv"]
+
+
+def test_a_server_that_sends_parts_is_asked_by_uv(made: Place) -> None:
+    name, data = wheel("tool", "2.0", files={"tool/large": os.urandom(1 << 20)})
+    made.server.serve(f"/plain/{name}", Reply(data, headers={"Accept-Ranges": "bytes"}))
+    page = f'<a href="{name}">{name}</a>\n'.encode()
+    made.server.serve("/plain/", Reply(page, headers={"Content-Type": "text/html; charset=utf-8"}))
+    made.replace("Dockerfile", f"--index-url {made.index.url}", f"--no-index --find-links {made.server.url}/plain/")
+    made.build(UV_NO_CONFIG="1")
+    asked = made.server.asked(f"/plain/{name}")
+    assert any(each.headers["user-agent"].startswith("uv") and "range" in each.headers for each in asked)
+    whole = [each for each in asked if each.method == "GET" and "range" not in each.headers]
+    assert [each.headers["user-agent"].partition("/")[0] for each in whole] == ["trainload"]
 
 
 def _packages(value: object) -> list[dict[str, object]]:

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trainload.builder.dockerfile.bench import Bench
-from trainload.destinations.together import Stop, together
+from trainload.builder.dockerfile.placing.unhashed import Unhashed
+from trainload.destinations.together import together
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import FetchError, Text
-from trainload.events import Began, Ended, How, Level, Moved, Said
+from trainload.events import Level, Said
 from trainload.limits import DEFAULT
-from trainload.lock.model import PythonFile, PythonPackage, Url
+from trainload.lock.model import File, PythonFile, PythonPackage, Url
 from trainload.resolve.linked import copy_page
-from trainload.resolve.services import Services
 from trainload.system.http import Cut, Http
+from trainload.system.metadata import MetadataServer
 from trainload.values import dataclass, replace
 
 
@@ -31,17 +31,37 @@ class Pages:
     links: tuple[str, ...]
     stand_ins: frozenset[str] = frozenset()
     """What stands on them in place of a sha256."""
+    server: MetadataServer | None = None
+    """Where some of their links lead."""
 
     def bare(self, package: PythonPackage) -> PythonPackage:
-        """``package`` with no hash where none is known."""
-        wheels = tuple(
-            replace(wheel, sha256="") if wheel.sha256 in self.stand_ins else wheel for wheel in package.wheels
-        )
-        return replace(package, wheels=wheels)
+        """``package`` with no hash where none is known, and with the addresses the pages had."""
+        return replace(package, wheels=tuple(map(self._bare, package.wheels)))
+
+    def _bare(self, wheel: File) -> File:
+        if wheel.sha256 not in self.stand_ins:
+            return wheel
+        location = wheel.location
+        if self.server is not None and isinstance(location, Url):
+            location = Url(self.server.meant(location.url))
+        return replace(wheel, sha256="", location=location)
 
 
-def copied(addresses: Sequence[str], http: Http, folder: Path) -> Pages:
-    """Copies of the pages at ``addresses`` in ``folder``; one that cannot be had simply is left to uv."""
+def copied(addresses: Sequence[str], http: Http, folder: Path, server: MetadataServer | None = None) -> Pages:
+    """Copies of the pages at ``addresses`` in ``folder``; one that cannot be had simply is left to uv.
+
+    With a ``server``, links to wheels on servers that send no parts of files lead there.
+    """
+    asked: dict[str, bool] = {}
+
+    def through(address: str) -> str | None:
+        parts = urlsplit(address)
+        if server is None or not parts.path.endswith(".whl"):
+            return None
+        if parts.netloc not in asked:
+            asked[parts.netloc] = _sends_parts(address, http)
+        return None if asked[parts.netloc] else server.link(address)
+
     links, stand_ins = [], set[str]()
     for number, address in enumerate(addresses):
         data = _read(address, http)
@@ -49,9 +69,19 @@ def copied(addresses: Sequence[str], http: Http, folder: Path) -> Pages:
             links.append(address)
             continue
         page = folder / f"page{number}.html"
-        stand_ins |= copy_page(page, data, address)
+        stand_ins |= copy_page(page, data, address, through)
         links.append(page.as_uri())
-    return Pages(tuple(links), frozenset(stand_ins))
+    return Pages(tuple(links), frozenset(stand_ins), server)
+
+
+def _sends_parts(address: str, http: Http) -> bool:
+    """Whether the server of this file sends parts of it, or cannot be asked."""
+    try:
+        response = http.exchange("HEAD", address, {})
+    except (Cut, FetchError):
+        return True
+    response.close()
+    return response.status != 200 or "bytes" in response.headers.get("Accept-Ranges", "")
 
 
 def _read(address: str, http: Http) -> bytes | None:
@@ -74,47 +104,34 @@ def _read(address: str, http: Http) -> bytes | None:
 
 
 def with_hashes(
-    chosen: Sequence[PythonFile], given: Mapping[str, Mapping[str, str]], bench: Bench, services: Services
+    chosen: Sequence[PythonFile], given: Mapping[str, Mapping[str, str]], unhashed: Unhashed
 ) -> tuple[PythonFile, ...]:
-    """``chosen``, those without a hash with that of what came now. ``given``: their hashes of other kinds.
+    """``chosen``, those without a hash with that of what came. ``given``: their hashes of other kinds.
 
     pip takes what an index tells no sha256 of, and so do we. Raises :class:`Beyond` where another hash is known,
     :class:`FetchError`.
     """
-    rest = [package for package in chosen if not package.file.sha256]
-    for package in rest:
+    bare = [package for package in chosen if not package.file.sha256]
+    for package in bare:
         if given.get(package.file.name) or not isinstance(package.file.location, Url):
             raise Beyond(Text("{file}, of which another hash than its sha256 is known", file=package.file.name))
-    stop = Stop()
-    work = partial(_fetched, bench=bench, services=services, stop=stop)
-    fetched = dict(zip(rest, together(work, rest, stop), strict=True))
-    if rest:
+    came = dict(zip(bare, together(partial(_taken, unhashed=unhashed), bare, unhashed.stop), strict=True))
+    names = [package.file.name for package in bare if _address(package) in unhashed.fetched]
+    if names:
         text = Text(
             "{files}: taken on trust, the lock has no sha256 of the publisher; what came now is locked",
-            files=", ".join(package.file.name for package in rest),
+            files=", ".join(names),
         )
-        services.reporter.report(Said(text, Level.WARNING))
-    return tuple(fetched.get(package, package) for package in chosen)
+        unhashed.reporter.report(Said(text, Level.WARNING))
+    return tuple(came.get(package, package) for package in chosen)
 
 
-def _fetched(package: PythonFile, bench: Bench, services: Services, stop: Stop) -> PythonFile:
-    """``package`` with its file in the store."""
+def _taken(package: PythonFile, unhashed: Unhashed) -> PythonFile:
     file = package.file
-    assert isinstance(file.location, Url)
-    task, limit = f"unhashed:{file.name}", bench.shop.limits.unpacked
-    services.reporter.report(Began(task, file.name, file.size))
-    try:
-        with bench.shop.store.files.ingest() as ingest:
+    sha256, size = unhashed.take(_address(package), file.name, file.size)
+    return replace(package, file=replace(file, sha256=sha256, size=size))
 
-            def write(data: bytes) -> None:
-                stop.check()
-                ingest.write(data)
-                services.reporter.report(Moved(task, ingest.size))
 
-            services.http.download(file.location.url, write, limit=limit, restart=ingest.restart)
-            digest, size = ingest.commit()
-    except BaseException:
-        services.reporter.report(Ended(task, file.name, How.FAILED))
-        raise
-    services.reporter.report(Ended(task, file.name, How.FETCHED, size))
-    return replace(package, file=replace(file, sha256=digest.hex, size=size))
+def _address(package: PythonFile) -> str:
+    assert isinstance(package.file.location, Url)
+    return package.file.location.url
