@@ -32,6 +32,7 @@ from trainload.run.failed import failure, without_network
 from trainload.run.inside import Inside
 from trainload.run.model import Limits as RunLimits
 from trainload.run.model import Mount, RunSpec
+from trainload.run.moved import move_unpacked
 from trainload.run.unpack import LayerBlob, unpack
 from trainload.system import scratch
 
@@ -83,9 +84,13 @@ def write_line(job: LineJob, layers: Sequence[Layer], room: Room, sink: ByteSink
 
     def capture(upper: Path) -> None:
         rules = Rules(_left_out(job), special=False, normal=_normal, owner=_own(seen, job))
+        changes = of_layer(_as_set_id(job, find_changes(upper, seen, rules), seen), seen, _stubs(job))
         with LayerWriter(sink) as out:
-            write_all(_as_set_id(job, find_changes(upper, seen, rules), seen), seen, _stubs(job), out)
+            write_changes(changes, out)
+            for path in changes.deleted:
+                out.whiteout(path)
             written.append(out.close())
+        move_unpacked(changes, written[0].diff_id, room.rootfs)
 
     with scratch.folder("line") as folder:
         log = folder / "log"
@@ -142,8 +147,8 @@ def following(log: Path, reporter: Reporter) -> Iterator[None]:
         thread.join()
 
 
-def write_all(changes: Changes, seen: Below, stubs: Collection[str], out: LayerWriter) -> None:
-    """Entries and deletions; ``stubs``: mount points, left out where they were made for the mount only."""
+def of_layer(changes: Changes, seen: Below, stubs: Collection[str]) -> Changes:
+    """What goes into the layer; ``stubs``: mount points, left out where they were made for the mount only."""
     kept = _without_stubs(changes.entries, seen, stubs)
     there = {entry.path: entry.kind for entry in kept}
     deleted = [path for path in changes.deleted if path not in there and not _replaced(path, there)]
@@ -153,9 +158,7 @@ def write_all(changes: Changes, seen: Below, stubs: Collection[str], out: LayerW
                 looks = seen.looks.get(folder, Looks(0o755, Owner()))
                 there[folder] = MemberKind.DIRECTORY
                 kept.append(Change(folder, MemberKind.DIRECTORY, looks))
-    write_changes(Changes(tuple(sorted(kept, key=lambda entry: entry.path)), ()), out)
-    for path in deleted:
-        out.whiteout(path)
+    return Changes(tuple(sorted(kept, key=lambda entry: entry.path)), tuple(deleted))
 
 
 def _without_stubs(entries: Sequence[Change], seen: Below, stubs: Collection[str]) -> list[Change]:

@@ -14,9 +14,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from trainload.digest import Digest
 from trainload.errors import LayerError, Place, RunError, Text
@@ -26,6 +27,7 @@ from trainload.values import dataclass
 
 FORMAT = 1
 """Of an unpacked layer; another one is made again."""
+_Made = TypeVar("_Made")
 _SETTLED = 60.0  # seconds after which the kernel has most likely written it back: syncfs is then cheap
 
 
@@ -87,14 +89,9 @@ def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> 
         if found is not None:
             return found
         reporter.report(Began(task, label, None))
-        temporary = final.with_suffix(".tmp")
         try:
-            for stale in (temporary, final):
-                remove(stale)
-            size = _fill(layer, temporary, reporter, limits)
-            temporary.rename(final)
+            size = _laid(final, lambda folder: _fill(layer, folder, reporter, limits))
         except BaseException as error:
-            remove(temporary)
             reporter.report(Ended(task, label, How.FAILED))
             if isinstance(error, OSError):
                 raise _unwritable(name, error) from error
@@ -103,6 +100,35 @@ def _make(layer: LayerBlob, below: Path, reporter: Reporter, limits: Limits) -> 
     found = ready(final)
     assert found is not None
     return found
+
+
+def lay_down(diff_id: Digest, rootfs: Path, fill: Callable[[Path], object]) -> bool:
+    """A layer's folder made by ``fill``, which ends with :func:`write_done`; False: it is there already.
+
+    Raises whatever ``fill`` does; nothing is left then.
+    """
+    below = rootfs / "layers"
+    below.mkdir(parents=True, exist_ok=True, mode=0o700)
+    final = _folder(below, diff_id)
+    with locked(final.with_suffix(".lock")):
+        if ready(final) is not None:
+            return False
+        _laid(final, fill)
+    return True
+
+
+def _laid(final: Path, fill: Callable[[Path], _Made]) -> _Made:
+    """``final``, made whole under another name; its lock is held."""
+    temporary = final.with_suffix(".tmp")
+    try:
+        for stale in (temporary, final):
+            remove(stale)
+        made = fill(temporary)
+        temporary.rename(final)
+    except BaseException:
+        remove(temporary)
+        raise
+    return made
 
 
 def _unwritable(label: str, error: OSError) -> RunError:
