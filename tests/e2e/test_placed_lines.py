@@ -38,16 +38,23 @@ pytestmark = [
 PATH = "/opt/py/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BASE = """\
 base = "apt:bookworm"
-system = ["python3-pip", "python3-venv", "passwd", "login", "apt", "adduser", "diffutils", "debconf"]
+system = [
+    "python3-pip", "python3-venv", "passwd", "login", "apt", "adduser", "diffutils", "debconf", "perl-base",
+]
 user = 0
 """
 ENVIRONMENT = f"""\
 FROM plain
 COPY apt /etc/apt
+COPY pam /etc/pam.d
 RUN python3 -m venv /opt/py && rm -rf /opt/py/lib/python3.11/site-packages/setuptools*
 ENV PATH={PATH}
 WORKDIR /
 """
+PAM = {
+    f"pam/common-{kind}": f"{kind} sufficient pam_unix.so\n" for kind in ("auth", "account", "session", "password")
+}
+"""What pam-auth-update would write: it is not run where a base is composed without a sandbox."""
 LEFT = re.compile(
     r"var/(log|cache|tmp)/.* | var/lib/apt/lists.* | tmp/.* | run.* | (.*/)?__pycache__(/.*)? | .*\.pyc"
     r"| root/\.cache(/.*)? | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock | etc/ld\.so\.cache"
@@ -136,14 +143,13 @@ class Bench:
         found = json.loads(self.trainload(at, "build", "--json", "-t", f"{at.name}:ours").stdout)
         return contents(self.home, found["digest"])
 
-    def theirs(self, at: Path) -> tuple[dict[str, Any], Files]:
+    def theirs(self, at: Path, base: str = "slim") -> tuple[dict[str, Any], Files]:
         root = self.folder / f"{at.name}-buildah"
         buildah = ["buildah", "--root", f"{root}/r", "--runroot", f"{root}/rr", "--storage-driver"]
         buildah.append(self.driver([*buildah, "overlay"]))
         words = ["build", "--isolation", "chroot", "--network", "host", "--format", "docker", "-q"]
-        base = f"oci:{self.home}:slim"
         done = subprocess.run(
-            [*buildah, *words, "--build-arg", f"BASE={base}", "-t", "theirs", "."],
+            [*buildah, *words, "--build-arg", f"BASE=oci:{self.home}:{base}", "-t", "theirs", "."],
             cwd=at, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -253,7 +259,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)
         found.trainload(plain, "build", "-t", "plain")
-        slim = found.project("slim", ENVIRONMENT, {})
+        slim = found.project("slim", ENVIRONMENT, PAM)
         publish(server, slim / "apt")
         found.trainload(slim, "build", "-t", "slim")
         yield found
@@ -286,10 +292,10 @@ def publish(server: FaultServer, apt: Path) -> None:
     )
 
 
-def check(bench: Bench, at: Path, placed: int) -> Files:
+def check(bench: Bench, at: Path, placed: int, base: str = "slim") -> Files:
     """Both builds of the project, compared; ``placed``: how many of its RUN lines are placed."""
     config, files = bench.ours(at)
-    their_config, their_files = bench.theirs(at)
+    their_config, their_files = bench.theirs(at, base)
     assert installed(files) == installed(their_files)
     assert differing(files, their_files) == {}
     assert sorted(config["Env"]) == sorted(their_config["Env"])
@@ -331,6 +337,34 @@ def test_packages_accounts_folders_links_and_owners(bench: Bench) -> None:
     assert "opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
     assert not [path for path in files if "demo-1.0" in path]
     assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
+
+
+ADDUSER = """\
+RUN addgroup --system --gid 1001 web && adduser --system --uid 1001 --ingroup web --home /srv/web web
+RUN adduser --disabled-password --gecos "" --shell /bin/sh ada && adduser ada video
+RUN adduser --system --group daemon9 && adduser --quiet --disabled-login --gecos 'Bob,,1' --no-create-home bob
+"""
+
+
+def test_adduser_of_debian(bench: Bench) -> None:
+    text = (
+        "RUN apt-get update && apt-get install -y own-plain && adduser --system last && rm -rf /var/lib/apt/lists/*"
+    )
+    at = bench.project("adduser", f"ARG BASE=slim\nFROM $BASE\n{ADDUSER}{text}\n", {})
+    files = check(bench, at, placed=4)
+    assert files["etc/passwd"][-1].decode().splitlines()[-1].startswith("last:x:")
+    assert (files["home/ada"][1], "home/bob" in files) == (0o700, False)
+
+
+def test_adduser_of_ubuntu(bench: Bench) -> None:
+    plain = bench.folder / "jammy"
+    plain.mkdir()
+    (plain / "trainload.toml").write_text(BASE.replace("bookworm", "jammy"))
+    bench.trainload(plain, "build", "-t", "bare")
+    bench.trainload(bench.project("jammy-pam", "FROM bare\nCOPY pam /etc/pam.d\n", PAM), "build", "-t", "jammy")
+    at = bench.project("adduser-jammy", f"ARG BASE=jammy\nFROM $BASE\n{ADDUSER}", {})
+    files = check(bench, at, placed=3, base="jammy")
+    assert (files["home/ada"][1], files["home/daemon9"][1]) == (0o750, 0o750)
 
 
 def test_a_user_copy_of_another_stage(bench: Bench) -> None:

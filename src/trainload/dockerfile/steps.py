@@ -179,10 +179,12 @@ class AddUser:
     shell: str | None = None
     comment: str = ""
     system: bool = False
-    locked: bool = True
-    """Nobody can log in with a password; always so for ``useradd`` without ``-p``."""
+    nologin: bool = False
+    """``--disabled-login``, of ``adduser`` alone."""
     debian: bool = False
     """``adduser``: Debian's rules, not shadow's."""
+    program: RunProgram | None = None
+    """The same, run by itself where that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +197,19 @@ class AddGroup:
     debian: bool = False
     force: bool = False
     """A group that is there is no error."""
+    program: RunProgram | None = None
+    """As of :class:`AddUser`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeUser:
-    """``usermod -aG``."""
+    """``usermod -aG``; ``adduser USER GROUP`` with ``debian``."""
 
     name: str
     groups: tuple[str, ...]
+    debian: bool = False
+    program: RunProgram | None = None
+    """As of :class:`AddUser`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +357,5 @@ PlacedStep = (
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
     | WriteFile | EditFile | FetchWeights | RunProgram | Within | Nothing
 )  # fmt: skip
+HAS_PROGRAM = AddUser | AddGroup | ChangeUser | EditFile
+"""Steps that what lies below may make others: they say how to run the same."""

@@ -245,7 +245,13 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         "groupadd --gid 1000 app && useradd --uid 1000 --gid app --create-home app",
         (AddGroup("app", 1000), AddUser("app", 1000, "app", makes_home=True)),
     ),
-    ('adduser --disabled-password --gecos "" app', (AddUser("app", debian=True),)),
+    ('adduser --disabled-password --gecos "" app', (AddUser("app", comment=",,,", debian=True),)),
+    (
+        "adduser --disabled-login --gecos 'A B,2' --ingroup web app",
+        (AddUser("app", group="web", comment="A B,2,,", nologin=True, debian=True),),
+    ),
+    ("adduser --system --gid 0 -q app", (AddUser("app", group="0", system=True, debian=True),)),
+    ("adduser app video", (ChangeUser("app", ("video",), debian=True),)),
     ("adduser --system --group app", (AddUser("app", own_group=True, system=True, debian=True),)),
     ("addgroup --system app", (AddGroup("app", system=True, debian=True),)),
     ("usermod -aG video,audio app", (ChangeUser("app", ("video", "audio")),)),
@@ -604,11 +610,14 @@ def test_commands_that_may_do_more_make_all_of_the_line_one_that_is_run(command:
     assert isinstance(understand(line(f"apt-get update && apt-get install -y git && {command}")), Opaque)
 
 
-def test_adduser_beside_packages_runs_by_itself_and_alone_is_known() -> None:
+def test_accounts_beside_packages_say_how_they_run_by_themselves() -> None:
     command = "adduser --disabled-password --gecos '' app"
     found = understand(line(f"apt-get update && apt-get install -y sudo && {command} && useradd bob"))
     assert isinstance(found, Understood)
-    assert found.steps[2:] == (RunProgram(("/bin/sh", "-c", command)), AddUser("bob"))
+    assert found.steps[2:] == (
+        AddUser("app", comment=",,,", debian=True, program=RunProgram(("/bin/sh", "-c", command))),
+        AddUser("bob", program=RunProgram(("/bin/sh", "-c", "useradd bob"))),
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,15 @@ _GROUPADD = Table(
 _USERMOD = Table(flags={"-a": "append", "--append": "append"}, valued={"-G": "groups", "--groups": "groups"})
 _ADDUSER = Table(
     flags={
-        "--disabled-password": "locked", "--disabled-login": "locked", "--system": "system", "--group": "own",
+        "--disabled-password": "locked", "--disabled-login": "nologin", "--system": "system", "--group": "own",
         "--no-create-home": "no-home", "--quiet": "plain", "-q": "plain",
     },
     valued={
-        "--gecos": "comment", "--comment": "comment", "--uid": "uid", "--gid": "group", "--ingroup": "group",
-        "--home": "dir", "--shell": "shell",
+        "--gecos": "comment", "--uid": "uid", "--gid": "gid", "--ingroup": "group", "--home": "dir",
+        "--shell": "shell",
     },
 )  # fmt: skip
+"""What all releases have: Debian 11 has no ``--comment``."""
 _ADDGROUP = Table(flags={"--system": "system", "--quiet": "plain"}, valued={"--gid": "gid"})
 
 
@@ -81,27 +82,49 @@ def _useradd(options: Options) -> AddUser:
     )
 
 
-def _adduser(options: Options) -> AddUser | ChangeUser:
-    if len(options.rest) == 2 and not options.flags - {"plain"} and not options.values:
-        return ChangeUser(_name(options.rest[0]), (_name(options.rest[1]),))
+def _adduser(options: Options) -> AddUser | AddGroup | ChangeUser:
+    bare = not options.values
+    if len(options.rest) == 2 and not options.flags - {"plain"} and bare:
+        return ChangeUser(_name(options.rest[0]), (_name(options.rest[1]),), debian=True)
     name = _one("adduser", options)
     system = "system" in options.flags
-    if not system and ("locked" not in options.flags or "comment" not in options.values):
+    if not system and "own" in options.flags:
         raise Beyond(Text("{command} asks for a password or a name", command="adduser"))
-    if "own" in options.flags and "group" in options.values:
+    if not system and (not {"locked", "nologin"} & options.flags or "comment" not in options.values):
+        raise Beyond(Text("{command} asks for a password or a name", command="adduser"))
+    if ("own" in options.flags) + ("group" in options.values) + ("gid" in options.values) > 1:
         raise Beyond(Text("options of {command} that exclude each other", command="adduser"))
     return AddUser(
         name=name,
         uid=_uid(options),
-        group=_group_name(options.one("group")),
+        group=_primary(options),
         own_group=True if "own" in options.flags else None,
         home=_path(options.one("dir")),
         makes_home=False if "no-home" in options.flags else None,
         shell=_path(options.one("shell")),
-        comment=_comment(options.one("comment")),
+        comment=_gecos(options.one("comment")),
         system=system,
+        nologin="nologin" in options.flags,
         debian=True,
     )
+
+
+def _primary(options: Options) -> str | None:
+    """Debian tells a number from a name by the option."""
+    gid, group = options.one("gid"), options.one("group")
+    if gid is not None and not _is_id(gid):
+        raise Beyond(Text("the group {group}", group=gid))
+    return gid if gid is not None else _name(group) if group is not None else None
+
+
+def _gecos(text: str | None) -> str:
+    """As chfn(1) writes it: a name, a room and two numbers."""
+    if text is None:
+        return ""
+    parts = [*text.split(","), "", "", ""]
+    if "=" in text or ":" in text or not text.isascii() or (text and not text.isprintable()) or any(parts[4:]):
+        raise Beyond(Text("the comment {text}", text=text))
+    return ",".join(parts[:4])
 
 
 def _group(program: str, options: Options, *, debian: bool) -> AddGroup:

@@ -11,11 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trainload.dockerfile.steps import (
-    AddGroup,
-    AddUser,
+    HAS_PROGRAM,
     Clear,
     CreateCondaEnvironment,
-    EditFile,
     FetchWeights,
     InstallConda,
     InstallDistribution,
@@ -143,14 +141,13 @@ class _Read:
         """``fetches``: the line is worth being placed around what has to run."""
         if self.beyond is not None and not fetches:
             raise self.beyond
-        debian = any(isinstance(step, AddUser | AddGroup) and step.debian for step in self.steps)
-        if self.program is not None and fetches and (self.beyond is not None or debian):
-            return (self.program,)  # adduser's rules differ from release to release
-        if self.program is not None and fetches:
-            return tuple(
-                replace(step, program=self.program) if isinstance(step, EditFile) else step for step in self.steps
-            )
-        return self.steps
+        if self.program is None or not fetches:
+            return self.steps
+        if self.beyond is not None:
+            return (self.program,)
+        return tuple(
+            replace(step, program=self.program) if isinstance(step, HAS_PROGRAM) else step for step in self.steps
+        )
 
 
 def _read(command: Command, line: RunLine, literal: list[str]) -> _Read:

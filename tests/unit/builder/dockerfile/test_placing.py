@@ -95,6 +95,7 @@ USERADD = (
     "groupadd -g 4000 team && useradd -u 4001 -g team -G audio,video bob && usermod -aG users bob",
     'useradd -u 1000 -c "A B" -d /home/elsewhere -m ada && groupadd late && useradd next',
     "groupadd ada2 && useradd ada",
+    "groupadd -f audio && groupadd -f -g 4000 team",
 )
 
 

@@ -17,7 +17,7 @@ from trainload.errors import Text
 from trainload.plan.placed import PlacedEntry
 from trainload.values import replace
 
-_PASSWD, _GROUP, _SHADOW, _GSHADOW = "etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"
+PASSWD, GROUP, SHADOW, GSHADOW = "etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"
 _DEFAULTS = {
     "UID_MIN": 1000, "UID_MAX": 60000, "SYS_UID_MIN": 101, "SYS_UID_MAX": 999, "GID_MIN": 1000, "GID_MAX": 60000,
     "SYS_GID_MIN": 101, "SYS_GID_MAX": 999, "SUB_UID_MIN": 100000, "SUB_UID_COUNT": 65536, "SUB_GID_MIN": 100000,
@@ -29,50 +29,48 @@ _MODE = re.compile(r"0?[0-7]{3}")
 
 def add_user(step: AddUser, draft: Draft) -> None:
     """Raises :class:`Beyond` where ``useradd`` would fail, or do what is not known."""
-    _check_tool("adduser" if step.debian else "useradd", draft)
-    if step.debian:
-        raise Beyond(Text("adduser, whose rules differ from release to release"))
-    users, groups = _rows(_PASSWD, draft), _rows(_GROUP, draft)
+    _check_tool("useradd", draft)
+    users, groups = rows(PASSWD, draft), rows(GROUP, draft)
     names, uids = {row[0] for row in users}, {int(row[2]) for row in users}
     if step.name in names or step.uid in uids:
         raise Beyond(Text("the user {user}, who is there already", user=step.name))
-    login = _login(draft)
+    login = login_numbers(draft)
     kind = "SYS_UID" if step.system else "UID"
     uid = step.uid if step.uid is not None else _free(uids, login, kind, None)
     gid = _primary(step, uid, groups, draft, login)
-    home = step.home or f"{_default(draft, 'HOME') or '/home'}/{step.name}"
-    shell = step.shell if step.shell is not None else _default(draft, "SHELL") or ""
-    _append(_PASSWD, f"{step.name}:x:{uid}:{gid}:{step.comment}:{home}:{shell}", draft)
+    home = step.home or f"{default(draft, 'HOME') or '/home'}/{step.name}"
+    shell = step.shell if step.shell is not None else default(draft, "SHELL") or ""
+    append_line(PASSWD, f"{step.name}:x:{uid}:{gid}:{step.comment}:{home}:{shell}", draft)
     aging = "!::::::" if step.system else f"!::{login_text(draft, 'PASS_MIN_DAYS', '0')}:" \
         f"{login_text(draft, 'PASS_MAX_DAYS', '99999')}:{login_text(draft, 'PASS_WARN_AGE', '7')}::"  # fmt: skip
-    _append(_SHADOW, f"{step.name}:{aging}:", draft)
+    append_line(SHADOW, f"{step.name}:{aging}:", draft)
     for group in step.groups:
-        _join(step.name, group, draft)
-    _subordinate(step, uid, draft, login)
+        join(step.name, group, draft)
+    subordinate(step, uid, draft, login)
     if _makes_home(step, draft):
         _home(home.strip("/"), uid, gid, draft)
 
 
 def add_group(step: AddGroup, draft: Draft) -> None:
     """Raises :class:`Beyond` where ``groupadd`` would fail, or do what is not known."""
-    _check_tool("addgroup" if step.debian else "groupadd", draft)
-    if step.debian or step.force:
-        raise Beyond(Text("addgroup, whose rules differ from release to release"))
-    _new_group(step.name, step.gid, draft, system=step.system, preferred=None)
+    _check_tool("groupadd", draft)
+    if step.force and step.name in {row[0] for row in rows(GROUP, draft)}:
+        return
+    new_group(step.name, step.gid, draft, system=step.system, preferred=None)
 
 
 def change_user(step: ChangeUser, draft: Draft) -> None:
     """``usermod -aG``."""
     _check_tool("usermod", draft)
-    if step.name not in {row[0] for row in _rows(_PASSWD, draft)}:
+    if step.name not in {row[0] for row in rows(PASSWD, draft)}:
         raise Beyond(Text("the user {user}, who is not there", user=step.name))
     for group in step.groups:
-        _join(step.name, group, draft)
+        join(step.name, group, draft)
 
 
 def user_ids(user: str, draft: Draft) -> tuple[int, int | None]:
     """A user's number and, where the user is known, its group's."""
-    for row in _rows(_PASSWD, draft):
+    for row in rows(PASSWD, draft):
         if row[0] == user or (user.isdigit() and row[2] == user):
             return int(row[2]), int(row[3])
     if user.isdigit():
@@ -81,7 +79,7 @@ def user_ids(user: str, draft: Draft) -> tuple[int, int | None]:
 
 
 def group_id(group: str, draft: Draft) -> int:
-    for row in _rows(_GROUP, draft):
+    for row in rows(GROUP, draft):
         if row[0] == group:
             return int(row[2])
     if group.isdigit():
@@ -91,7 +89,7 @@ def group_id(group: str, draft: Draft) -> int:
 
 def home_of(user: str, draft: Draft) -> str:
     """``$HOME`` as Docker sets it: of the passwd file."""
-    row = next((row for row in _rows(_PASSWD, draft) if user in (row[0], row[2])), None)
+    row = next((row for row in rows(PASSWD, draft) if user in (row[0], row[2])), None)
     return row[5] if row is not None else "/"
 
 
@@ -109,18 +107,18 @@ def _check_tool(name: str, draft: Draft) -> None:
         raise Beyond(Text("the image has no {program}", program=name))
 
 
-def _login(draft: Draft) -> dict[str, int]:
+def login_numbers(draft: Draft) -> dict[str, int]:
     return {name: int(login_text(draft, name, str(value))) for name, value in _DEFAULTS.items()}
 
 
-def _default(draft: Draft, name: str) -> str | None:
+def default(draft: Draft, name: str) -> str | None:
     match = re.search(rf"^{name}=(\S*)", draft.text("etc/default/useradd") or "", re.MULTILINE)
     return match[1] if match else None
 
 
-def _rows(path: str, draft: Draft) -> list[list[str]]:
+def rows(path: str, draft: Draft) -> list[list[str]]:
     """Raises :class:`Beyond` for a file with anything else than plain lines."""
-    columns, numbers = (7, (2, 3)) if path == _PASSWD else (4, (2,))
+    columns, numbers = (7, (2, 3)) if path == PASSWD else (4, (2,))
     rows = [line.split(":") for line in (draft.text(path) or "").splitlines() if line]
     if not rows or any(len(row) != columns or not all(row[n].isdigit() for n in numbers) for row in rows):
         raise Beyond(Text("{file}, which is not as usual", file=f"/{path}"))
@@ -150,23 +148,25 @@ def _primary(step: AddUser, uid: int, groups: list[list[str]], draft: Draft, log
     own = step.own_group if step.own_group is not None else bool(re.search(r"^USERGROUPS_ENAB\s+yes", text, re.M))
     if not own:
         raise Beyond(Text("a user without a group of its own"))
-    return _new_group(step.name, None, draft, system=step.system, preferred=uid)
+    return new_group(step.name, None, draft, system=step.system, preferred=uid)
 
 
-def _new_group(name: str, gid: int | None, draft: Draft, *, system: bool, preferred: int | None) -> int:
-    groups = _rows(_GROUP, draft)
+def new_group(name: str, gid: int | None, draft: Draft, *, system: bool, preferred: int | None) -> int:
+    groups = rows(GROUP, draft)
     used = {int(row[2]) for row in groups}
     if name in {row[0] for row in groups} or gid in used:
         raise Beyond(Text("the group {group}, which is there already", group=name))
-    number = gid if gid is not None else _free(used, _login(draft), "SYS_GID" if system else "GID", preferred)
-    _append(_GROUP, f"{name}:x:{number}:", draft)
-    _append(_GSHADOW, f"{name}:!::", draft)
+    number = (
+        gid if gid is not None else _free(used, login_numbers(draft), "SYS_GID" if system else "GID", preferred)
+    )
+    append_line(GROUP, f"{name}:x:{number}:", draft)
+    append_line(GSHADOW, f"{name}:!::", draft)
     return number
 
 
-def _join(user: str, group: str, draft: Draft) -> None:
+def join(user: str, group: str, draft: Draft) -> None:
     """One more member, in both files."""
-    if group not in {row[0] for row in _rows(_GROUP, draft)}:
+    if group not in {row[0] for row in rows(GROUP, draft)}:
         raise Beyond(Text("the group {group}, which is not there", group=group))
 
     def joined(line: str) -> str:
@@ -174,7 +174,7 @@ def _join(user: str, group: str, draft: Draft) -> None:
         names = [name for name in members.split(",") if name]
         return f"{head}:{','.join([*names, user])}" if user not in names else line
 
-    for path in (_GROUP, _GSHADOW):
+    for path in (GROUP, GSHADOW):
         _edit(path, lambda line: joined(line) if line.partition(":")[0] == group else line, draft)
 
 
@@ -184,14 +184,14 @@ def _edit(path: str, changed: Callable[[str], str], draft: Draft) -> None:
         draft.write(path, "".join(f"{changed(line)}\n" for line in text.splitlines()))
 
 
-def _append(path: str, line: str, draft: Draft) -> None:
+def append_line(path: str, line: str, draft: Draft) -> None:
     """A line at the end; files of passwords only where the image has them."""
     text = draft.text(path)
     if text is not None:
         draft.write(path, f"{text if not text or text.endswith(chr(10)) else text + chr(10)}{line}\n")
 
 
-def _subordinate(step: AddUser, uid: int, draft: Draft, login: dict[str, int]) -> None:
+def subordinate(step: AddUser, uid: int, draft: Draft, login: dict[str, int]) -> None:
     """Ranges for user namespaces (subuid(5)), for users who are people."""
     if step.system or not login["UID_MIN"] <= uid <= login["UID_MAX"]:
         return
@@ -202,7 +202,7 @@ def _subordinate(step: AddUser, uid: int, draft: Draft, login: dict[str, int]) -
             continue
         ends = [int(row[1]) + int(row[2]) for line in text.splitlines() if len(row := line.split(":")) == 3]
         start = max([login[f"{kind}_MIN"], *ends])
-        _append(path, f"{step.name}:{start}:{count}", draft)
+        append_line(path, f"{step.name}:{start}:{count}", draft)
 
 
 def _makes_home(step: AddUser, draft: Draft) -> bool:
@@ -212,7 +212,7 @@ def _makes_home(step: AddUser, draft: Draft) -> bool:
         wanted = (
             bool(re.search(r"^CREATE_HOME\s+yes", draft.text("etc/login.defs") or "", re.M)) and not step.system
         )
-    if wanted and (_default(draft, "CREATE_MAIL_SPOOL") or "no") == "yes":
+    if wanted and (default(draft, "CREATE_MAIL_SPOOL") or "no") == "yes":
         raise Beyond(Text("{file} has {line}", file="/etc/default/useradd", line="CREATE_MAIL_SPOOL=yes"))
     return wanted
 
@@ -230,10 +230,10 @@ def _home(path: str, uid: int, gid: int, draft: Draft) -> None:
             raise Beyond(Text("{file} has {line}", file="/etc/login.defs", line=found[0]))
     bits = int(mode[1], 8) if mode else 0o777 & ~(int(mask[1], 8) if mask else 0o022)
     draft.put(PlacedEntry(real, "directory", bits, uid, gid))
-    _copy("etc/skel", real, uid, gid, draft)
+    copy_tree("etc/skel", real, uid, gid, draft)
 
 
-def _copy(source: str, target: str, uid: int, gid: int, draft: Draft) -> None:
+def copy_tree(source: str, target: str, uid: int, gid: int, draft: Draft) -> None:
     for name in draft.names(source):
         entry = draft.find(f"{source}/{name}")
         assert entry is not None
@@ -243,4 +243,4 @@ def _copy(source: str, target: str, uid: int, gid: int, draft: Draft) -> None:
         else:
             draft.put(replace(entry, path=path, uid=uid, gid=gid))
         if entry.kind == "directory":
-            _copy(f"{source}/{name}", path, uid, gid, draft)
+            copy_tree(f"{source}/{name}", path, uid, gid, draft)

@@ -9,12 +9,13 @@ from typing import Any
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
-from trainload.builder.dockerfile.placing import accounts, files
+from trainload.builder.dockerfile.placing import accounts, debian, files
 from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
 from trainload.builder.dockerfile.placing.mounted import Mounted, with_mounts
 from trainload.dockerfile.steps import (
+    HAS_PROGRAM,
     AddArchive,
     AddGroup,
     AddUser,
@@ -48,9 +49,9 @@ from trainload.plan.model import Kind, PlannedLayer
 from trainload.values import dataclass, replace
 
 _DRAWN: Mapping[type, Callable[[Any, Draft], None]] = {
-    AddUser: accounts.add_user,
-    AddGroup: accounts.add_group,
-    ChangeUser: accounts.change_user,
+    AddUser: lambda step, draft: (debian if step.debian else accounts).add_user(step, draft),
+    AddGroup: lambda step, draft: (debian if step.debian else accounts).add_group(step, draft),
+    ChangeUser: lambda step, draft: (debian if step.debian else accounts).change_user(step, draft),
     Link: files.link,
     MakeFolder: files.make_folder,
     ChangeMode: files.change_mode,
@@ -186,11 +187,13 @@ def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed
     draft = Draft(ground)
     count = 0
     while count < len(steps) and isinstance(step := steps[count], _OF_FILES):
+        before = dict(draft.changed)
         try:
             _draw(step, draft)
         except Beyond:
-            if not isinstance(step, EditFile) or step.program is None:
+            if not isinstance(step, HAS_PROGRAM) or step.program is None:
                 raise
+            draft.changed = before
             steps = (*steps[:count], step.program, *steps[count + 1 :])
             break
         count += 1
