@@ -92,6 +92,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("secret", "ARG HF_TOKEN"), ("secret", "ENV WANDB_API_KEY"), ("secret", "RUN echo"),
         ("secret", "COPY .env"),
     ),
+    "passwords.Dockerfile": (("secret", "RUN useradd -m ada"), ("secret", "<<<"), ("secret", "abcdef")),
     "tfserving.Dockerfile": (
         ("floating-image", "tensorflow/serving"), ("no-healthcheck", "FROM"), ("root", "FROM"),
     ),

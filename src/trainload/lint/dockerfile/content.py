@@ -15,6 +15,7 @@ from trainload.lint.dockerfile.order import takes_all
 from trainload.lint.dockerfile.weights import shown
 from trainload.lint.model import Edit, Flaw, Surroundings
 from trainload.lint.secrets import formed, literal, named
+from trainload.lint.shell import Command
 from trainload.project.secrets import HARMLESS, NAMES
 
 _PUBLIC = re.compile(r"(?:^|[^a-z])(?:ca|cert|certs|chain|bundle|public|pub)(?:[^a-z]|$)|certificates?")
@@ -107,6 +108,11 @@ def _in_run(document: Dockerfile, item: Instruction, history: Text) -> Iterator[
     if kind:
         yield _flaw(item, Text("a secret stands in the command: {kind}", kind=kind), history, ())
         return
+    user = _with_password(document.script(item).commands)
+    if user is not None:
+        why = Text("the password of {user} stands in the command, and in the image", user=user)
+        yield _flaw(item, why, Text("everybody who has the image reads it; programs need none, ssh takes keys"), ())
+        return
     for command in document.script(item).commands:
         words = command.texts
         for word in (*command.assignments, *(command.words[1:] if command.name == "export" else ())):
@@ -134,6 +140,24 @@ def _in_run(document: Dockerfile, item: Instruction, history: Text) -> Iterator[
             why = Text("{command} shows ${name} in the build's log", command=command.name, name=shown_names[0])
             yield _flaw(item, why, Text("logs of builds are kept, and read by many"), ())
             return
+
+
+def _with_password(commands: tuple[Command, ...]) -> str | None:
+    """Who is given one: ``echo "ada:secret" | chpasswd``, ``useradd -p``."""
+    for before, command in pairwise((None, *commands)):
+        if command is None:
+            continue
+        if command.name in ("useradd", "usermod") and any(map(literal, _values(command.texts, "-p"))):
+            return command.texts[-1]
+        if command.name == "chpasswd":
+            given = [
+                *command.texts[1:],
+                *(before.texts[1:] if before and before.name in ("echo", "printf") else ()),
+            ]
+            for user, _, password in (word.partition(":") for word in given):
+                if user and literal(password):
+                    return user
+    return None
 
 
 def _values(words: tuple[str, ...], option: str) -> list[str]:
