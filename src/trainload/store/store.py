@@ -7,9 +7,8 @@ first: :meth:`Store.writing`, or the first writing call on its own, which then k
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,17 +20,18 @@ from trainload.image.parse import make_image, parse_manifest, select
 from trainload.limits import DEFAULT
 from trainload.platform import Platform
 from trainload.reference import Reference
+from trainload.store.access import Access, put_in_place
 from trainload.store.built import Built
 from trainload.store.content import Content, missing, sync_folder
 from trainload.store.facts import Facts
 from trainload.store.files import FileCache
 from trainload.store.index import EMPTY, LIMIT, Entry, Names
 from trainload.store.ingest import Ingest
-from trainload.store.layout import MARKER, OCI_LAYOUT, Layout, check_readable
+from trainload.store.layout import Layout, check_readable
 from trainload.store.locks import against_gc, for_gc, index_lock, named_lock
 from trainload.store.lookup import find_name, look_up
 from trainload.store.recipes import Recipes
-from trainload.store.session import Session, remove_dead, remove_tree
+from trainload.store.session import remove_dead, remove_tree
 from trainload.store.trouble import MissingError, told
 from trainload.store.whereabouts import Whereabouts
 from trainload.values import dataclass
@@ -70,14 +70,14 @@ class Store:
     def __init__(self, layout: Layout) -> None:
         """Use :meth:`open`."""
         self.layout = layout
+        self._access = Access(layout)
+        self._session = self._access.session
         self.blobs = Content(layout, {"sha256": layout.blobs, "sha512": layout.blobs512}, self._session)
-        self.files = FileCache(Content(layout, {"sha256": layout.files}, self._session), self._is_writing)
-        self.recipes = Recipes(layout, self.blobs, self._session, self._is_writing)
+        self.files = FileCache(Content(layout, {"sha256": layout.files}, self._session), self._access.is_open)
+        self.recipes = Recipes(layout, self.blobs, self._session, self._access.is_open)
         self.facts = Facts(layout, self._session)
         self.whereabouts = Whereabouts(layout, self._session)
         self.built = Built(layout, self.files, self._session)
-        self._guard = threading.RLock()
-        self._open: Session | None = None
 
     @classmethod
     def open(cls, home: Path) -> Store:
@@ -105,27 +105,16 @@ class Store:
         """The embedded engine's folder of unpacked layers."""
         return self.layout.rootfs
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Builds, pulls and runs happen inside: whatever is found or made meanwhile is safe from gc (I5).
 
         Raises :class:`StoreError` at once when the store may not be written or belongs to another user.
         """
-        with self._guard:
-            outer = self._open is None
-            self._session()
-        try:
-            yield
-        finally:
-            if outer:
-                self.close()
+        return self._access.writing()
 
     def close(self) -> None:
         """Give the lease back, if there is one; the store can be used again afterwards."""
-        with self._guard:
-            session, self._open = self._open, None
-        if session is not None:
-            session.end()
+        self._access.close()
 
     def lock(self, name: str, waiting: Callable[[], object] | None = None) -> AbstractContextManager[None]:
         """One process and thread at a time does the work called ``name``; freed by the kernel on ``kill -9``.
@@ -337,7 +326,7 @@ class Store:
         with index_lock(self.layout):
             old = self.names()
             if not old.written_as(new := change(old)):
-                self._replace(session, self.layout.index, new.to_bytes())
+                put_in_place(self.layout, session, self.layout.index, new.to_bytes())
         return new
 
     def _listed(self, entry: Entry, names: Names) -> Listed:
@@ -347,54 +336,6 @@ class Store:
         except TrainloadError as error:
             return Listed(entry.digest, known, None, error.text)
         return Listed(entry.digest, known, image, None)
-
-    def _session(self) -> Session:
-        with self._guard:
-            if self._open is None:
-                check_readable(self.layout)
-                session = Session.start(self.layout)
-                try:
-                    self._finish_making(session)
-                except BaseException:
-                    session.end()
-                    raise
-                self._open = session
-            return self._open
-
-    def _is_writing(self) -> bool:
-        return self._open is not None
-
-    def _finish_making(self, session: Session) -> None:
-        """The files that make a folder an OCI image layout and a store; the marker is the last."""
-        layout = self.layout
-        if layout.marker.exists():
-            return
-        with index_lock(layout):
-            for path, content in (
-                (layout.oci_layout, OCI_LAYOUT), (layout.index, EMPTY), (layout.marker, MARKER)
-            ):  # fmt: skip
-                if not path.exists():
-                    self._replace(session, path, content)
-
-    def _replace(self, session: Session, path: Path, data: bytes) -> None:
-        """Put ``data`` in the place of ``path`` in one step, durably."""
-        temporary = session.temporary()
-        with told(self.home, need=len(data)):
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                try:
-                    os.fchmod(fd, 0o644)
-                    view = memoryview(data)
-                    while view:
-                        view = view[os.write(fd, view) :]
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
 
 
 __all__ = ["MissingError", "Store"]
