@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import resource
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from trainload.errors import RunError, Text, TrainloadError
+from trainload.errors import RunError, Text
 from trainload.image.model import Image
 from trainload.layers.tarread import Readable
 from trainload.run.engines import inspected, processes, watcher
@@ -30,8 +24,8 @@ from trainload.run.engines.interface import (
     Usage,
 )
 from trainload.run.engines.logs import chosen
-from trainload.run.engines.podman import render
-from trainload.run.engines.podman.deliver import Delivery, find
+from trainload.run.engines.podman.containers import JOURNAL, Containers
+from trainload.run.engines.podman.deliver import Delivery
 from trainload.run.engines.podman.passing import complete, fed
 from trainload.run.engines.podman.program import Control, PodmanError, Program, complaint
 from trainload.run.engines.table import Site
@@ -39,9 +33,6 @@ from trainload.run.model import Outcome, RunSpec
 from trainload.run.words import signal_number, stopped_by_force
 from trainload.runner.handed import handed, has_shell
 
-_JOURNAL = Path("/run/systemd/journal/socket")  # systemd-journald(8)
-_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
-_CAP_SYS_RESOURCE = 24  # linux/capability.h
 _LONGEST_ROOT = 50
 """Bytes of a runroot: below it lie sockets, whose paths have at most 107 (containers/storage says so, too)."""
 _CONTROLLERS = {
@@ -58,8 +49,9 @@ def make(site: Site) -> Podman:
     elsewhere knows better, and its client has no such option.
     """
     elsewhere = any(name in site.environ for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION"))
-    options = () if elsewhere or _JOURNAL.exists() else ("--events-backend=file",)
-    return Podman(site, Program(site.environ, options))
+    options = () if elsewhere or JOURNAL.exists() else ("--events-backend=file",)
+    program = Program(site.environ, options)
+    return Podman(site, program, Containers(site, program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +60,14 @@ class Podman:
 
     site: Site
     program: Program
+    containers: Containers
     name: str = "podman"
-    _known: dict[str, Any] = field(default_factory=dict)
-    """``podman info``, once it was asked for."""
 
     def unavailable(self) -> Text | None:
         if self.program.missing():
             return Text("Podman is not installed")
         try:
-            place = str(self._info()["store"]["runRoot"])
+            place = str(self.containers.info()["store"]["runRoot"])
         except PodmanError as error:
             return error.text
         if len(os.fsencode(place)) > _LONGEST_ROOT:
@@ -88,7 +79,7 @@ class Podman:
 
     def lacks(self, needed: frozenset[Ability]) -> Mapping[Ability, Lack]:
         found: dict[Ability, Lack] = {}
-        if Ability.DETACH not in needed and not self._has_timers():  # detached runs have a watcher
+        if Ability.DETACH not in needed and not self.containers.has_timers():  # detached runs have a watcher
             why = Lack(Text("Podman checks health through systemd, which does not run here"))
             found |= {Ability.HEALTH: why, Ability.RESTART_UNHEALTHY: why}
         where = self.site.environ.get("CONTAINER_HOST", "")
@@ -98,7 +89,7 @@ class Podman:
                 refused=True,
             )
         if needed & _CONTROLLERS.keys():
-            offered = self._info()["host"].get("cgroupControllers") or ()
+            offered = self.containers.info()["host"].get("cgroupControllers") or ()
             for ability, (controller, what) in _CONTROLLERS.items():
                 if controller not in offered:
                     text = "the limits on {what} are not in force: Podman has no control groups for them here"
@@ -106,7 +97,7 @@ class Podman:
         return found
 
     def deliver(self, image: Image, name: str) -> None:
-        remote = bool(self._info()["host"].get("serviceIsRemote"))
+        remote = bool(self.containers.info()["host"].get("serviceIsRemote"))
         Delivery(self.program, self.site.store, self.site.reporter, image, name).run(remote=remote)
 
     def delivered(self) -> tuple[Delivered, ...]:
@@ -117,7 +108,7 @@ class Podman:
     def run(self, spec: RunSpec) -> Outcome:
         began = time.monotonic()
         counted = spec.interactive and fed()
-        container = self._create(spec, detached=False, counted=counted)
+        container = self.containers.create(spec, detached=False, counted=counted)
         kept = False
         try:
             control = Control(
@@ -130,7 +121,7 @@ class Podman:
             keys = "--detach-keys="  # ctrl-p is a shell's key for the previous line
             talked = self.program.talk(["start", "--attach", "--interactive", keys, container], control)
             found = self.program.ask("container", "inspect", container)[0]
-            state = self._state(found)
+            state = self.containers.state(found)
             if state.started is not None:
                 talked.was_the_programs()
                 if counted:
@@ -139,46 +130,46 @@ class Podman:
             kept = spec.keep and state.started is not None
         finally:
             if not kept:
-                self._forget(container, spec.id)
+                self.containers.forget(container, spec.id)
         if state.started is None or state.reason is None:
             raise inspected.start_error(talked.complaint.strip(), spec.command[0])
         reason = stopped_by_force(spec.grace) if talked.killed else state.reason
         return Outcome(found["State"]["ExitCode"], reason, time.monotonic() - began)
 
     def start(self, spec: RunSpec) -> None:
-        container = self._create(spec, detached=True)
+        container = self.containers.create(spec, detached=True)
         try:
             self.program.call("start", container)
-            if spec.health is not None and not self._has_timers():
+            if spec.health is not None and not self.containers.has_timers():
                 watcher.begin(watcher.duty(self.site.store.home, self.name, self.site.environ, spec))
         except PodmanError as error:
-            self._forget(container, spec.id)
+            self.containers.forget(container, spec.id)
             raise inspected.start_error(error.message, spec.command[0]) from error
         except BaseException:
-            self._forget(container, spec.id)
+            self.containers.forget(container, spec.id)
             raise
 
     def states(self) -> tuple[State, ...]:
         ids = self.program.call("ps", "--all", "--quiet", f"--filter=label={inspected.RUN}").split()
-        return tuple(self._state(one) for one in self._inspect(ids))
+        return tuple(self.containers.state(one) for one in self.containers.inspect(ids))
 
     def state(self, run: str) -> State | None:
-        found = self._find(run)
-        return None if found is None else self._state(found)
+        found = self.containers.find(run)
+        return None if found is None else self.containers.state(found)
 
     def wait(self, run: str) -> State:
-        container = self._existing(run)
+        container = self.containers.existing(run)
         while True:
             self.program.call("wait", container["Id"])
-            found = self._inspect([container["Id"]])
+            found = self.containers.inspect([container["Id"]])
             if not found:
-                return replace(self._state(container), exit_code=None)
-            if not self._state(found[0]).lives:
-                return self._state(found[0])
+                return replace(self.containers.state(container), exit_code=None)
+            if not self.containers.state(found[0]).lives:
+                return self.containers.state(found[0])
             watcher.settled(self.site.store.home, run)
 
     def logs(self, run: str, query: LogQuery) -> Iterator[LogLine]:
-        container = self._existing(run)
+        container = self.containers.existing(run)
         words = ["logs", "--timestamps", *(["--follow"] if query.follow else [])]
         words += [f"--tail={query.tail}"] if query.tail is not None else []
         words += [f"--since={query.since.isoformat()}"] if query.since else []
@@ -188,7 +179,7 @@ class Podman:
         )
 
     def execute(self, run: str, execution: Execution) -> int:
-        container = self._running(run)
+        container = self.containers.running(run)
         tty = execution.tty and os.isatty(0)
         words = [
             *("exec", "--detach-keys="), *(["--interactive"] if execution.interactive else []),
@@ -209,18 +200,18 @@ class Podman:
 
     def _hands_through(self, container: inspected.Document) -> bool:
         """Whether a descriptor of ours can reach a program in it: see ``handed.py``."""
-        here = not self._info()["host"].get("serviceIsRemote")
+        here = not self.containers.info()["host"].get("serviceIsRemote")
         return here and has_shell(int(container["State"].get("Pid") or 0))
 
     def attach(self, run: str) -> State | None:
-        container = self._running(run)
+        container = self.containers.running(run)
         # without a terminal a signal ends this podman only: the user leaves
         words = ["attach", "--detach-keys=ctrl-p,ctrl-q", "--sig-proxy=false"]
         talked = self.program.talk([*words, container["Id"]], Control(send=None))
-        found = self._inspect([container["Id"]])
+        found = self.containers.inspect([container["Id"]])
         if not found:
-            return replace(self._state(container), phase=Phase.ENDED, exit_code=None)
-        state = self._state(found[0])
+            return replace(self.containers.state(container), phase=Phase.ENDED, exit_code=None)
+        state = self.containers.state(found[0])
         if talked.complaint and not talked.exit_code == 0 and state.lives:
             raise RunError(Text("Podman says: {message}", message=complaint(talked.complaint.encode())))
         talked.was_the_programs()
@@ -233,29 +224,29 @@ class Podman:
     def halt(self, run: str, grace: float | None) -> None:
         """As :meth:`stop`, for the watcher."""
         words = [] if grace is None else [f"--time={round(grace)}"]
-        self.program.call("stop", *words, self._existing(run)["Id"])
+        self.program.call("stop", *words, self.containers.existing(run)["Id"])
 
     def again(self, run: str, grace: float) -> None:
         """See :class:`trainload.run.engines.watcher.Watched`."""
-        self.program.call("restart", f"--time={round(grace)}", self._existing(run)["Id"])
+        self.program.call("restart", f"--time={round(grace)}", self.containers.existing(run)["Id"])
 
     def check(self, run: str, seconds: float) -> None:
         """Podman's own timer would do the same; exit code 1 means unhealthy, and is in its state."""
-        self.program.call("healthcheck", "run", self._existing(run)["Id"], timeout=seconds, codes=(0, 1))
+        self.program.call("healthcheck", "run", self.containers.existing(run)["Id"], timeout=seconds, codes=(0, 1))
 
     def kill(self, run: str, signal: int) -> None:
-        self.program.call("kill", f"--signal={signal}", self._running(run)["Id"])
+        self.program.call("kill", f"--signal={signal}", self.containers.running(run)["Id"])
 
     def remove(self, run: str) -> None:
-        container = self._existing(run)
-        if self._state(container).lives:
+        container = self.containers.existing(run)
+        if self.containers.state(container).lives:
             raise RunError(Text("{id} is running", id=run), hints=(Text("stop it first, or use rm -f"),))
         self.program.call("rm", "--volumes", container["Id"])
-        self._place(run).remove()
+        self.containers.place(run).remove()
         watcher.watch(self.site.store.home, run).remove()
 
     def usage(self, run: str) -> Usage:
-        container = self._running(run)
+        container = self.containers.running(run)
         try:
             return processes.usage(container["State"]["Pid"], container["HostConfig"].get("Memory") or None)
         except OSError as error:
@@ -266,7 +257,7 @@ class Podman:
 
     @contextmanager
     def _copied(self, run: str, path: str) -> Iterator[Readable]:
-        container = self._existing(run)
+        container = self.containers.existing(run)
         with self.program.output("cp", f"{container['Id']}:{path}", "-") as child:
             assert child.stdout is not None
             assert child.stderr is not None
@@ -274,127 +265,3 @@ class Podman:
                 reason = complaint(child.stderr.read())
                 raise RunError(Text("{path} cannot be copied: {reason}", path=path, reason=reason))
             yield child.stdout
-
-    def _create(self, spec: RunSpec, *, detached: bool, counted: bool = False) -> str:
-        """A container whose command was found; ``counted``: its log is read in the end. Raises RunError."""
-        image = find(self.program, self.site.store.image(spec.image))
-        if image is None:
-            raise RunError(Text("Podman does not have the image {digest}", digest=spec.image.short))
-        lines = "".join(f"{name}={value}\n" for name, value in render.environment(spec)[0].items())
-        here = replace(self._here(counted=counted), gpus=self._gpus(spec))
-        container = self.program.with_file(
-            lines.encode("utf-8", "surrogateescape"),
-            lambda file: render.create(spec, image, file, here, detached=detached),
-        )
-        try:
-            self.program.call("init", container, cwd=self._place(spec.id).made())
-        except PodmanError as error:
-            self._forget(container, spec.id)
-            raise inspected.start_error(error.message, spec.command[0]) from error
-        if here.gpus:
-            inspected.tell_of_gpus(self.program.ask("container", "inspect", container)[0], spec, self.site)
-        return container
-
-    def _gpus(self, spec: RunSpec) -> tuple[str, ...] | None:
-        """See :class:`render.Here`."""
-        if spec.gpus is None:
-            return ()
-        if self._info()["host"].get("serviceIsRemote"):
-            return None
-        from trainload.run.gpus.host import named
-
-        return named(spec, self.site.environ)
-
-    def _forget(self, container: str, run: str) -> None:
-        with contextlib.suppress(TrainloadError):
-            self.program.call("rm", "--force", "--volumes", container)
-        self._place(run).remove()
-
-    def _here(self, *, counted: bool) -> render.Here:
-        return render.Here(
-            rootless=bool(self._info()["host"]["security"]["rootless"]),
-            shm=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2,
-            may_raise_limits=_may_raise_limits(),
-            open_files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20),
-            version=_version(str(self._info()["version"]["Version"])),
-            journal=not counted and (_JOURNAL.exists() or "CONTAINER_HOST" in self.site.environ),
-            timers=self._has_timers(),
-        )
-
-    def _state(self, container: inspected.Document) -> State:
-        run = (container["Config"].get("Labels") or {}).get(inspected.RUN, "")
-        state = inspected.state(container, killed=bool(run) and self._place(run).killed())
-        return watcher.seen(self.site.store.home, state)
-
-    def _has_timers(self) -> bool:
-        """Whether systemd calls Podman for health checks: the user's own for rootless ones."""
-        if not _SYSTEMD.exists():
-            return False
-        folder = self.site.environ.get("XDG_RUNTIME_DIR", "")
-        return os.geteuid() == 0 or (bool(folder) and Path(folder, "systemd").exists())
-
-    def _place(self, run: str) -> _Place:
-        return _Place(self.site.store.home / "podman" / run)
-
-    def _info(self) -> Mapping[str, Any]:
-        if not self._known:
-            self._known.update(self.program.ask("info", "--format=json"))
-        return self._known
-
-    def _find(self, run: str) -> inspected.Document | None:
-        ids = self.program.call("ps", "--all", "--quiet", f"--filter=label={inspected.RUN}={run}").split()
-        found = self._inspect(ids)
-        return found[0] if found else None
-
-    def _inspect(self, ids: list[str]) -> list[inspected.Document]:
-        if not ids:
-            return []
-        try:
-            found: list[inspected.Document] = self.program.ask("container", "inspect", *ids)
-        except PodmanError:
-            return []  # removed meanwhile
-        return found
-
-    def _existing(self, run: str) -> inspected.Document:
-        container = self._find(run)
-        if container is None:
-            raise RunError(Text("the run {id} is not there any more", id=run))
-        return container
-
-    def _running(self, run: str) -> inspected.Document:
-        container = self._existing(run)
-        if not self._state(container).lives:
-            raise RunError(Text("{id} is not running", id=run))
-        return container
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a container's monitor works: it leaves a file there when the memory limit killed something.
-
-    Podman 4.3 starts it in whatever folder it was called from, and so never finds the file itself.
-    """
-
-    folder: Path
-
-    def made(self) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self.folder
-
-    def killed(self) -> bool:
-        return (self.folder / "oom").exists()
-
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """``4.3.1``, ``5.0.0-dev`` as numbers."""
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
-
-
-def _may_raise_limits() -> bool:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-    return False
