@@ -47,8 +47,8 @@ class Containers:
             return []
         try:
             found: list[inspected.Document] = self.program.ask("container", "inspect", *ids)
-        except PodmanError:  # removed meanwhile
-            return []
+        except PodmanError:  # one was removed meanwhile, and none is told then
+            return [] if len(ids) == 1 else [each for one in ids for each in self.inspect([one])]
         return found
 
     def existing(self, run: str) -> inspected.Document:
