@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 WILD = re.compile(r"[*?\[]")
 _SPECIAL = re.compile(r"[*?\[\\]")
+_CHARACTER = r"(?:\\.|[^\\\]])"
+_CLASS = re.compile(rf"(?P<negated>\^?)(?P<chars>{_CHARACTER}+)\]", re.DOTALL)
+_RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
 _DEEP = "**"
 
 
@@ -62,17 +65,26 @@ def segment(pattern: str) -> re.Pattern[str]:
             out += ".*" if not out.endswith(".*") else ""
         elif char == "?":
             out += "."
-        elif char == "[" and "]" in pattern[at + 1 :]:
-            end = pattern.index("]", at + 1)
-            inner = pattern[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            out += f"[{'^' + inner[1:] if inner.startswith('^') else inner}]"
-            at = end + 1
+        elif char == "[" and (found := _CLASS.match(pattern, at)) is not None:
+            out += _one_of(found["chars"], negated=bool(found["negated"]))
+            at = found.end()
         elif char == "\\" and at < len(pattern):
             out += re.escape(pattern[at])
             at += 1
         else:
             out += re.escape(char)
     return re.compile(out, re.DOTALL)
+
+
+def _one_of(chars: str, *, negated: bool) -> str:
+    """A class of characters; a range that ends before it begins holds none, as in Go."""
+    ranges = []
+    for low, high in _RANGE.findall(chars):
+        first, last = low[-1], (high or low)[-1]
+        ranges += [f"{re.escape(first)}-{re.escape(last)}"] if first <= last else []
+    if not ranges:
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{''.join(ranges)}]"
 
 
 def _fits(parts: Sequence[str], names: Sequence[str]) -> bool:

@@ -157,6 +157,17 @@ def test_only_the_owners_right_to_execute_counts() -> None:
     assert (len(same), len(other), len(same | other)) == (1, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("[a-c]", "abc"), ("[^a-c]", "&-[]^z"), ("[&&a]", "&a"), ("[[a]", "[a"), (r"[a\]]", "]a"), (r"[\^a]", "^a"),
+        ("[a-]", "-a"), ("[z-a]", ""), ("[^z-a]", "&-[]^abcz"), ("[]a]", ""), ("[a--b]", "b"), ("[^]", "^"),
+    ],
+)  # fmt: skip
+def test_a_class_of_characters_is_gos_and_a_broken_one_no_crash(pattern: str, wanted: str) -> None:
+    assert "".join(matches(pattern, sorted("&-[]^abcz"))) == wanted
+
+
 def test_a_star_takes_no_slash() -> None:
     assert matches("*", ["a", "a/b", ".h"]) == ["a", ".h"]
     assert matches("a/*", ["a", "a/b", "a/b/c"]) == ["a/b"]
