@@ -21,7 +21,10 @@ from trainload.lock.model import File, PythonFile, PythonPackage, Url
 from trainload.resolve.linked import copy_page
 from trainload.system.http import Cut, Http
 from trainload.system.metadata import MetadataServer
+from trainload.system.wire import chunks
 from trainload.values import dataclass, replace
+
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,13 @@ def _read(address: str, http: Http) -> bytes | None:
     try:
         if response.status != 200 or "html" not in response.headers.get("Content-Type", ""):
             return None
-        data = response.read(DEFAULT.document + 1)
-        return data if len(data) <= DEFAULT.document else None
-    except OSError:
+        data = bytearray()
+        for piece in chunks(response, _PIECE):
+            data += piece
+            if len(data) > DEFAULT.document:
+                return None
+        return bytes(data)
+    except Cut:
         return None
     finally:
         response.close()
