@@ -124,19 +124,21 @@ def following(log: Path, reporter: Reporter) -> Iterator[None]:
     """What a line's program says is told while it runs."""
     done = threading.Event()
 
+    def tell(line: bytes) -> None:
+        if line.strip():
+            text = line[:_WIDTH].decode("utf-8", "replace")
+            reporter.report(Said(Text("  | {line}", line=text.rstrip())))
+
     def follow() -> None:
-        rest = b""
+        rest, ended = b"", False
         with log.open("rb") as file:
-            ended = False
             while not ended:
                 ended = done.wait(_LOOK)
-                rest += file.read(_BLOCK)
-                *lines, rest = re.split(rb"[\r\n]+", rest)
-                lines += [rest] if ended else []
-                for line in lines:
-                    if line.strip():
-                        text = line[:_WIDTH].decode("utf-8", "replace")
-                        reporter.report(Said(Text("  | {line}", line=text.rstrip())))
+                while data := file.read(_BLOCK):
+                    *lines, rest = re.split(rb"[\r\n]+", rest + data)
+                    for line in lines:
+                        tell(line)
+        tell(rest)
 
     thread = threading.Thread(target=follow, name="log", daemon=True)
     thread.start()
