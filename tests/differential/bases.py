@@ -16,6 +16,10 @@ from tests.conda_python import minor, python_spec
 
 from trainload.testing.conda import PLACEHOLDER
 
+DEBIAN = """\
+FROM {system}
+CMD ["bash"]
+"""
 PYTHON = """\
 FROM {system}
 ADD python.tar.gz /usr/local

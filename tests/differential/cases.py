@@ -79,4 +79,12 @@ CASES = (
     Case("13-hf-space", 2, port=7860, answers='"World!"}', buildkit=True, differs={"home/user/app": _WORKDIR}),
     Case("14-args-stages", 0, "hi from /opt/app", whole=True),
     Case("15-wheels-gunicorn", 3, port=5000, answers='{"where":"/home/appuser","who":10001}', whole=True),
+    Case(
+        "16-cron-supervisor",
+        4,
+        port=8080,
+        answers="up",
+        whole=True,
+        differs={"var/spool/cron/crontabs/www-data": "crontab writes the day into it"},
+    ),
 )

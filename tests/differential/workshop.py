@@ -24,6 +24,7 @@ from trainload.testing.server import FaultServer
 TRAINLOAD = Path(sys.executable).with_name("trainload")
 CORPUS = Path(__file__).with_name("corpus")
 NAMES = {
+    "debian": ("library/debian:bookworm-slim",),
     "python": ("library/python:3.11-slim", "library/python:3.11"),
     "cuda": ("nvidia/cuda:12.1.1-cudnn8-runtime-ubuntu22.04",),
     "ubuntu": ("library/ubuntu:22.04",),
@@ -33,12 +34,12 @@ NAMES = {
     "serving": ("tensorflow/serving:2.14.1",),
 }
 TEXTS = {
-    "python": bases.PYTHON, "cuda": bases.CUDA, "ubuntu": bases.UBUNTU,
+    "debian": bases.DEBIAN, "python": bases.PYTHON, "cuda": bases.CUDA, "ubuntu": bases.UBUNTU,
     "miniconda": bases.CONDA,
     "pytorch": bases.PYTORCH, "torchserve": bases.TORCHSERVE, "serving": bases.SERVING,
 }  # fmt: skip
 NEEDS = {"cuda": "jammy", "ubuntu": "jammy", "pytorch": "miniconda", "torchserve": "python", "serving": "python",
-         "python": "bookworm", "miniconda": "bookworm"}  # fmt: skip
+         "debian": "bookworm", "python": "bookworm", "miniconda": "bookworm"}  # fmt: skip
 
 
 @dataclass
