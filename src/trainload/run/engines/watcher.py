@@ -105,40 +105,44 @@ class Watch:
         temporary.replace(self.folder / "state.json")
 
     def lives(self) -> bool:
-        with self._locked("lock", wait=False) as lock:
-            return lock is None
+        return self._is_held("lock")
 
     def busy(self) -> bool:
         """A stop or a restart is on its way."""
-        with self._locked("busy", wait=False) as lock:
-            return lock is None
+        return self._is_held("busy")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Neither a stop nor a restart happens meanwhile."""
-        with self._locked("busy", wait=True):
+        lock = self._opened("busy")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def take(self) -> int:
         """Hold the lock as long as the returned descriptor is open."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._opened("lock")
         fcntl.flock(lock, fcntl.LOCK_EX)
         return lock
 
-    @contextmanager
-    def _locked(self, name: str, *, wait: bool) -> Iterator[int | None]:
-        """None: somebody else has it."""
-        lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _is_held(self, name: str) -> bool:
+        """Whoever looks takes the lock with all others who look: none of them is taken for its holder."""
+        lock = self._opened(name)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield lock
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield None
+            return True
         finally:
             os.close(lock)
+        return False
+
+    def _opened(self, name: str) -> int:
+        return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def watch(home: Path, run: str) -> Watch:

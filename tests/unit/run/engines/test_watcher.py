@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from trainload.run.engines.interface import Phase, State
@@ -45,6 +46,13 @@ def test_between_stop_and_start_by_its_watcher_a_run_has_not_ended(tmp_path: Pat
         assert seen(tmp_path, ENDED).phase is Phase.RESTARTING
     with ending(tmp_path, "run"):
         assert seen(tmp_path, ENDED).phase is Phase.ENDED
+
+
+def test_many_who_look_at_once_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    kept(tmp_path, Note())
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: seen(tmp_path, ENDED), range(4000)))
+    assert found == {ENDED}
 
 
 def test_a_run_that_was_started_again_too_often_says_why_it_ended(tmp_path: Path) -> None:
