@@ -1,7 +1,7 @@
 """The folder of one run: what it writes over the layers, and a lock that tells whether it still lives.
 
-The lock is held by the process that runs; the kernel lets go of it on ``kill -9``, so :func:`dead` finds what a
-killed Trainload left behind, and :func:`clear` ends and removes it.
+The lock is held by the process that runs; the kernel lets go of it on ``kill -9``, so :func:`clear` finds
+what a killed Trainload left behind, ends and removes it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def alive(rootfs: Path, name: str) -> bool:
     except OSError:
         return False
     with lock:
-        return not _taken(lock)
+        return not _taken(lock, shared=True)  # with all others who look: none of them is taken for the run
 
 
 def clear(rootfs: Path) -> tuple[str, ...]:
@@ -98,10 +98,10 @@ def _cleared(folder: Path) -> bool:
     return False
 
 
-def _taken(lock: IO[str]) -> bool:
-    """Whether the lock is ours now; the kernel gives it to one at a time."""
+def _taken(lock: IO[str], *, shared: bool = False) -> bool:
+    """Whether the lock is ours now; the kernel gives it to one at a time, or to all who share it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

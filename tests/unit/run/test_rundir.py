@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from trainload.run import rundir
@@ -41,6 +42,13 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "killed.lock").touch()
     assert rundir.clear(tmp_path) == ("killed",)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_many_who_look_at_once_are_not_taken_for_the_run(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "killed.lock").touch()
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(lambda _: rundir.alive(tmp_path, "killed"), range(4000)))
 
 
 def test_a_process_that_ended_and_was_not_waited_for_has_no_files() -> None:
