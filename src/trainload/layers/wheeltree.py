@@ -11,7 +11,7 @@ from trainload.errors import Text
 from trainload.layers.entrypoints import EntryPoint
 from trainload.layers.place import Placed, Refused, Role, Scheme, place, relative
 from trainload.layers.record import SIGNATURES, Row, encode_hash, read_hash, write_record
-from trainload.layers.zip import Member, content, read_bytes
+from trainload.layers.zip import BYTES_OF_A_MEMBER, Member, content, read_bytes
 from trainload.layers.zipend import refuse
 
 INSTALLER = b"trainload\n"
@@ -55,7 +55,8 @@ class Archive:
         member = self.members.get(path)
         if member is None or member.is_directory:
             refuse(self.name, path, Text("the wheel lacks this file"))
-        return read_bytes(self.stream, self.name, member, METADATA_LIMIT)
+        listed = BYTES_OF_A_MEMBER * len(self.members) if name == "RECORD" else 0  # a row for each
+        return read_bytes(self.stream, self.name, member, max(METADATA_LIMIT, listed))
 
 
 @dataclass(slots=True)

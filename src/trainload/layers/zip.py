@@ -50,7 +50,7 @@ _PLAIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}/)*[A-Za-z0-9_][A-Za-
 """Nearly all names: nothing in them can lead elsewhere."""
 _CHUNK = 1 << 18
 _PIECE = 1 << 20
-_BYTES_OF_A_MEMBER = 336
+BYTES_OF_A_MEMBER = 336
 """In a central directory, on average at most: it is held in memory (64 MiB for 200,000 members)."""
 
 
@@ -94,7 +94,7 @@ def read_members(file: BinaryIO, name: str, limits: Limits = DEFAULT) -> tuple[M
     if end.count > limits.archive_members:
         text = Text("it has {count} members, the limit is {limit}", count=end.count, limit=limits.archive_members)
         refuse(name, None, text, hint=accepting("max-members", end.count))
-    if end.size > _BYTES_OF_A_MEMBER * limits.archive_members:
+    if end.size > BYTES_OF_A_MEMBER * limits.archive_members:
         refuse(name, None, Text("its central directory has {size} bytes", size=end.size))
     entries = _central_directory(file, name, end, limits)
     _check_expansion(name, end.start, entries, limits)

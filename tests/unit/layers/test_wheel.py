@@ -12,6 +12,7 @@ import pytest
 
 from trainload.errors import LayerError, ManyErrors
 from trainload.events import Event, Said
+from trainload.layers import wheeltree
 from trainload.layers.ownership import case_clashes, check_ownership, claims, runs_at_start
 from trainload.limits import DEFAULT
 from trainload.testing.sources import locked, unpacked, wheel_layer
@@ -92,6 +93,17 @@ def test_W21_stronger_hashes_are_checked_too(refuses: Refuses, algorithm: str) -
 def test_W21_a_record_of_more_than_the_limit_is_refused(refuses: Refuses) -> None:
     made = Made(record=b"x" * ((32 << 20) + 1))
     refuses(made.file, made.bytes(), "RECORD.*the limit is", expansion_ratio=10**9)
+
+
+def test_W21_a_record_may_have_a_row_for_each_file(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel of a million files has a RECORD of 80 MB; it grows with what ``limits.max-members`` allows."""
+    monkeypatch.setattr(wheeltree, "METADATA_LIMIT", 500)
+    made = Made(files={f"demo/m{number}.py": b"" for number in range(100)})
+    rows = next(part.data for part in made.parts() if part.raw.endswith(b"RECORD"))
+    assert len(rows) > 10 * 500
+    assert f"{SITE}/demo/m99.py" in unpacked({made.file: made.bytes()})
+    more = record(made, lambda text: text + "\n" * (336 * 104))
+    refuses(more.file, more.bytes(), "RECORD.*the limit is", expansion_ratio=10**9)
 
 
 def test_W12_a_file_that_is_called_empty_and_is_not_is_refused(refuses: Refuses) -> None:
