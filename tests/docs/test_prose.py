@@ -94,3 +94,13 @@ def test_decisions_are_numbered_once_and_say_their_number() -> None:
     assert [
         page.name for page, n in zip(pages, numbers, strict=True) if not page.read_text().startswith(f"# {n}. ")
     ] == []
+
+
+def test_no_merge_was_left_half_done() -> None:
+    """A line that git writes between two versions of a text; a changelog or a catalogue hides it well."""
+    texts = (path for name in ("src", "docs", "tests", "examples") for path in (TOP / name).rglob("*"))
+    marks = re.compile(rb"^(?:<{7} |>{7} |={7}$)", re.MULTILINE)
+    readable = {".py", ".md", ".po", ".toml", ".yaml"}
+    files = [path for path in (*TOP.glob("*.md"), *texts) if path.suffix in readable]
+    assert len(files) > 1000
+    assert [str(path) for path in files if marks.search(path.read_bytes())] == []
