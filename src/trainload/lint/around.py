@@ -45,7 +45,7 @@ class Folder:
         known = replace(
             common or Surroundings(),
             texts=texts, workers=code.workers(scripts), health=code.health(scripts.values()),
-            servers=code.servers(scripts), python=python[0] if python else None,
+            servers=code.servers(scripts), inside=code.inside(scripts), python=python[0] if python else None,
         )  # fmt: skip
         return cls(tree, entries, known)
 

@@ -98,3 +98,30 @@ def servers(files: Mapping[str, str]) -> dict[str, int]:
                 found[file] = int(port[1]) if port else usual
                 break
     return found
+
+
+_CALLS = (
+    (re.compile(r"\buvicorn\.(run)\("), re.compile(r"\bhost\s*="), ""),
+    (re.compile(r"\b(?:app|server|application)\.(run)\("), re.compile(r"\bhost\s*="), r"\b(?:flask|dash)\b"),
+    (re.compile(r"\.(launch)\("), re.compile(r"\bserver_name\s*="), r"\bgradio\b"),
+)
+"""Calls that serve on 127.0.0.1 unless this argument says otherwise, in files that have these words."""
+_ARGUMENTS = re.compile(r"[^()]*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*)*")
+_INSIDE = re.compile(r"\b(?:host|server_name)\s*=\s*[\"'](?:127\.0\.0\.1|localhost)[\"']")
+
+
+def inside(files: Mapping[str, str]) -> dict[str, Seen]:
+    """Scripts whose server is reached from its own machine only, and the call that says so."""
+    found: dict[str, Seen] = {}
+    for file, text in files.items():
+        for call, option, words in _CALLS:
+            match = call.search(text)
+            if match is None:
+                continue
+            given = _ARGUMENTS.match(text, match.end())
+            arguments = given[0] if given else ""
+            silent = not option.search(arguments) and "**" not in arguments and "GRADIO_SERVER_NAME" not in text
+            if (_INSIDE.search(arguments) or silent) and re.search(words, text, re.IGNORECASE):
+                found[file] = Seen(file, text.count("\n", 0, match.start()) + 1, match[1])
+            break
+    return found

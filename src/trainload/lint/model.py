@@ -91,6 +91,8 @@ class Surroundings:
     """The path of a health route in the project's code."""
     servers: Mapping[str, int] = field(default_factory=dict)
     """Scripts that start a server themselves: path → port."""
+    inside: Mapping[str, Seen] = field(default_factory=dict)
+    """Those of ``servers`` that listen to their own container alone, and where; ``text``: the call."""
     python: str | None = None
     """The project's Python: ``3.11``."""
     index: str | None = None

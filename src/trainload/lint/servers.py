@@ -80,6 +80,12 @@ _ADDRESS = re.compile(r"(?:.*:)?([0-9]{1,5})")
 
 def server(commands: Sequence[Command]) -> Server | None:
     """The server that ``commands`` end in, with its port."""
+    found = started(commands)
+    return _with_port(_KNOWN[found[0]], found[1]) if found is not None else None
+
+
+def started(commands: Sequence[Command]) -> tuple[str, Sequence[str]] | None:
+    """Which server ``commands`` end in, and the words behind its name."""
     for command in commands:
         words = command.texts
         rest: Sequence[str]
@@ -87,7 +93,7 @@ def server(commands: Sequence[Command]) -> Server | None:
         if _INTERPRETER.fullmatch(name) and len(rest) > 1 and rest[0] == "-m":
             module, name, rest = rest[1], _MODULES.get(rest[1], ""), rest[2:]
             if name != module and name:  # a module for serving alone: it has no verbs
-                return _with_port(_KNOWN[name], rest)
+                return name, rest
         elif _INTERPRETER.fullmatch(name) and "manage.py" in rest[:2]:
             name, rest = "manage.py", rest[rest.index("manage.py") + 1 :]
         elif name in ("uv", "poetry", "pdm", "conda", "micromamba", "opentelemetry-instrument") and rest:
@@ -98,7 +104,7 @@ def server(commands: Sequence[Command]) -> Server | None:
         if name in _VERB and not any(word in _VERB[name] for word in rest[:4]):
             continue
         if name in _KNOWN and not _stops(rest):
-            return _with_port(_KNOWN[name], rest)
+            return name, rest
     return None
 
 

@@ -8,7 +8,7 @@ from trainload.errors import Text
 from trainload.lint.compose import gpus as compose_gpus
 from trainload.lint.compose import ranks
 from trainload.lint.compose import rules as compose
-from trainload.lint.dockerfile import bases, content, order, packages, running
+from trainload.lint.dockerfile import bases, content, order, packages, reach, running
 from trainload.lint.kubernetes import jobs, network, resources, torchrun
 from trainload.lint.model import Kind, Rule
 
@@ -30,6 +30,9 @@ _DOCKERFILE: tuple[Rule[Any], ...] = (
          packages.slow_index),
     Rule("root", _D, Text("a program that runs as root"), running.root),
     Rule("no-healthcheck", _D, Text("a server without a HEALTHCHECK"), running.healthcheck),
+    Rule("listens-inside", _D, Text("a server that listens to 127.0.0.1, where nobody outside reaches it"),
+         reach.listens_inside),
+    Rule("plain-index", _D, Text("a package index over plain HTTP, which pip does not ask"), reach.plain_index),
     Rule("torch-launch", _D, Text("torch.distributed.launch, which is deprecated"), running.launch),
     Rule("shared-memory", _D, Text("a docker run in a comment without --shm-size, with DataLoader workers"),
          running.shared_memory),

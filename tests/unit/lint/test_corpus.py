@@ -173,7 +173,7 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "gradio.Dockerfile": (
         ("cuda-twice", "12.1.0-devel"), ("apt-update-alone", "RUN apt update"), ("pip-cache", "torchvision"),
         ("torch-cuda", "whl/cu118"), ("code-first", "COPY . /workspace"), ("pip-cache", "-r requirements.txt"),
-        ("root", "EXPOSE 7860"), ("no-healthcheck", "python3 app.py"),
+        ("root", "EXPOSE 7860"), ("no-healthcheck", "python3 app.py"), ("listens-inside", "python3 app.py"),
     ),
     "hf.Dockerfile": (
         ("floating-image", "transformers-pytorch-gpu:latest"), ("secret", "ARG HUGGINGFACE_TOKEN"),
@@ -207,7 +207,11 @@ FAULTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "weights-folder.Dockerfile": (("weights-in-code", "COPY src models"),),
     "data-archive.Dockerfile": (("weights-in-code", "ADD data.tar.gz"),),
     "project-on-cuda.Dockerfile": (("cuda-twice", "12.1.0-runtime"),),
-    "server-words.Dockerfile": (("secret", "LABEL"), ("no-healthcheck", "flask")),
+    "server-words.Dockerfile": (("secret", "LABEL"), ("no-healthcheck", "flask"), ("listens-inside", "flask")),
+    "listens.Dockerfile": (
+        ("plain-index", "mirror.example"), ("plain-index", "10.0.0.7"), ("listens-inside", "uvicorn"),
+    ),
+    "listens-bind.Dockerfile": (("listens-inside", "127.0.0.1:9000 main:app"),),
     "compose-reservation.yaml": (("gpu-reservation", "reservation:"),),
     "compose-slips.yaml": (("shared-memory", "shm-size"), ("gpu-reservation", "capability:")),
     "compose-ranks.yaml": (("torch-launch", "MASTER_ADDR: localhost"), ("torch-launch", "MASTER_ADDR=127.0.0.1")),

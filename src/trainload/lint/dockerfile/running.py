@@ -110,7 +110,7 @@ def _moved_home(document: Dockerfile) -> list[Edit] | None:
     return edits
 
 
-def _commands(document: Dockerfile) -> tuple[tuple[Command, ...], Instruction | None]:
+def commands_of(document: Dockerfile) -> tuple[tuple[Command, ...], Instruction | None]:
     """What the image runs: ENTRYPOINT and CMD together."""
     entries, cmds = document.find(Entrypoint), document.find(Cmd)
     entry = entries[-1].what if entries else None
@@ -127,7 +127,7 @@ def _commands(document: Dockerfile) -> tuple[tuple[Command, ...], Instruction | 
 def healthcheck(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
     if document.find(Healthcheck):
         return
-    commands, place = _commands(document)
+    commands, place = commands_of(document)
     found = server(commands) or _script_server(commands, around)
     if found is None and (not commands or document.find(Entrypoint) == []):
         found = image_server(document.image) if not commands or commands[0].name.startswith("-") else None
@@ -188,7 +188,7 @@ def launch(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
 
 def shared_memory(document: Dockerfile, around: Surroundings) -> Iterator[Flaw]:
     """The ``docker run`` that a comment of the file proposes."""
-    commands, _ = _commands(document)
+    commands, _ = commands_of(document)
     reason = needs(commands, {}, around, own_code=True)
     if reason is None:
         return
