@@ -23,10 +23,10 @@ from trainload.run.inside import Inside, Person
 from trainload.run.model import Mount, RunSpec
 from trainload.run.overlay import Way
 from trainload.run.seccomp import terminal_filter
+from trainload.run.started import find_command
 from trainload.values import dataclass, replace
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # moby: DefaultPathEnvUnix
-NOT_EXECUTABLE, NOT_FOUND = 126, 127  # sh(1); Docker's too
 _SCRATCH = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - the container's own
 
 
@@ -128,7 +128,7 @@ def _prepare_and_exec(prepared: Prepared, status: int) -> NoReturn:
     furnished = furnish(inside, gpus, drivers, prepared.run / "etc")
     mounts = (*drivers, *furnished.mounts, *(_mount_point(inside, mount) for mount in prepared.mounts))
     env = _environment(spec, person, prepared, furnished.env)
-    found = _check_command(inside, mounts, spec.command[0], env, workdir)
+    found = find_command(inside, mounts, spec.command, env, workdir)
     shell = prepared.terminal and is_interactive_shell(spec.command)
     devices = tuple((node.source, node.target) for node in gpus.nodes)
     stage, namespace = staging.Stage(prepared.bwrap, root, mounts, devices), None
@@ -218,37 +218,6 @@ def _environment(spec: RunSpec, person: Person, prepared: Prepared, paths: Mappi
         if not name or "=" in name or "\0" in name + value:
             raise RunError(Text("{name} is not a name or value of an environment", name=name))
     return env
-
-
-def _check_command(
-    inside: Inside, mounts: Sequence[Mount], command: str, env: Mapping[str, str], workdir: str
-) -> str:
-    """Where it lies. Raises :class:`RunError` with Docker's 126 and 127, known before the start."""
-    if "/" in command:
-        candidates = [os.path.join(workdir, command)]  # noqa: PTH118 - a path inside
-    else:
-        candidates = [f"{folder or workdir}/{command}" for folder in env["PATH"].split(":")]
-    found = [_executable(inside, mounts, path) for path in candidates]
-    if any(found):
-        return candidates[found.index(True)]
-    if all(result is None for result in found):
-        error = RunError(
-            Text("the image has no program {command}", command=command),
-            hints=(Text("it was looked for in {places}", places=", ".join(dict.fromkeys(candidates))),),
-        )
-        error.exit_code = NOT_FOUND
-        raise error
-    error = RunError(Text("{command} is not a program that can be executed", command=command))
-    error.exit_code = NOT_EXECUTABLE
-    raise error
-
-
-def _executable(inside: Inside, mounts: Sequence[Mount], path: str) -> bool | None:
-    resolved = inside.resolve(path)
-    for mount in reversed(mounts):
-        if resolved == mount.target or resolved.startswith(mount.target.rstrip("/") + "/"):
-            return Inside(Path(mount.source)).executable(resolved[len(mount.target) :])
-    return inside.executable(resolved)
 
 
 def _in_memory(name: str, data: bytes) -> int | None:

@@ -23,9 +23,10 @@ from trainload.errors import RunError, Text
 from trainload.run import kernel
 from trainload.run.inside import Inside, Person
 from trainload.run.model import RunSpec
-from trainload.run.preparation import NOT_EXECUTABLE, NOT_FOUND, PATH
+from trainload.run.preparation import PATH
 from trainload.run.rundir import sees_files
 from trainload.run.seccomp import terminal_filter
+from trainload.run.started import NOT_EXECUTABLE, NOT_FOUND
 
 # linux/capability.h: the numbers of bwrap._ROOT_CAPABILITIES
 _OF_ROOT = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31})
