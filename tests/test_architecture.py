@@ -10,7 +10,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "trainload"
 
 FOUNDATION = {
-    "errors", "digest", "platform", "events", "limits", "nesting", "reference", "tree", "address", "values", "",
+    "errors", "digest", "platform", "events", "limits", "nesting", "charset", "reference", "tree", "address",
+    "values", "",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "system": set(),

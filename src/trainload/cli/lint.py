@@ -134,7 +134,11 @@ def _text(path: Path, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(Text("the file is not UTF-8 text"), place=Place(name)) from error
+        from trainload.charset import hint
+
+        raise ConfigError(
+            Text("the file is not UTF-8 text"), place=Place(name), hints=[hint(data, name)]
+        ) from error
 
 
 def _common(world: World, driver: str | None) -> Surroundings:

@@ -59,7 +59,11 @@ def parse(data: bytes, name: str) -> Dockerfile:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ConfigError(Text("the file is not UTF-8"), place=Place(name, line=line)) from error
+        from trainload.charset import hint
+
+        raise ConfigError(
+            Text("the file is not UTF-8"), place=Place(name, line=line), hints=[hint(data, name)]
+        ) from error
     instructions, escape = _instructions(text, name)
     if not instructions:
         raise ConfigError(Text("the file has no instruction"), place=Place(name), want="FROM …")

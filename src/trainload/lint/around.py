@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from trainload.charset import as_pip_reads
 from trainload.errors import TrainloadError
 from trainload.lint import code
 from trainload.lint.check import kubernetes_documents
@@ -89,7 +90,8 @@ def _entries(tree: Tree) -> Iterator[Entry]:
 def _text(tree: Tree, path: str) -> str:
     """A small file's text; empty where it cannot be read: it is only advice that depends on it."""
     try:
-        return tree.read(path, limit=_LARGEST).decode("utf-8", "replace")
+        data = tree.read(path, limit=_LARGEST)
+        return as_pip_reads(data) or data.decode("utf-8", "replace")
     except TrainloadError:
         return ""
 

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 
+from trainload.charset import hint
 from trainload.errors import ConfigError, Place, Text
 from trainload.limits import DEFAULT, KiB
 from trainload.nesting import too_deep_toml
@@ -25,7 +26,7 @@ def decode(data: bytes, file: str) -> str:
             Text("the file is not UTF-8 text"),
             place=Place(file, line=data.count(b"\n", 0, error.start) + 1),
             got=f"byte 0x{data[error.start]:02x} at offset {error.start}",
-            hints=[Text("save it as UTF-8")],
+            hints=[hint(data, file)],
         ) from error
 
 

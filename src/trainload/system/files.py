@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -57,7 +58,11 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
             Text("{file} could not be written", file=path.name),
             place=Place(str(path)),
             got=error.strerror or str(error),
+            hints=[_WRITABLE] if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else [],
         ) from error
+
+
+_WRITABLE = Text("make its folder writable, or work in a copy of it")
 
 
 def _umask() -> int:

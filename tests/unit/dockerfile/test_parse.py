@@ -227,3 +227,16 @@ def test_what_the_parser_refuses_is_told_with_its_line_and_a_form() -> None:
     with pytest.raises(ConfigError) as failed:
         parse(b"FROM a\nLABEL me\n", "Dockerfile")
     assert (failed.value.got, failed.value.want) == ("LABEL me", "LABEL name=value")
+
+
+def test_a_file_in_chinas_older_encoding_is_told_with_the_way_to_utf8() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse("FROM a\n# 安装依赖\nRUN x\n".encode("gbk"), "Dockerfile")
+    assert caught.value.place == Place("Dockerfile", line=2)
+    assert str(caught.value.hints[0]).endswith("iconv -f GB18030 -t UTF-8 Dockerfile")
+
+
+def test_bytes_that_are_no_text_are_not_called_chinese() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(b"FROM a\n\xff\x00\n", "Dockerfile")
+    assert str(caught.value.hints[0]) == "save it as UTF-8"

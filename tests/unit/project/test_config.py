@@ -148,7 +148,8 @@ def test_F07_line_ends_and_a_byte_order_mark_change_nothing(text: str) -> None:
 
 def test_F07_utf16_is_refused_with_what_to_do() -> None:
     with pytest.raises(
-        ConfigError, match=r"trainload\.toml:1: the file is not UTF-8 text(.|\n)*hint: save it as UTF-8"
+        ConfigError,
+        match=r"trainload\.toml:1: the file is not UTF-8 text(.|\n)*hint: it reads as UTF-16; save it",
     ):
         project("user = 7".encode("utf-16"))
 

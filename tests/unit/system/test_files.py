@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,18 @@ def test_a_folder_in_the_way_is_told_and_nothing_is_left(tmp_path: Path) -> None
     with pytest.raises(FileError, match="lock could not be written"):
         replace(tmp_path / "lock", b"new")
     assert os.listdir(tmp_path) == ["lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    script = (
+        'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "'
+        "import sys, pathlib; from trainload.system.files import FileError, replace\n"
+        "try: replace(pathlib.Path(sys.argv[1]) / 'a.lock', b'x')\n"
+        'except FileError as error: print(error.got, error.hints[0], sep=chr(10))" "$1"'
+    )
+    command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 32 or "permission denied" in done.stderr.lower():
+        pytest.skip(f"cannot mount here: {done.stderr}")
+    assert done.stdout == "Read-only file system\nmake its folder writable, or work in a copy of it\n", done.stderr

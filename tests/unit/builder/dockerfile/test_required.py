@@ -34,6 +34,14 @@ def ground(at: Path, **files: str) -> Ground:
     return Ground(store, (layer,))
 
 
+def placed(at: Path, data: bytes) -> Ground:
+    store = Store.open(at / "home")
+    stream = tar(TarEntry("r.txt", data))
+    with store.writing():
+        layer = put_layer(store, gzip.compress(stream, 1, mtime=0), Digest.sha256(stream))
+    return Ground(store, (layer,))
+
+
 def test_hashes_are_told_by_project_and_left_out_of_what_is_asked(tmp_path: Path) -> None:
     text = (
         "--trusted-host a.example\n-c bounds.txt\n"
@@ -197,3 +205,19 @@ def test_a_requirements_file_names_hosts_that_are_trusted(tmp_path: Path) -> Non
     below = ground(tmp_path, **{"r.txt": f"-i {PLAIN}\n--trusted-host mirror.example\nrich\n"})
     found = read_files(("/r.txt",), below)
     assert (found.index, found.trusted) == (PLAIN, ["mirror.example"])
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16", "utf-32", "utf-8"])
+def test_requirements_with_a_byte_order_mark_are_read_as_pip_reads_them(tmp_path: Path, coding: str) -> None:
+    found = read_files(("/r.txt",), placed(tmp_path, "# 依赖\r\nrich\r\nclick>=8\r\n".encode(coding)))
+    assert found.texts == ("rich\nclick>=8",)
+
+
+def test_requirements_that_say_their_coding_are_read_by_it(tmp_path: Path) -> None:
+    text = "# -*- coding: gbk -*-\n# 中文\nrich\n"
+    assert read_files(("/r.txt",), placed(tmp_path, text.encode("gbk"))).texts == ("rich",)
+
+
+def test_requirements_that_pip_cannot_decode_are_left_to_it(tmp_path: Path) -> None:
+    with pytest.raises(Beyond, match="not UTF-8"):
+        read_files(("/r.txt",), placed(tmp_path, "# 中文注释\nrich\n".encode("gbk")))

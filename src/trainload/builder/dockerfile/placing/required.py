@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainload.builder.dockerfile.ground import Ground
+from trainload.charset import as_pip_reads
 from trainload.dockerfile.steps import Project
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement, project_of
@@ -86,7 +87,10 @@ def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> li
         raise Beyond(Text("the file {path}, which is not there", path=path))
     folder = path.rpartition("/")[0]
     lines = []
-    for _, line in logical_lines(data.decode("utf-8", "replace")):
+    text = as_pip_reads(data)
+    if text is None:
+        raise Beyond(Text("the file {path}, which is not UTF-8", path=path))
+    for _, line in logical_lines(text):
         include = re.fullmatch(r"(?:-r|--requirement)[ =]*(\S+)", line)
         if include is not None and "://" not in include[1]:
             lines += _lines(f"{folder}/{include[1]}", ground, (*above, path), found)
