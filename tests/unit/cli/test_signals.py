@@ -57,3 +57,21 @@ def test_a_signal_ends_a_waiting_command_at_once_and_leaves_nothing(
     assert time.monotonic() - began < 25, "it waited for the archive"
     assert "Traceback" not in err and out == ""
     assert sorted(path.name for path in project.iterdir()) == ["requirements.txt", "train.py"]
+
+
+def test_an_interrupt_while_the_program_still_loads_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from trainload.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
