@@ -61,9 +61,10 @@ def ready(site: Site, wishes: Wishes, project: Project) -> Ready:
     planned = Planned(_nothing_locked(project, platform), empty, CodeListing(()))
     shop = pipeline.with_registries(site, wishes, planned, pipeline.workshop(site, project, wishes))
     listings: Listings = {}
+    lies = None if site.rooms is None else site.rooms.lies
     upgrade = wishes.upgrade is not None
     bench = Bench(
-        shop=replace(shop, noting=partial(keep_listing, site.store, listings)),
+        shop=replace(shop, noting=partial(keep_listing, site.store, listings, lies)),
         wanted=wanted,
         context=Context(site.tree, wanted.file, own=(lock,)),
         answers=Answers.read(site.tree, lock, frozen=wishes.frozen, anew=upgrade),

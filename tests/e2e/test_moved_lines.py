@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from trainload.digest import Digest
+from trainload.layers.foreign import look
 from trainload.run.unpack import LayerBlob
+from trainload.store.store import Store
 from trainload.testing.people import as_ordinary_user, cannot_be_ordinary
 from trainload.testing.rootfs import PROGRAMS, tiny_store
 from trainload.testing.unpacked import differences
@@ -100,6 +102,12 @@ def test_layers_of_lines_lie_unpacked_and_only_the_base_was(tmp_path: Path, home
     assert len(found) == 1 + len(lines)
     for number, layer in enumerate(found):
         assert differences(home / "rootfs", layer, tmp_path / f"fresh{number}") == []
+    store = Store.open(home)
+    for layer in found[1:]:  # what placing asks of a layer was told when it was made
+        with layer.path.open("rb") as file:
+            told_by_blob = look.look(file, layer.diff_id, "layer").to_json()
+        assert store.facts.said(look.statement(layer.diff_id)) == told_by_blob
+    store.close()
 
 
 def test_an_ordinary_users_lines_lie_unpacked_too(tmp_path: Path) -> None:

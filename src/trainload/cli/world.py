@@ -20,6 +20,7 @@ from trainload.values import dataclass, replace
 if TYPE_CHECKING:
     from trainload.builder.dockerfile.ground import Ground
     from trainload.cli.progress import Lines
+    from trainload.digest import Digest
     from trainload.image.model import Layer
     from trainload.layers.model import ByteSink, Written
     from trainload.limits import Limits
@@ -178,6 +179,11 @@ class Rooms:
 
     def unpacked(self, below: Sequence[Layer], limits: Limits, /) -> Callable[[str], Path | None]:
         return self._room(limits).below(below)[0].place
+
+    def lies(self, diff_id: Digest, /) -> Path | None:
+        from trainload.run.unpack import lies
+
+        return lies(diff_id, self.world.store.rootfs)
 
     def _room(self, limits: Limits) -> Room:
         from trainload.run.line import Room

@@ -74,6 +74,12 @@ def unpack(
     return tuple(found for layer in layers if (found := known[layer.diff_id]) is not None)
 
 
+def lies(diff_id: Digest, rootfs: Path) -> Path | None:
+    """The files of a layer, if it is unpacked."""
+    found = ready(_folder(rootfs / "layers", diff_id))
+    return None if found is None else found.folder
+
+
 def _folder(below: Path, diff_id: Digest) -> Path:
     return below / f"{diff_id.hex}-{os.geteuid()}"
 

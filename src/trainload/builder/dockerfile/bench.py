@@ -10,6 +10,7 @@ from trainload.builder.dockerfile.ground import Listings
 from trainload.builder.dockerfile.lockfile import Answers
 from trainload.builder.dockerfile.takes import Context
 from trainload.builder.workshop import Workshop
+from trainload.digest import Digest
 from trainload.dockerfile.model import DOCKERFILE
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
@@ -60,6 +61,9 @@ class Rooms(Protocol):
 
     def unpacked(self, below: Sequence[Layer], limits: Limits, /) -> Callable[[str], Path | None]:
         """Where a file of these layers lies, by its path."""
+
+    def lies(self, diff_id: Digest, /) -> Path | None:
+        """The folder of one layer, if it is unpacked."""
 
 
 @dataclass(frozen=True, slots=True)

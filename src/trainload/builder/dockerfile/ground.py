@@ -5,9 +5,10 @@ A layer is read once per store; its listing is kept among the store's facts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 
 from trainload.builder.dockerfile.listing import Listing, Seen, above, statement
 from trainload.digest import Digest, canonical_json
@@ -29,11 +30,18 @@ _SINGLE = 200
 
 Listings = dict[Digest, Listing]
 """Those of one build, by diff_id."""
+Lies = Callable[[Digest], Path | None]
 
 
-def keep_listing(store: Store, listings: Listings, diff_id: Digest, headers: Sequence[Header]) -> None:
-    """Of a layer that was just made: it need not be read for it."""
-    listing = listings[diff_id] = Listing.written(headers)
+def keep_listing(
+    store: Store, listings: Listings, lies: Lies | None, diff_id: Digest, headers: Sequence[Header]
+) -> None:
+    """Of a layer that was just made: it need not be read for it; ``lies``: where it is unpacked, if it is."""
+    from trainload.builder.dockerfile.survey import survey_written
+
+    folder = lies(diff_id) if lies is not None else None
+    told = survey_written(diff_id, headers, folder, store) if folder is not None else None
+    listing = listings[diff_id] = told or Listing.written(headers)
     store.facts.note(statement(diff_id), listing.packed())
 
 

@@ -19,8 +19,8 @@ from trainload.layers.tarread import Member, MemberKind
 from trainload.values import dataclass
 
 _FORMAT = 5
-_WHITEOUT = ".wh."
-_TYPES = {
+WHITEOUT = ".wh."
+KINDS = {
     Type.FILE: MemberKind.FILE,
     Type.DIRECTORY: MemberKind.DIRECTORY,
     Type.SYMLINK: MemberKind.SYMLINK,
@@ -79,11 +79,11 @@ class Listing:
         hides = []
         for one in headers:
             above, slash, name = one.name.rpartition("/")
-            if name.startswith(_WHITEOUT):  # a writer makes no others
-                hides.append(f"{above}{slash}{name.removeprefix(_WHITEOUT)}")
+            if name.startswith(WHITEOUT):  # a writer makes no others
+                hides.append(f"{above}{slash}{name.removeprefix(WHITEOUT)}")
             else:
                 owner = Owner(one.uid, one.gid)
-                nodes[one.name] = Seen(_TYPES[one.type], one.mode & 0o7777, owner, one.size, one.target)
+                nodes[one.name] = Seen(KINDS[one.type], one.mode & 0o7777, owner, one.size, one.target)
         return cls.of(nodes, hides)
 
     @classmethod

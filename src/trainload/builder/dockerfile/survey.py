@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from trainload.builder.dockerfile.listing import Listing, Seen, of_member, statement
+from trainload.digest import Digest
 from trainload.errors import LayerError
 from trainload.image.model import Layer
 from trainload.layers.foreign import look
-from trainload.layers.foreign.changes import Change, Effect, LayerReader
+from trainload.layers.foreign.changes import Change, Effect, LayerReader, Reader
+from trainload.layers.tar import Header
 from trainload.layers.tarread import MemberKind
-from trainload.limits import KiB, Limits
+from trainload.limits import DEFAULT, KiB, Limits
 from trainload.store.store import Store
 from trainload.values import dataclass, field
 
@@ -67,6 +70,24 @@ def _both(layer: Layer, store: Store, limits: Limits) -> Listing | None:
     return survey.listing()
 
 
+def survey_written(
+    diff_id: Digest, headers: Sequence[Header], folder: Path, store: Store, limits: Limits = DEFAULT
+) -> Listing | None:
+    """The listing of a layer that was just written and lies unpacked in ``folder``, with what it tells noted.
+
+    Only files that something is asked of are opened. None where it cannot be told.
+    """
+    from trainload.builder.dockerfile.lying import Lying
+
+    survey = _Survey(limits)
+    try:
+        found = look.look_at(Lying(headers, folder), str(diff_id), beside=survey.take)
+    except (LayerError, OSError):
+        return None
+    store.facts.note(look.statement(diff_id), found.to_json())
+    return survey.listing()
+
+
 @dataclass(slots=True)
 class _Survey:
     limits: Limits
@@ -75,7 +96,7 @@ class _Survey:
     hides: list[str] = field(default_factory=list)
     empties: list[str] = field(default_factory=list)
 
-    def take(self, change: Change, reader: LayerReader, found: look.Findings) -> None:
+    def take(self, change: Change, reader: Reader, found: look.Findings) -> None:
         """``found``: what another has read of it."""
         path, member = change.path, change.member
         if change.effect is Effect.HIDES:
@@ -91,7 +112,7 @@ class _Survey:
         if len(self.nodes) > self.limits.archive_members * 5:
             raise LayerError("the image has too many files")
 
-    def _keep(self, path: str, size: int, reader: LayerReader, found: look.Findings) -> None:
+    def _keep(self, path: str, size: int, reader: Reader, found: look.Findings) -> None:
         if reader.files.left == size:
             self.texts[path] = reader.files.content(TEXT_LIMIT)
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from trainload.digest import Digest
 from trainload.errors import LayerError, Place, Text, printable
@@ -37,6 +37,33 @@ class Change:
     effect: Effect
     path: str
     member: Member
+
+
+class Data(Protocol):
+    """Of the current entry, which is a file; its rest."""
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not read yet."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Up to ``size`` more bytes."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of them in pieces."""
+
+    def content(self, limit: int, /) -> bytes:
+        """All of them. Raises :class:`LayerError` when they are more than ``limit``."""
+
+
+class Reader(Protocol):
+    """Changes one after the other, and the data of the file that was told last."""
+
+    @property
+    def files(self) -> Data:
+        """Of that file."""
+
+    def __iter__(self) -> Iterator[Change]: ...
 
 
 class LayerReader:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from trainload.digest import Digest, canonical_json
 from trainload.errors import LayerError, Place, Text
-from trainload.layers.foreign.changes import Change, Effect, LayerReader
+from trainload.layers.foreign.changes import Change, Effect, LayerReader, Reader
 from trainload.layers.tarread import Member, MemberKind
 from trainload.limits import DEFAULT, Limits, MiB
 from trainload.values import dataclass, field
@@ -81,7 +81,7 @@ def statement(diff_id: Digest) -> Digest:
     return Digest.sha256(canonical_json({"findings": str(diff_id), "version": FORMAT}))
 
 
-Beside = Callable[[Change, LayerReader, "Findings"], object]
+Beside = Callable[[Change, Reader, "Findings"], object]
 
 
 def look(
@@ -94,6 +94,11 @@ def look(
     Raises :class:`LayerError` for a layer that is broken, hostile, or not the one of ``diff_id``.
     """
     reader = LayerReader(blob, diff_id, name, limits=limits)
+    return look_at(reader, name, beside=beside)
+
+
+def look_at(reader: Reader, name: str, *, beside: Beside | None = None) -> Findings:
+    """As :func:`look`, of changes that come from somewhere else than a stored layer."""
     return _Looking(reader, name).run(beside)
 
 
@@ -122,7 +127,7 @@ def _below(path: str, folders: Container[str]) -> bool:
 
 
 class _Looking:
-    def __init__(self, reader: LayerReader, name: str) -> None:
+    def __init__(self, reader: Reader, name: str) -> None:
         self._reader = reader
         self._name = name
         self._found = Findings()

@@ -19,6 +19,7 @@ from trainload.layers.tar import Header
 from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import DEFAULT
+from trainload.run.unpack import LayerBlob, unpack
 from trainload.store.store import Store
 from trainload.testing.images import put_layer
 
@@ -106,7 +107,7 @@ def test_what_was_told_is_seen_as_what_was_read(store: Store) -> None:
     made = [written(store, one) for one in layers]
     told = Ground(store, tuple(layer for layer, _ in made))
     for layer, sink in made:
-        keep_listing(store, told.listings, layer.diff_id, sink.noted)
+        keep_listing(store, told.listings, None, layer.diff_id, sink.noted)
     for layer, _ in made:
         store.facts.path(statement(layer.diff_id)).unlink()
     for count in range(len(made) + 1):
@@ -135,6 +136,32 @@ def test_one_reading_gives_what_two_would(store: Store) -> None:
     assert {path: ground.read(path) for path in texts} == texts
     store.path(layer.descriptor.digest).unlink()  # what was asked for once is kept
     assert Ground(store, (layer,)).read("etc/os-release") == texts["etc/os-release"]
+
+
+def test_a_layer_that_lies_unpacked_tells_what_reading_it_tells(store: Store, tmp_path: Path) -> None:
+    texts = {
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n", "etc/os-release": b"ID=debian\xff\n", "etc/é\udcff": b"1",
+        "bin/pip": b"#!/bin/python\n", "bin/python3.11": b"\x00" * 300_000 + b"3.11.2\x00", "etc/empty": b"",
+        "x/site-packages/a-1.dist-info/METADATA": b"Name: a\nVersion: 1\n\nlong\n", "etc/large": bytes(300 << 10),
+        "var/lib/dpkg/status": b"Package: a\n" * 50_000, "lib/x86_64-linux-gnu/libc.so.6": b"no version",
+    }  # fmt: skip
+    kinds = {**dict.fromkeys(texts, "file"), "usr": "folder", "bin/sh": "link", "etc/gone": "gone", "tmp": "gone"}
+    layer, sink = written(store, kinds, texts)
+    blob = store.path(layer.descriptor.digest)
+    [unpacked] = unpack([LayerBlob(blob, layer.diff_id, 0)], tmp_path / "rootfs")
+    survey([layer], store, DEFAULT)
+    read = [store.facts.said(each(layer.diff_id)) for each in (statement, look.statement)]
+    for each in (statement, look.statement):
+        store.facts.path(each(layer.diff_id)).unlink()
+    told = Ground(store, (layer,))
+    keep_listing(store, told.listings, lambda _: unpacked.folder, layer.diff_id, sink.noted)
+    assert [store.facts.said(each(layer.diff_id)) for each in (statement, look.statement)] == read
+    for each in (statement, look.statement):
+        store.facts.path(each(layer.diff_id)).unlink()
+    (unpacked.folder / "etc/os-release").write_bytes(b"somebody's")
+    keep_listing(store, told.listings, lambda _: unpacked.folder, layer.diff_id, sink.noted)
+    assert store.facts.said(look.statement(layer.diff_id)) is None  # it is read from the blob, then
+    assert told.read("etc/passwd") == texts["etc/passwd"]
 
 
 def test_what_a_base_has_and_where_is_one_reading(store: Store) -> None:
