@@ -23,6 +23,7 @@ from trainload.run.below import Below
 from trainload.run.capture import Changes, Rules, find_changes, write_changes
 from trainload.run.embedded import Changing, EmbeddedEngine
 from trainload.run.model import Mount, RunSpec
+from trainload.run.moved import move_unpacked
 from trainload.run.unpack import LayerBlob, unpack
 from trainload.system import scratch
 
@@ -93,6 +94,7 @@ def _configure(seen: Below, packages: Sequence[str], engine: EmbeddedEngine, sin
         with LayerWriter(sink) as out:
             write_changes(changes, out)
             written.append(out.close())
+        move_unpacked(changes, written[0].diff_id, engine.rootfs)
 
     with scratch.folder("configure") as folder:
         policy = folder / "policy-rc.d"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 import tarfile
@@ -13,8 +14,10 @@ from trainload.digest import Digest
 from trainload.errors import RunError
 from trainload.image.model import LAYER_GZIP, Descriptor, Layer
 from trainload.run.configure import write_configured
+from trainload.run.unpack import LayerBlob
 from trainload.testing.rootfs import PROGRAMS, programs_layer
 from trainload.testing.tars import TarEntry, blob, folder, symlink, tar
+from trainload.testing.unpacked import differences
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg"), reason="needs dpkg")
 STATUS = """Package: {name}
@@ -90,6 +93,13 @@ def test_what_a_script_makes_is_a_layer_of_its_own_and_twice_the_same(tmp_path: 
     assert found["etc/kept"] == (b"kept", 0o600, 0, 0)
     assert set(found) == {"var", "var/one", "var/one/told", "etc", "etc/kept"}, "dpkg's status is what it was"
     assert world.configured() == layer
+
+
+def test_what_a_script_left_lies_unpacked_as_its_layer(tmp_path: Path) -> None:
+    world = World(tmp_path, one="mkdir /var/one; echo 1 >/var/one/a; chmod 4755 /var/one/a; mkdir -m 2755 /var/b")
+    (tmp_path / "layer").write_bytes(layer := world.configured())
+    made = LayerBlob(tmp_path / "layer", Digest.sha256(gzip.decompress(layer)), len(layer))
+    assert differences(world.rootfs, made, tmp_path / "fresh") == []
 
 
 def test_it_runs_as_root_and_asks_nothing_and_leaves_no_date_in_accounts(tmp_path: Path) -> None:
