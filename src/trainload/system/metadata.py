@@ -84,9 +84,14 @@ class MetadataServer:
             def log_message(self, format: str, *args: object) -> None:
                 return None
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False  # a transfer ends when it is stopped
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False  # a transfer ends when it is stopped
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A uv that goes away is nothing to tell."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
         self._start = f"http://127.0.0.1:{self._server.server_address[1]}/{secrets.token_urlsafe(16)}/"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -59,6 +63,27 @@ def test_whoever_does_not_know_its_address_is_told_nothing(server: MetadataServe
     for wrong in ("", key[:-1], "x" * len(key), "%00", "é".encode().hex()):
         assert get("/".join((scheme, "", host, wrong, f"{rest}.metadata"))) == 404
     assert not server.failed
+
+
+def test_a_uv_that_goes_away_while_it_is_told_is_nothing_to_tell(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, gone = threading.Event(), threading.Event()
+    threads = []
+
+    def metadata(address: str) -> bytes:
+        threads.append(threading.current_thread())
+        asked.set()
+        gone.wait(60)
+        return bytes(1 << 20)
+
+    with MetadataServer(metadata) as made:
+        link = urlsplit(made.link(TOOL))
+        with socket.create_connection((link.hostname or "", link.port or 0)) as client:
+            client.sendall(f"GET {link.path}.metadata HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+            assert asked.wait(60)
+        gone.set()
+        threads[0].join(60)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_is_gone_when_it_is_left() -> None:
