@@ -36,8 +36,7 @@ class Engine:
         class Handler(_Handler):
             repository, manifests, folder = name, types, blobs
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -65,6 +64,13 @@ def _until_end(child: subprocess.Popen[bytes], done: Callable[[int, str], object
         for piece in iter(lambda: os.read(out, _PIECE), b""):
             said = (said + piece)[-_WORDS:]
     done(child.wait(), said.decode("utf-8", "replace"))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """An engine that has what it wants is nothing to tell."""
 
 
 class _Handler(BaseHTTPRequestHandler):

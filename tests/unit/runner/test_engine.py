@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -51,6 +52,22 @@ def test_one_image_is_shown_under_its_name_only(engine: Engine) -> None:
         f"/v2/trainload/secret/manifests/{Digest.sha256(BLOB)}",
     ):  # fmt: skip
         assert get(port, path)[0] == 404, path
+
+
+def test_an_engine_that_has_enough_of_a_blob_is_nothing_to_tell(
+    engine: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    digest = Digest.sha256(b"large")
+    with (tmp_path / digest.hex).open("wb") as file:
+        file.truncate(1 << 28)  # more than sockets hold
+    port, before = engine.serve("x", {}), set(threading.enumerate())
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"GET /v2/x/blobs/{digest} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        assert client.recv(64).startswith(b"HTTP/1.1 200")
+        (answering,) = set(threading.enumerate()) - before
+    answering.join(60)
+    assert not answering.is_alive()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_listens_on_loopback_alone(engine: Engine) -> None:
