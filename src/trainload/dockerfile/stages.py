@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from trainload.dockerfile.expand import PROXIES, Scope, platform_arguments
-from trainload.dockerfile.model import SCRATCH, Arg, Copy, Dockerfile, From, Instruction, Run
+from trainload.dockerfile.model import Arg, Copy, Dockerfile, From, Instruction, Run
 from trainload.dockerfile.mounts import read_mount
 from trainload.errors import ConfigError, Place, Text, UsageError
 from trainload.platform import Platform
@@ -131,11 +131,6 @@ def _stage(item: Instruction, scope: Scope, above: list[Stage], target: Platform
     if parent is not None:
         platform = above[parent].platform
     return Stage(len(above), what.name, base, parent, platform, item.line, item.text, ())
-
-
-def is_image(stage: Stage) -> bool:
-    """Whether the stage stands on an image that must be found."""
-    return stage.parent is None and stage.base != SCRATCH
 
 
 def _needs(staged: Staged, stage: Stage) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ _TRAILER = struct.Struct("<II")
 _STORED = struct.Struct("<?HH")
 _BLOCK = 0xFFFF
 """Most bytes of a stored block."""
-_EIGHT_BITS = 144  # RFC 1951 § 3.2.6: literals below have 8-bit codes, 0x30 + value, most significant bit first
+# RFC 1951 § 3.2.6: literals below 144 have 8-bit codes, 0x30 + value, most significant bit first
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 _LITERALS = bytes(_REVERSED[(0x30 + value) & 0xFF] for value in range(256))
 _ZEROS = re.compile(rb"(\0{4,})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -82,11 +81,6 @@ def read_hash(row: Row, archive: str) -> Hash:
     if len(digest) != _LENGTHS[algorithm]:
         refuse(archive, row.path, Text("its hash in RECORD is not one: {hash}", hash=row.hash[:100]))
     return Hash(algorithm, digest)
-
-
-def row_of(path: str, data: bytes) -> Row:
-    """The row of a file that we make."""
-    return Row(path, encode_hash(hashlib.sha256(data).digest()), len(data))
 
 
 def encode_hash(sha256: bytes) -> str:

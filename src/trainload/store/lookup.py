@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from trainload.digest import Digest
 from trainload.errors import ImageError, StoreError, Text
 from trainload.reference import Reference
 from trainload.store.index import Entry, Names
@@ -69,8 +68,3 @@ def _by_digest(names: Names, text: str) -> Entry | None:
             hints=[Text("write more digits")],
         )
     return next(iter(found.values()), None)
-
-
-def short_of(names: Names, digest: Digest) -> str:
-    """The name people know an image by: its first name, else twelve digits."""
-    return next(iter(names.names_of(digest)), digest.short)

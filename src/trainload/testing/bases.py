@@ -6,7 +6,6 @@ import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from trainload.digest import Digest
 from trainload.errors import RegistryError
@@ -162,11 +161,3 @@ class MemoryRegistry:
     def _found(self, reference: Reference) -> tuple[bytes, str] | None:
         key = f"{reference.name}@{reference.digest}" if reference.digest else f"{reference.name}:{reference.tag}"
         return self.manifests.get(key)
-
-
-def layer_file(folder_: Path, *entries: TarEntry) -> tuple[Path, Digest]:
-    """A layer as a file, and its diff_id."""
-    stream = tar(*entries)
-    path = folder_ / Digest.sha256(stream).hex
-    path.write_bytes(gzip.compress(stream, 1, mtime=0))
-    return path, Digest.sha256(stream)

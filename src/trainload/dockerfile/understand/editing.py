@@ -17,7 +17,7 @@ _ONLY_IN_BASIC = frozenset("+?(){}|")
 """Which mean themselves in a basic expression, and other things in an extended one."""
 _ESCAPED = frozenset("./*[]^$")
 _OPTIONS = {"-i": "-i", "-e": "-e", "-r": "-E", "-E": "-E", "--in-place": "-i", "--expression": "-e",
-            "--regexp-extended": "-E", "-ie": "?", "-ri": "-E -i", "-Ei": "-E -i", "-i -e": "-i"}  # fmt: skip
+            "--regexp-extended": "-E", "-ie": "?", "-ri": "-E -i", "-Ei": "-E -i"}  # fmt: skip
 
 
 def read_sed(command: Command, paths: Sequence[str]) -> tuple[PlacedStep, ...]:

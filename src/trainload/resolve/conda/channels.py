@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from trainload.errors import ConfigError, LockError, Place, Text
+from trainload.errors import ConfigError
 from trainload.lock.model import ChannelPath
 from trainload.project.model import CondaSettings
 
@@ -94,15 +94,3 @@ def _plain(root: Path, address: str) -> str:
     if _ADDRESS.match(address):
         return address.rstrip("/")
     return (root / Path(address).expanduser()).resolve().as_uri()
-
-
-def local_path(url: str) -> Path | None:
-    """The file that a ``file:`` URL names; None for any other URL. Raises :class:`LockError`."""
-    from urllib.parse import unquote
-
-    parts = urlsplit(url)
-    if parts.scheme != "file":
-        return None
-    if parts.netloc not in ("", "localhost"):
-        raise LockError(Text("{url} is a file of another machine", url=url), place=Place("channels"))
-    return Path(unquote(parts.path))
