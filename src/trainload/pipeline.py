@@ -12,7 +12,7 @@ from trainload.builder.caching import Caching, Sharing, reading, with_shared, wr
 from trainload.builder.makers import Code, Sandbox
 from trainload.builder.mounts import make_mount
 from trainload.builder.outcome import Built, Locked, Planned, look_into, with_pickles
-from trainload.builder.places import Ground, local_digests, local_files, places, shelf
+from trainload.builder.places import Ground, local_digests, local_files, places, repositories, shelf
 from trainload.builder.sources import Ask, Builder, Desk, with_built
 from trainload.builder.supplies import LateFetcher
 from trainload.builder.workshop import BaseLayers, Workshop
@@ -315,8 +315,8 @@ def services(site: Site, project: Project, wishes: Wishes) -> Services:
     ground = Ground(site.tree, site.root, site.environ, site.store, site.reporter)
     return Services(
         http, distribution, Uv(site.environ, wishes.offline), site.reporter, wishes.unhashed,
-        lambda ground: Desk(builder, ground), bases(site, wishes), lambda: shelf(project.settings, ground, http),
-        _conda(site, project, wishes),
+        lambda below: Desk(builder, below), bases(site, wishes), lambda: shelf(project.settings, ground, http),
+        _conda(site, project, wishes), repositories(ground, offline=wishes.offline),
     )  # fmt: skip
 
 

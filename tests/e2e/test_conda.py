@@ -302,6 +302,111 @@ def test_what_pip_has_only_the_source_of_is_built_by_condas_python(
     assert done.stdout.splitlines()[-1] == f"/opt/conda True {place}"
 
 
+def git(at: Path, *words: str) -> str:
+    env = {"PATH": os.environ["PATH"], "HOME": str(at), "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ("-c", "user.name=x", "-c", "user.email=x@x.example")
+    return subprocess.run(
+        ["git", "-C", str(at), *who, *words], env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+SETUP_BACKEND = """
+from backend_core import *
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    place = os.path.join(folder, "probe_made-1.0.dist-info")
+    os.mkdir(place)
+    with open(os.path.join(place, "METADATA"), "w") as out:
+        out.write("Metadata-Version: 2.1\\nName: probe-made\\nVersion: 1.0\\nRequires-Dist: hello>=2\\n")
+    return "probe_made-1.0.dist-info"
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """What https://git.example/me/made.git leads to, by git's own configuration."""
+    at = tmp_path / "repositories" / "me" / "made.git"
+    (at / "sub").mkdir(parents=True)
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    for name, text in {
+        "sub/pyproject.toml": system, "sub/backend_core.py": BACKEND, "sub/backend.py": SETUP_BACKEND,
+        "README": "x", ".gitattributes": "sub/backend_core.py export-ignore\n",
+    }.items():  # fmt: skip
+        (at / name).write_text(text)
+    git(at, "init", "-q", "-b", "main")
+    git(at, "add", ".")
+    git(at, "commit", "-q", "-m", "one")
+    return at
+
+
+def test_what_pip_takes_of_a_repository_is_locked_by_its_commit_and_built(
+    tmp_path: Path, home: Path, mirror: Path, repository: Path
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    (repository / "README").write_text("y")
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    line = f"git+https://git.example/me/made.git@{first[:10]}#subdirectory=sub"
+    pip = f"channels: [conda-forge]\ndependencies: [python={minor()}, hello, {{pip: ['{line}']}}]\n"
+    script = "import probe_made\nprint(probe_made.prefix, probe_made.seen, probe_made.__file__)\n"
+    folder = project(tmp_path / "demo", pip, {"train.py": script})
+    leading = {
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": "https://git.example/", "UV_NO_INDEX": "1",
+        "GIT_CONFIG_KEY_0": f"url.{(tmp_path / 'repositories').as_uri()}/.insteadOf",
+    }  # fmt: skip
+    done = trainload(folder, home, mirror, "run", "--engine", "embedded", **leading)
+    assert done.returncode == 0, done.stderr
+    place = f"/opt/conda/lib/python{minor()}/site-packages/probe_made.py"
+    assert done.stdout.splitlines()[-1] == f"/opt/conda True {place}"
+    lock = tomllib.loads((folder / "pylock.trainload.toml").read_text())
+    (package,) = lock["packages"]
+    assert package["vcs"] == {
+        "type": "git", "url": "https://git.example/me/made.git", "commit-id": first, "subdirectory": "sub",
+        "requested-revision": first[:10],
+    }  # fmt: skip
+    assert package["name"] == "probe-made" and str(tmp_path) not in json.dumps(lock)
+    # another machine fetches the commit anew and has the same bytes; without the repository it is told
+    fresh = tmp_path / "fresh"
+    again = trainload(folder, fresh, mirror, "build", "-q", "--frozen", "--json", **leading)
+    assert again.returncode == 0, again.stderr
+    same = trainload(folder, home, mirror, "build", "-q", "--frozen", "--json", "--offline")
+    assert json.loads(again.stdout)["digest"] == json.loads(same.stdout)["digest"]
+    frozen = trainload(folder, home, mirror, "freeze", "--format", "requirements")
+    assert f"probe-made @ git+https://git.example/me/made.git@{first}#subdirectory=sub" in frozen.stdout
+
+
+def test_a_branch_stays_where_it_was_until_an_upgrade(
+    tmp_path: Path, home: Path, mirror: Path, repository: Path
+) -> None:
+    line = "probe-made @ git+https://git.example/me/made.git@main#subdirectory=sub"
+    pip = f"channels: [conda-forge]\ndependencies: [python={minor()}, hello, {{pip: ['{line}']}}]\n"
+    folder = project(tmp_path / "demo", pip)
+    leading = {
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": "https://git.example/", "UV_NO_INDEX": "1",
+        "GIT_CONFIG_KEY_0": f"url.{(tmp_path / 'repositories').as_uri()}/.insteadOf",
+    }  # fmt: skip
+
+    def commit(*words: str) -> str:
+        done = trainload(folder, home, mirror, "lock", *words, **leading)
+        assert done.returncode == 0, done.stderr
+        return str(tomllib.loads((folder / "pylock.trainload.toml").read_text())["packages"][0]["vcs"]["commit-id"])
+
+    first = git(repository, "rev-parse", "HEAD")
+    assert commit() == first
+    (repository / "sub" / "more").write_text("y")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "two")
+    (folder / "environment.yml").write_text(pip.replace("hello,", "hello, hello-c,"))
+    assert commit() == first
+    assert commit("--upgrade", "probe-made") == git(repository, "rev-parse", "HEAD") != first
+    (folder / "environment.yml").write_text(pip.replace("@main", "@nowhere"))
+    done = trainload(folder, home, mirror, "lock", **leading)
+    assert done.returncode == 1 and "could not be fetched" not in done.stderr
+    assert "the repository https://git.example/me/made.git has no nowhere" in done.stderr
+    git_gone = {**leading, "GIT_CONFIG_KEY_0": f"url.{(tmp_path / 'none').as_uri()}/.insteadOf"}
+    done = trainload(folder, home, mirror, "lock", **git_gone)
+    assert done.returncode == 1 and "made.git could not be fetched" in done.stderr
+    assert "git ls-remote https://git.example/me/made.git" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_pip_never_replaces_what_conda_brings(tmp_path: Path, home: Path, mirror: Path) -> None:
     folder = with_pip(tmp_path / "demo", "hello<2")
     done = trainload(folder, home, mirror, "build", "-q", UV_NO_INDEX="1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainload.events import Reporter
-from trainload.lock.model import ArchivePath, ChannelPath, HubPath
+from trainload.lock.model import ArchivePath, ChannelPath, Commit, File, HubPath
 from trainload.project.model import Settings
 from trainload.project.weights import LocalSource
 from trainload.resolve.places import Places, credentials, link_folders
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainload.resolve.archives import Archives
     from trainload.resolve.hub import Endpoints
     from trainload.resolve.local import LocalFiles
+    from trainload.resolve.own import Fetch
     from trainload.resolve.weights import Shelf
     from trainload.store.store import Store
     from trainload.system.http import Http
@@ -35,6 +36,7 @@ def places(settings: Settings, root: Path, environ: Mapping[str, str], local: Lo
         archive_urls=_ArchiveUrls(settings.mirrors.value.apt),
         channel_urls=_ChannelUrls(root, settings.mirrors.value.conda),
         hub_urls=hub,
+        git=environ,
         headers=hub.headers,
     )
     if local is None:
@@ -87,6 +89,22 @@ def shelf(settings: Settings, ground: Ground, http: Http) -> Shelf:
     local = _local(ground.tree, ground.root, ground.store.home)
     hub = Hub(http, lambda: find_endpoints(settings.mirrors.value.hub, ground.environ))
     return Shelf(hub, http, ground.store.files, local, ground.reporter)
+
+
+def repositories(ground: Ground, *, offline: bool) -> Fetch:
+    """Commits of git repositories, while they are locked."""
+
+    def fetch(url: str, revision: str, folder: str, known: File | None) -> File:
+        from trainload.resolve.repository import Repositories, keep
+
+        with ground.store.writing():
+            if known is not None and ground.store.files.find(known.sha256, known.size) is not None:
+                return known
+            git = Repositories(ground.environ, offline)
+            at = Commit(url, git.commit(url, revision), folder)
+            return keep(git, at, ground.store.files, ground.reporter)
+
+    return fetch
 
 
 class _ArchiveUrls:

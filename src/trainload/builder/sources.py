@@ -16,7 +16,7 @@ from trainload.errors import BackendError, PlanError, RunError, Text
 from trainload.events import Began, Ended, Event, How, Reporter, Said
 from trainload.image.model import Layer
 from trainload.limits import DEFAULT
-from trainload.lock.model import Build, File, Lock, Made, PythonFile
+from trainload.lock.model import UNKNOWN, Build, File, Lock, Made, PythonFile
 from trainload.nesting import loads
 from trainload.plan.key import recipe_key
 from trainload.plan.model import BuildRecipe, CondaBuildRecipe, Kind, Plan, PlannedLayer, RuntimeConfig
@@ -312,7 +312,7 @@ def _wheel(build: BuildRecipe, answers: Tree) -> tuple[str, str]:
         project, version, _, _ = parse_wheel_filename(names[0])
     except InvalidWheelFilename as error:
         raise BackendError(Text("the build backend of {package} made no wheel", package=_label(build))) from error
-    if project != build.name or version != Version(build.release):
+    if build.release != UNKNOWN and (project != build.name or version != Version(build.release)):
         raise BackendError(
             Text("the wheel built from source is of another package"), got=names[0], want=_label(build)
         )

@@ -110,8 +110,16 @@ def _pinned(world: World, name: str, option: str, *, tag_only: bool) -> str:
 def _wanted(world: World, planned: Planned, folder: str, base: str) -> Wanted:
     from trainload.export.dockerfile import Wanted
     from trainload.export.requirements import in_folders, sources
+    from trainload.lock.model import Commit
 
     selection = _selection(planned)
+    repositories = [each for each in selection.python if isinstance(each.file.location, Commit)]
+    if repositories:
+        raise UsageError(
+            Text("what is built from a repository cannot be written into a Dockerfile"),
+            got=", ".join(each.name for each in repositories),
+            hints=[Text("put a wheel of it into a find-links folder, and write name==version")],
+        )
     lost = in_folders([selection])
     if lost and not folder:
         raise UsageError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 
 from trainload.lock.freeze import address, explicit
 from trainload.lock.model import ChannelPath, CondaPackage, Lock
-from trainload.plan.model import CONDA, VENV
+from trainload.plan.model import CONDA, PATHS, VENV, CondaEnvironmentRecipe, Plan
 from trainload.platform import Platform
 
 IMAGE = "mambaorg/micromamba:2.0.5"
@@ -78,6 +79,11 @@ def pip() -> tuple[str, str]:
     return f"RUN {CONDA}/bin/python -m venv /tmp/pip", f"/tmp/pip/bin/pip --python {CONDA}/bin/python"  # noqa: S108
 
 
-def taken(source: str) -> list[str]:
+def taken(source: str, plan: Plan) -> list[str]:
     """What puts it into the last stage; it belongs to root."""
-    return [f"COPY --from={source} --chown=0:0 {CONDA} {CONDA}", f"RUN ln -s {CONDA} {VENV}"]
+    lines = [f"COPY --from={source} --chown=0:0 {CONDA} {CONDA}", f"RUN ln -s {CONDA} {VENV}"]
+    for recipe in (layer.recipe for layer in plan.layers):
+        if isinstance(recipe, CondaEnvironmentRecipe) and recipe.paths:
+            folders = " ".join(shlex.quote(path) for path in recipe.paths)
+            lines[-1] += f" && printf '%s\\n' {folders} > {CONDA}/{recipe.site_packages}/{PATHS}"
+    return lines

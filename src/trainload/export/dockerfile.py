@@ -213,7 +213,7 @@ def _final(wanted: Wanted) -> str:
     if wanted.lock.interpreter is not None:
         lines.append(f"COPY --from=python {INTERPRETER} {INTERPRETER}")
     if wanted.lock.conda is not None:
-        lines += conda.taken("build" if wanted.requirements else "conda")
+        lines += conda.taken("build" if wanted.requirements else "conda", wanted.plan)
     else:
         lines.append(f"COPY --from=build {VENV} {VENV}")
     if weights.recipes(wanted.plan):

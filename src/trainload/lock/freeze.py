@@ -9,6 +9,7 @@ from trainload.errors import LockError, Text
 from trainload.lock.model import (
     ArchivePath,
     ChannelPath,
+    Commit,
     CondaPackage,
     DistributionBase,
     DistributionPackage,
@@ -48,7 +49,7 @@ def requirements(lock: Lock, platform: Platform) -> str:
         f"# for CPython {lock.python} on {platform}" if lock.python else "# no Python, and so no packages of it"
     ]
     chosen = select(lock, platform, sdists=True).python
-    lines += [f"{_pinned(each)} --hash=sha256:{each.file.sha256}" for each in chosen]
+    lines += [f"{_pinned(each)}{_hash(each)}" for each in chosen]
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +58,14 @@ def _pinned(each: PythonFile) -> str:
     location = each.file.location
     if "+" in each.version and isinstance(location, Url):
         return f"{each.name} @ {location.url}"
+    if isinstance(location, Commit):
+        return f"{each.name} @ {address(each.file)}"
     return f"{each.name}=={each.version}"
+
+
+def _hash(each: PythonFile) -> str:
+    """None of a commit, which is one itself; pip refuses both together."""
+    return "" if isinstance(each.file.location, Commit) else f" --hash=sha256:{each.file.sha256}"
 
 
 def inventory(lock: Lock, platform: Platform) -> list[dict[str, object]]:
@@ -162,5 +170,7 @@ def address(file: File) -> str:
             return f"find-links:{name}"
         case InProject(path):
             return path
+        case Commit(url, commit, folder):
+            return f"git+{url}@{commit}" + (f"#subdirectory={folder}" if folder else "")
         case _:
             return file.name

@@ -75,7 +75,20 @@ class ChannelPath:
     """The channel's own address, without a slash at its end; mirrors may stand in at fetch time."""
 
 
-Location = Url | ArchivePath | Found | Made | HubPath | InProject | ChannelPath
+@dataclass(frozen=True, slots=True, order=True)
+class Commit:
+    """A commit of a git repository, or a folder of it; its file is an archive, the same wherever it is made."""
+
+    url: str
+    """``https://…``; git's own configuration may lead it elsewhere."""
+    commit: str
+    """40 lower-case hexadecimal digits."""
+    subdirectory: str = ""
+    revision: str = ""
+    """What was asked for, if it was not the commit itself."""
+
+
+Location = Url | ArchivePath | Found | Made | HubPath | InProject | ChannelPath | Commit
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,6 +120,10 @@ class PythonPackage:
     """Kept only when some architecture has no wheel."""
     marker: str | None = None
     """None: every target takes it; else mostly ``platform_machine == 'x86_64'``."""
+
+
+UNKNOWN = "0+unknown"
+"""Stands for the version of a source that only its build tells, until it has told."""
 
 
 @dataclass(frozen=True, slots=True)

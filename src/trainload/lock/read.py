@@ -32,7 +32,7 @@ VERSION = 1
 
 _MARKER = re.compile("[\x20-\x7e]{1,4096}")
 _PACKAGE_KEYS = (
-    "name", "version", "marker", "requires-python", "dependencies", "index", "wheels", "sdist",
+    "name", "version", "marker", "requires-python", "dependencies", "index", "wheels", "sdist", "vcs",
     "attestation-identities", "tool",
 )  # fmt: skip
 _OWN_KEYS = (
@@ -106,6 +106,10 @@ def _package(table: Table) -> PythonPackage:
     table.only(_PACKAGE_KEYS)
     wheels = tuple(sorted(_file(wheel) for wheel in table.tables("wheels")))
     sdist = _file(table.table("sdist")) if "sdist" in table.values else None
+    if "vcs" in table.values:
+        from trainload.lock.readvcs import read_repository
+
+        sdist = read_repository(table, refusal)
     if not wheels and sdist is None:
         table.wrong("wheels", "names no file", want="wheels or an sdist")
     names = [wheel.name for wheel in wheels]

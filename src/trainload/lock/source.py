@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from trainload.errors import LockError, Place
 from trainload.lock import document
-from trainload.values import dataclass
+from trainload.values import dataclass, field
 
 LEGACY = "setuptools.build_meta:__legacy__"
 """PEP 517 § Source trees: what builds a project that names no backend."""
@@ -49,6 +49,9 @@ class Metadata:
     requires: tuple[str, ...] = ()
     requires_python: str | None = None
     extras: tuple[str, ...] = ()
+    name: str = field(default="", compare=False)
+    """As it is written; empty where it is not said."""
+    version: str = field(default="", compare=False)
 
 
 def build_system(said: Statements) -> BuildSystem:
@@ -114,6 +117,8 @@ def of_headers(fields: Mapping[str, list[str]]) -> Metadata:
         tuple(fields.get("requires-dist", ())),
         next(iter(fields.get("requires-python", ())), None),
         tuple(fields.get("provides-extra", ())),
+        next(iter(fields.get("name", ())), ""),
+        next(iter(fields.get("version", ())), ""),
     )
 
 
@@ -157,7 +162,8 @@ def _of_project(said: Statements) -> Metadata | None:
         if listed is None:
             return None
         requires.extend(_under(extra, requirement) for requirement in listed)
-    return Metadata(tuple(requires), python, tuple(sorted(optional)))
+    name, version = (project.get(key) if key not in dynamic else "" for key in ("name", "version"))
+    return Metadata(tuple(requires), python, tuple(sorted(optional)), str(name or ""), str(version or ""))
 
 
 def _under(extra: str, requirement: str) -> str:

@@ -11,6 +11,7 @@ from trainload.lock.model import (
     BaseImage,
     Build,
     ChannelPath,
+    Commit,
     DistributionPackage,
     File,
     Found,
@@ -84,8 +85,21 @@ def _package(package: PythonPackage, table: str = "packages") -> Iterator[str]:
         yield f"marker = {text(package.marker)}"
     if package.wheels:
         yield from listed("wheels", (_file(wheel) for wheel in sorted(package.wheels)))
-    if package.sdist is not None:
+    if package.sdist is not None and isinstance(package.sdist.location, Commit):
+        yield from _repository(package.sdist, package.sdist.location)
+    elif package.sdist is not None:
         yield f"sdist = {_file(package.sdist)}"
+
+
+def _repository(file: File, at: Commit) -> Iterator[str]:
+    """PEP 751 § packages.vcs, and of our own the archive that the commit is made into."""
+    vcs = {
+        "type": "git", "url": at.url, "requested-revision": at.revision, "commit-id": at.commit,
+        "subdirectory": at.subdirectory,
+    }  # fmt: skip
+    yield f"vcs = {inline({key: value for key, value in vcs.items() if value})}"
+    own = {"name": file.name, **({} if file.size is None else {"size": file.size}), "sha256": file.sha256}
+    yield f"tool = {inline({'trainload': {'archive': own}})}"
 
 
 def _file(file: File) -> str:
@@ -97,7 +111,7 @@ def _file(file: File) -> str:
             pairs["url"] = url
         case Found(name):
             pairs["path"] = name
-        case ArchivePath() | Made() | HubPath() | InProject() | ChannelPath():
+        case ArchivePath() | Made() | HubPath() | InProject() | ChannelPath() | Commit():
             raise AssertionError("a Python file of a lock comes from an index or a find-links folder")
     if file.size is not None:
         pairs["size"] = file.size

@@ -182,6 +182,10 @@ class PrefixCondaRecipe(CondaRecipe):
     """What lies there and does not look like folders of ours, sorted by path."""
 
 
+PATHS = "__editable__.project.pth"
+"""In ``site-packages``; as setuptools names the file of a project that is installed in place."""
+
+
 @dataclass(frozen=True, slots=True)
 class CondaEnvironmentRecipe:
     """What makes the prefix an environment that conda knows: its history and its variables."""

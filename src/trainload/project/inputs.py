@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from types import MappingProxyType
 
 from trainload.digest import canonical_json
@@ -146,6 +147,7 @@ def _dependencies(tree: Tree, value: Dependencies, environ: Mapping[str, str]) -
                 "pip": list(value.pip), "constraints": list(value.constraints),
                 "find-links": list(value.find_links),
                 "index-options": [_without_credentials(option) for option in value.index_options],
+                **({"git": [list(astuple(one)) for one in value.repositories]} if value.repositories else {}),
             }  # fmt: skip
         case CondaLockFile(path, kind, environment):
             return {"kind": str(kind), "environment": environment, "content": _content(tree, path)}

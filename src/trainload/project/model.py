@@ -103,6 +103,21 @@ class OwnProject:
     extras: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class GitRequirement:
+    """A package that is built from a repository: ``name @ git+https://…@revision``."""
+
+    url: str
+    """``https://…``, without a user or password."""
+    revision: str = ""
+    """A commit, tag or branch; empty: the repository's own ``HEAD``."""
+    subdirectory: str = ""
+    name: str = ""
+    """Normalised; empty where the line does not say it."""
+    extras: tuple[str, ...] = ()
+    marker: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class CondaFile:
     """conda's ``environment.yml``: conda packages, the Python among them, and what pip puts beside them."""
@@ -126,6 +141,8 @@ class CondaFile:
     """Environment variables, by name."""
     paths: tuple[str, ...] = ()
     """Folders, relative to the project, that Python imports from: of projects that the section installs."""
+    repositories: tuple[GitRequirement, ...] = ()
+    """What it takes from version control."""
 
 
 class CondaLockKind(StrEnum):

@@ -14,8 +14,9 @@ from trainload import nesting
 from trainload.errors import ConfigError, Place, Problems, Text, TrainloadError
 from trainload.limits import MiB
 from trainload.project.document import decode
-from trainload.project.model import OwnProject
+from trainload.project.model import GitRequirement, OwnProject
 from trainload.project.own import own_project, requirements_of
+from trainload.project.vcs import git_requirement
 from trainload.tree import Tree
 from trainload.values import dataclass, field
 
@@ -57,6 +58,7 @@ class Requirements:
     index_options: list[str] = field(default_factory=list)
     projects: list[OwnProject] = field(default_factory=list)
     """Of the folder itself; what they require is among ``lines``."""
+    repositories: list[GitRequirement] = field(default_factory=list)
 
 
 def read_requirements(
@@ -81,7 +83,7 @@ def read_lines(
 ) -> Requirements:
     """As :func:`read_requirements`, of lines (number and text) that stand in another kind of ``file``.
 
-    They are installed in its folder: projects inside (``-e .``) count, too.
+    They are installed in its folder: projects inside (``-e .``) and repositories of git count, too.
     """
     reader = _Reader(tree, environ, allow_index_options, installing=posixpath.dirname(file))
     for number, text in lines:
@@ -147,10 +149,14 @@ class _Reader:
         return iter(())
 
     def beyond_an_index(self, line: Line, text: str, *, editable: bool) -> bool:
-        """Whether ``text`` is a project of the folder, which is taken then."""
+        """Whether ``text`` is a project of the folder or a repository, which are taken then."""
         if self.installing is None or line.constraint:
             return False
         place = Place(line.file, line=line.number)
+        repository = git_requirement(text, place)
+        if repository is not None:
+            self.found.repositories.append(repository)
+            return True
         project = own_project(text, self.installing, place, editable=editable)
         if project is None or project in self.found.projects:
             return project is not None

@@ -19,7 +19,7 @@ from trainload.digest import Digest
 from trainload.errors import FetchError, Problems, StoreError, Text, TrainloadError
 from trainload.events import SILENT, Began, Ended, How, Moved, Reporter
 from trainload.limits import DEFAULT, Limits
-from trainload.lock.model import ArchivePath, ChannelPath, File, Found, HubPath, InProject, Made, Url
+from trainload.lock.model import ArchivePath, ChannelPath, Commit, File, Found, HubPath, InProject, Made, Url
 from trainload.resolve import interpreter
 from trainload.resolve.failures import WrongBytesError, worst
 from trainload.resolve.places import Places
@@ -131,7 +131,10 @@ class Fetcher:
         Raises :class:`FetchError`; after :class:`WrongBytesError` what was written is worth nothing, and if it says
         so another call, without ``earlier``, may do better.
         """
-        if isinstance(file.location, Found | InProject) or self._cache.find(file.sha256, file.size) is not None:
+        if (
+            isinstance(file.location, Found | InProject | Commit)
+            or self._cache.find(file.sha256, file.size) is not None
+        ):
             with self.open(file) as stream:
                 while data := stream.read(CHUNK):
                     write(data)
@@ -248,6 +251,9 @@ class Fetcher:
         """``file`` into the cache, from the first address that has its bytes. Called with its lock held."""
         if file.sha256 in self._failed:
             raise self._failed[file.sha256]
+        if isinstance(file.location, Commit):
+            self._of_repository(file, file.location)
+            return
         addresses = self._reachable(file)
         origins = frozenset(map(origin, addresses))
         if origins in self._silent:
@@ -273,6 +279,17 @@ class Fetcher:
             told = self._silent.setdefault(origins, told)
         self._failed[file.sha256] = told
         raise told
+
+    def _of_repository(self, file: File, location: Commit) -> None:
+        from trainload.resolve.repository import Repositories, keep
+
+        made = keep(Repositories(self._places.git, self._offline), location, self._cache, self._reporter)
+        if made.sha256 != file.sha256:
+            raise FetchError(
+                Text("what {url} has for the commit is not what was locked", url=location.url),
+                got=f"sha256:{made.sha256}", want=f"sha256:{file.sha256}",
+                hints=[Text("lock again: trainload lock")],
+            )  # fmt: skip
 
     def _reachable(self, file: File) -> list[str]:
         """Its addresses. Raises :class:`FetchError` when it is not to be had from anywhere."""
@@ -308,7 +325,7 @@ class Fetcher:
                 found = list(self._places.channel_urls(file.location))
             case HubPath():
                 found = list(self._places.hub_urls(file.location))
-            case Found() | Made() | InProject():
+            case Found() | Made() | InProject() | Commit():
                 found = []
         addresses = list(dict.fromkeys(address for address in found if address is not None))
         return sorted(addresses, key=lambda address: origin(address) in self._dead)

@@ -32,6 +32,7 @@ from trainload.resolve.ground import (
     resolve_base,
     resolve_build_base,
 )
+from trainload.resolve.own import found_out
 from trainload.resolve.places import credentials, link_folders
 from trainload.resolve.provided import Provided, beside
 from trainload.resolve.python import resolve_beside, resolve_python, resolve_tools
@@ -129,7 +130,7 @@ def _conda_part(
         taken = take_conda(settings, root, base, platforms, conda, trust)
         return _CondaPart(taken.environment, wheels=taken.wheels, unhashed=taken.unhashed)
     environment = lock_conda(settings, base, platforms, conda, services.reporter, kept)
-    if not value.pip:
+    if not value.pip and not value.repositories:
         return _CondaPart(environment)
     given = conda_provides(environment, platforms, conda)
     return _CondaPart(replace(environment, installed=conda_installed(given)), given)
@@ -217,6 +218,11 @@ def _with_python(
 ) -> tuple[Lock, Adopted]:
     """``ground``, what lies below the packages, with the packages; and what was chosen, with what fits nowhere."""
     examiner = _examiner(settings, request, ground, services)
+    value = settings.dependencies.value
+    if isinstance(value, CondaFile) and value.repositories:
+        assert services.repositories is not None, "what comes of repositories is locked where they can be had"
+        own = found_out(value.repositories, services.repositories, examiner, request.previous, request.upgrade)
+        request = replace(request, own=own)
     adopted = resolve_python(request, services.uv, examiner)
     adopted = beside(adopted, ground.platforms, request.provided, services.reporter)
     check_upgrade(request.upgrade, adopted.packages, ground.base)

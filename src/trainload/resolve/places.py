@@ -33,6 +33,8 @@ class Places:
     """Addresses of a conda package, the best first; ``file:`` ones too."""
     credentials: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """Origin → the ``Authorization`` header it gets (THREATS D8)."""
+    git: Mapping[str, str] = field(default_factory=dict)
+    """The environment that git runs in."""
     headers: Callable[[str], Mapping[str, str]] = lambda url: {}
     """What a request to an address carries besides."""
 

@@ -95,8 +95,13 @@ class Stubs:
         return (str(self.folder),) if self.wheels else ()
 
 
-def write_stubs(folder: Path, installed: Sequence[Installed], provided: Provided) -> Stubs:
-    """A wheel of metadata for each distribution, in ``folder``, which is made."""
+def write_stubs(
+    folder: Path, installed: Sequence[Installed], provided: Provided, alone: Collection[str] = ()
+) -> Stubs:
+    """A wheel of metadata for each distribution, in ``folder``, which is made.
+
+    ``alone``: names of which no other version is to be seen, as of what the base keeps.
+    """
     if not installed:
         return Stubs(folder)
     folder.mkdir()
@@ -104,7 +109,7 @@ def write_stubs(folder: Path, installed: Sequence[Installed], provided: Provided
     return Stubs(
         folder,
         tuple(wheels.values()),
-        tuple(wheel for each, wheel in wheels.items() if provided.stays(each.name)),
+        tuple(wheel for each, wheel in wheels.items() if each.name in alone or provided.stays(each.name)),
     )
 
 

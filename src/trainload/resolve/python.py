@@ -51,10 +51,11 @@ def resolve_python(request: PythonRequest, uv: Uv, examiner: Examiner | None = N
 
 def _pip_section(request: PythonRequest, value: CondaFile, uv: Uv, examiner: Examiner | None) -> Adopted:
     """What the ``pip:`` section of an environment means beside its conda packages (``request.provided``)."""
-    if not value.pip:
+    if not value.pip and not request.own:
         return Adopted((), {})
     with scratch.folder("pip") as folder:
-        files = {"requirements.txt": (*value.index_options, *value.pip), "constraints.txt": value.constraints}
+        own = tuple(each.line for each in request.own)
+        files = {"requirements.txt": (*value.index_options, *value.pip, *own), "constraints.txt": value.constraints}
         for name, lines in files.items():
             (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         asked = replace(

@@ -9,6 +9,7 @@ from trainload.errors import LockError
 from trainload.lock.adopt import Adopted, Wanted, adopt
 from trainload.project.model import RequirementFiles
 from trainload.resolve.linked import with_hashes, write_page
+from trainload.resolve.own import with_sources
 from trainload.resolve.provided import FAMILY, explained, preferred, without_stubs, write_stubs
 from trainload.resolve.request import (
     PythonRequest,
@@ -88,13 +89,15 @@ class Question:
         """One question to uv, again with a mirror if need be."""
         folder = self.output.parent
         number = len(list(folder.iterdir()))
-        installed = self.request.installed
-        stubs = write_stubs(folder / f"stubs{number}", installed, self.request.provided)
+        own = self.request.own
+        installed = (*self.request.installed, *(each.installed for each in own))
+        alone = {each.installed.name for each in own}
+        stubs = write_stubs(folder / f"stubs{number}", installed, self.request.provided, alone)
         request = replace(self.request, find_links=(*self.request.find_links, *stubs.links))
         asks, request = self._linked(request, folder / f"links{number}.html")
         staying = {project_of(stub) for stub in stubs.staying}
-        own = [wheel for wheel in accelerated(asks.found, request) if project_of(wheel) not in staying]
-        index = local_index(folder / f"simple{number}", [*stubs.staying, *own])
+        built = [wheel for wheel in accelerated(asks.found, request) if project_of(wheel) not in staying]
+        index = local_index(folder / f"simple{number}", [*stubs.staying, *built])
         backend = None if index is not None else torch_backend(request)
         leaves = self._leaves(leave)
         if installed:
@@ -120,8 +123,8 @@ class Question:
                 if done.exit_code == 0:
                     break
         if done.exit_code != 0:
-            raise explained(explain(done, backend=backend), installed, request.provided)
-        return without_stubs(_read(self.output, asks), stubs)
+            raise explained(explain(done, backend=backend), self.request.installed, request.provided)
+        return with_sources(without_stubs(_read(self.output, asks), stubs), own)
 
     def _linked(self, request: PythonRequest, page: Path) -> tuple[Wanted, PythonRequest]:
         """What lies in the find-links folders, and ``request`` with the page that says so."""

@@ -18,6 +18,7 @@ from trainload.lock.model import Lock, PythonPackage
 from trainload.lock.select import Target
 from trainload.project.model import Dependencies, PyprojectDependencies, RequirementFiles
 from trainload.resolve.linked import write_page
+from trainload.resolve.own import Own
 from trainload.resolve.places import link_folders
 from trainload.resolve.provided import FAMILY, Provided
 from trainload.resolve.upgrade import Upgrade
@@ -63,6 +64,8 @@ class PythonRequest:
     """What a lock of a conda environment has for pip."""
     options: tuple[str, ...] = ()
     """More that uv is told: of a command line that is not ours."""
+    own: tuple[Own, ...] = ()
+    """Packages of repositories; each is the only version of its project."""
     page: Path | None = None
     """Links to all that lies in the find-links folders, which uv is given instead of these."""
 

@@ -9,6 +9,7 @@ from trainload.events import SILENT, Reporter
 from trainload.lock.model import Lock, ReleaseFile
 from trainload.resolve.conda.request import Conda
 from trainload.resolve.image import Images
+from trainload.resolve.own import Fetch
 from trainload.resolve.sources import Backends
 from trainload.resolve.uv import Uv
 from trainload.system.http import Http
@@ -38,3 +39,5 @@ class Services:
     """Weights; None where none are asked for."""
     conda: Conda | None = None
     """Conda channels; None where there are none."""
+    repositories: Fetch | None = None
+    """Commits of git repositories; None where none is asked for."""

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from trainload import nesting
 from trainload.errors import BackendError, LockError, PlanError, RunError, Text, TrainloadError
-from trainload.lock.model import Build, File, PythonPackage
+from trainload.lock.found import Installed
+from trainload.lock.model import UNKNOWN, Build, File, PythonPackage
 from trainload.lock.source import BuildSystem, Metadata, Statements, build_system, static_metadata
-from trainload.values import dataclass, field
+from trainload.values import dataclass, field, replace
 
 _ROUNDS = 5
 """So often a backend may ask for more, knowing what it has; real ones ask once."""
@@ -62,6 +63,30 @@ class Examiner:
             _check_requirements(package, found)
             self._metadata[sdist.sha256] = found
         return self._metadata[sdist.sha256]
+
+    def introduce(self, source: File, name: str) -> Installed:
+        """What the source of a repository is; ``name``: of its project, where it is known.
+
+        Raises :class:`LockError`, :class:`BackendError`.
+        """
+        from packaging.utils import canonicalize_name
+        from packaging.version import InvalidVersion, Version
+
+        unknown = PythonPackage(name or source.name.rpartition("-")[0].lower(), UNKNOWN, sdist=source)
+        found = static_metadata(self.backends.statements(source))
+        if found is None or not found.name or not found.version:
+            found = self._asked(unknown, source)
+        own = str(canonicalize_name(found.name))
+        try:
+            version = str(Version(found.version))
+        except InvalidVersion as error:
+            text = Text("what was fetched of {name} has no version", name=source.name)
+            raise LockError(text, got=found.version, want="a version (PEP 440)") from error
+        _check_requirements(replace(unknown, name=own, version=version), found)
+        if source.sha256 in self._builds:
+            self._builds[source.sha256] = replace(self._builds[source.sha256], name=own, version=version)
+        self._metadata[source.sha256] = found
+        return Installed(own, version, found.requires, found.extras)
 
     def _asked(self, package: PythonPackage, sdist: File) -> Metadata:
         try:

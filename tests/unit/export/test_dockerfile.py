@@ -34,7 +34,15 @@ from trainload.lock.model import (
     Url,
 )
 from trainload.lock.select import select
-from trainload.plan.model import HealthConfig, Kind, PlacedFile, Plan, PlannedLayer, WeightsRecipe
+from trainload.plan.model import (
+    CondaEnvironmentRecipe,
+    HealthConfig,
+    Kind,
+    PlacedFile,
+    Plan,
+    PlannedLayer,
+    WeightsRecipe,
+)
 from trainload.plan.runtime import runtime
 from trainload.platform import Platform
 from trainload.project.detect import read_project
@@ -247,6 +255,17 @@ def test_conda_packages_are_placed_by_micromamba_from_the_locks_list() -> None:
     assert "\nCOPY --from=build --chown=0:0 /opt/conda /opt/conda\nRUN ln -s /opt/conda /opt/venv\n" in text
     listed = conda.listed(lock, AMD64, folder=False)
     assert f"\nhttps://own.example/channels/team/linux-64/own-1.0-0.conda#{SHA['a']}\n" in listed
+
+
+def test_projects_that_are_installed_in_place_are_found_there_too() -> None:
+    made = wanted(CONDA, lock_of(NUMPY, conda=environment()))
+    recipe = CondaEnvironmentRecipe(
+        (), (), paths=("/app", "/app/my lib"), site_packages="lib/python3.11/site-packages"
+    )
+    layer = PlannedLayer(Kind.CONDA, "x", recipe, None, Text("x"))
+    text = dockerfile(replace(made, plan=replace(made.plan, layers=(*made.plan.layers, layer))))
+    place = "/opt/conda/lib/python3.11/site-packages/__editable__.project.pth"
+    assert f"RUN ln -s /opt/conda /opt/venv && printf '%s\\n' /app '/app/my lib' > {place}\n" in text
 
 
 def test_conda_packages_in_a_folder_are_named_there() -> None:

@@ -17,6 +17,7 @@ from trainload.lock.model import (
     BasePython,
     Blob,
     Build,
+    Commit,
     DistributionBase,
     DistributionPackage,
     File,
@@ -105,6 +106,25 @@ def changed(old: str, new: str, count: int = 1) -> str:
 
 def test_what_is_written_is_read_back() -> None:
     assert loads(dumps(LOCK), FILE) == normal(LOCK)
+
+
+def test_what_comes_of_a_repository_is_standard_and_read_back() -> None:
+    place = Commit("https://git.example/me/made.git", "d" * 40, "sub/x", "main")
+    made = PythonPackage("made", "1.0", sdist=File("made-dddddddddddd.tar.gz", A, 7, place))
+    lock = replace(normal(LOCK), packages=(made, *normal(LOCK).packages))
+    assert loads(dumps(lock), FILE) == lock
+    standard = Pylock.from_dict(tomllib.loads(dumps(lock).decode())).packages[0]
+    assert standard.vcs is not None and standard.vcs.commit_id == "d" * 40 and standard.vcs.subdirectory == "sub/x"
+    text = dumps(lock).decode()
+    for old, new, said in (
+        ("https://git", "http://git", "is not an https address"),
+        ("//git.", "//me:hunter2@git.", "carries a user or password"),
+        ("d" * 40, "HEAD", "40 hexadecimal digits"),
+        ("sub/x", "../x", "a folder"),
+        ('type = "git"', 'type = "hg"', "want git"),
+        ("made-dddddddddddd.tar.gz", "a/b", "a file name"),
+    ):
+        assert any(said in str(error) for error in refused(text.replace(old, new, 1))), new
 
 
 BUILDS = (
@@ -314,7 +334,7 @@ def test_F05_a_plain_pep_751_lock_is_not_taken_for_ours() -> None:
     assert "tool.trainload.version" in str(error.place)
 
 
-@pytest.mark.parametrize("key", ["archive", "vcs", "directory", "surprise"])
+@pytest.mark.parametrize("key", ["archive", "directory", "surprise"])
 def test_F05_a_package_we_do_not_understand_is_refused(key: str) -> None:
     errors = refused(changed('name = "numpy"', f'name = "numpy"\n{key} = {{ url = "https://x.example/a" }}'))
     assert any(str(error.place) == f"{FILE}: packages[0].{key}" for error in errors)

@@ -6,12 +6,10 @@ import json
 
 from trainload.layers.model import ByteSink, Written
 from trainload.layers.writer import LayerWriter
-from trainload.plan.model import VENV, CondaEnvironmentRecipe
+from trainload.plan.model import PATHS, VENV, CondaEnvironmentRecipe
 
 _DATE = "1970-01-01 00:00:00"
 """Layers have no times."""
-_PATHS = "__editable__.project.pth"
-"""As setuptools names the file of a project that is installed in place."""
 
 
 def write_conda_environment(recipe: CondaEnvironmentRecipe, sink: ByteSink) -> Written:
@@ -33,7 +31,7 @@ def write_conda_environment(recipe: CondaEnvironmentRecipe, sink: ByteSink) -> W
         site = f"{prefix}/{recipe.site_packages}"
         parts = site.split("/")
         folders |= {"/".join(parts[: count + 1]) for count in range(len(parts))}
-        files[f"{site}/{_PATHS}"] = "".join(f"{path}\n" for path in recipe.paths).encode()
+        files[f"{site}/{PATHS}"] = "".join(f"{path}\n" for path in recipe.paths).encode()
     with LayerWriter(sink) as out:
         for folder in sorted(folders):
             out.directory(folder)

@@ -82,6 +82,7 @@ def _with_pip(found: CondaFile, pip: Requirements, tree: Tree) -> CondaFile:
         find_links=tuple(pip.find_links),
         index_options=tuple(pip.index_options),
         paths=tuple(dict.fromkeys(import_folder(tree, project) for project in pip.projects)),
+        repositories=tuple(dict.fromkeys(pip.repositories)),
     )
 
 

@@ -65,7 +65,7 @@ def check_without_python(settings: Settings) -> None:
     """A conda environment may be command-line tools only; what is Python needs one."""
     value = settings.dependencies.value
     hints = [Text("add it to the dependencies: python=3.12")]
-    if isinstance(value, CondaFile) and (value.pip or value.paths):
+    if isinstance(value, CondaFile) and (value.pip or value.paths or value.repositories):
         raise LockError(
             "the conda environment has a pip section and no Python", place=Place(value.path), hints=hints
         )
