@@ -44,7 +44,7 @@ METADATA = b"Metadata-Version: 2.1\nName: Hello\nVersion: 2.0\n"
 TRAIN = """
 import hello, json, os, sys
 hello.main()
-names = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MODE", "HELLO_DATA", "PATH")
+names = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "MODE", "HELLO_DATA", "PATH", "HELLO_SHARE", "ODD")
 print(json.dumps({"prefix": sys.prefix, "where": hello.where(), **{n: os.environ.get(n) for n in names}}))
 """
 
@@ -57,6 +57,10 @@ def library(platform: str = "linux-64") -> Spec:
         "lib/libhello.so": Content(link="libhello.so.1"),
         "share/hello.txt": Content(b"hello from conda\n"),
         "bin/.libhello-post-link.sh": Content(b"#!/bin/sh\nexit 1\n", 0o755),
+        "etc/conda/activate.d/hello.sh": Content(
+            b'if [ -f "$CONDA_PREFIX/share/hello.txt" ]; then export HELLO_SHARE="$CONDA_PREFIX/share"; fi\n'
+        ),
+        "etc/conda/activate.d/odd.sh": Content(b"export ODD=$(id)\n"),
         "etc/conda/env_vars.d/hello.json": Content(
             json.dumps({"HELLO_DATA": f"{PLACEHOLDER}/share", "MODE": "slow"}).encode(), placeholder=PLACEHOLDER
         ),
@@ -153,7 +157,15 @@ def test_an_environment_is_locked_made_and_run(tmp_path: Path, home: Path, mirro
         told["HELLO_DATA"] == "/opt/conda/share"
     )  # the package says MODE is slow, the environment has it otherwise
     assert told["CONDA_DEFAULT_ENV"] == "digits" and told["PATH"].startswith("/opt/conda/bin:")
-    assert "libhello-1.2-h1_0.conda has bin/.libhello-post-link.sh" in done.stderr
+    warned = "libhello-1.2-h1_0.conda has bin/.libhello-post-link.sh, which conda runs when it places it (exit 1)"
+    assert warned in done.stderr and "activate.d/hello.sh" not in done.stderr
+    assert (
+        "libhello-1.2-h1_0.conda has etc/conda/activate.d/odd.sh" in done.stderr
+        and "its $(id) is not" in done.stderr
+    )
+    assert (told["HELLO_SHARE"], told["ODD"]) == ("/opt/conda/share", None)
+    planned = trainload(folder, home, mirror, "plan")
+    assert warned in planned.stderr + planned.stdout  # also where nothing is made
     lock = (folder / "pylock.trainload.toml").read_text()
     assert 'channel = "conda-forge"' in lock and str(mirror) not in lock and str(tmp_path) not in lock
 

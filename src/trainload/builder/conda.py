@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainload.digest import Digest, canonical_json
+from trainload.errors import Text
 from trainload.layers.model import Sources
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.found import Installed
 from trainload.lock.model import CondaPackage, File
 from trainload.lock.source import headers
-from trainload.plan.model import CondaFiles, CondaRecipe, Plan
+from trainload.plan.model import CONDA, CondaFiles, CondaRecipe, Plan
 from trainload.resolve.cache import FolderCache
 from trainload.resolve.conda.request import Conda
 from trainload.resolve.conda.taken import About
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from trainload.builder.workshop import Workshop
     from trainload.project.model import Settings
 
-_FORMAT = 2
+_FORMAT = 3
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Variables that conda packages set on activation become the image's; looked up once for a set of packages."""
+    """What conda packages set on activation becomes the image's; looked up once for a set of packages."""
 
     sources: Sources
     prefetch: Callable[[Sequence[File]], object]
@@ -138,22 +140,30 @@ class Activation:
         """``plan`` with the variables, if they were looked up before; nothing is fetched."""
         packages = _packages_of(plan)
         data = self.memory.get(_key_of(packages)) if packages else None
-        return _with_variables(plan, json.loads(data)) if data is not None else plan
+        return _activated(plan, json.loads(data)) if data is not None else plan
 
     def __call__(self, plan: Plan) -> Plan:
         """``plan`` with the variables. Raises :class:`FetchError`, :class:`LayerError`."""
         packages = _packages_of(plan)
         if not packages or self.memory.get(_key_of(packages)) is not None:
             return self.known(plan)
-        from trainload.layers.conda.activation import activation_variables
+        from trainload.layers.conda.activation import activated, brought, first_line
 
         self.prefetch([package.archive for package in packages])
-        found: dict[str, str] = {}
+        found = []
         for package in packages:
             with self.sources.open(package.archive) as stream:
-                found.update(activation_variables(stream, package, self.limits))
-        self.memory.put(_key_of(packages), json.dumps(found, sort_keys=True).encode())
-        return _with_variables(plan, found)
+                found.append(brought(stream, package, self.limits))
+        variables, untold = activated(found)
+        told = {
+            "variables": variables,
+            "scripts": [[one.package, one.path, one.because] for one in untold],
+            "linking": [
+                [one.package, path, first_line(text or "")] for one in found for path, text in one.linking.items()
+            ],
+        }
+        self.memory.put(_key_of(packages), json.dumps(told, sort_keys=True).encode())
+        return _activated(plan, told)
 
 
 def channels(shop: Workshop, root: Path, settings: Settings, *, offline: bool) -> Conda:
@@ -189,12 +199,31 @@ def _key_of(packages: Sequence[CondaFiles]) -> str:
     return Digest.sha256(canonical_json(told)).hex
 
 
-def _with_variables(plan: Plan, found: object) -> Plan:
-    """Under what the environment's own file and the user set."""
-    if not isinstance(found, dict) or not found:
+def _activated(plan: Plan, told: Mapping[str, object]) -> Plan:
+    """Variables under what the environment's own file and the user set; scripts that do not count are named."""
+    variables, scripts, linking = (told.get(key) for key in ("variables", "scripts", "linking"))
+    if not isinstance(variables, dict) or not isinstance(scripts, list) or not isinstance(linking, list):
         return plan
-    own = {str(name): str(value) for name, value in found.items()}
-    return replace(plan, config=replace(plan.config, env={**own, **plan.config.env}))
+    own = {str(name): str(value) for name, value in variables.items()}
+    text = (
+        "{package} has {file}, which conda runs on activation; it is not run, and its {part} is not understood: set"
+        " what it sets under variables, or begin the command with: . {prefix}/{file}"
+    )
+    warnings = [
+        Text(text, package=str(package), file=str(path), part=str(because), prefix=CONDA)
+        for package, path, because in scripts
+    ]
+    text = (
+        "{package} has {file}, which conda runs when it places it ({part}); it is not run: where that is needed, a"
+        " Dockerfile with conda env create -f environment.yml runs it"
+    )
+    warnings += [
+        Text(text, package=str(package), file=str(path), part=str(line)[:_SHOWN] or "…")
+        for package, path, line in linking
+    ]
+    new = tuple(warning for warning in warnings if warning not in plan.warnings)
+    config = replace(plan.config, env={**own, **plan.config.env})
+    return replace(plan, config=config, warnings=(*plan.warnings, *new))
 
 
 def _may_have(package: CondaPackage) -> bool:

@@ -1,6 +1,6 @@
 """Conda layers: one package or many, placed in their prefix as conda would link them, and recompressed once.
 
-No script of a package runs (THREATS C07): those that conda would run are reported by name.
+No script of a package runs (THREATS C07): those that conda would run are told by the plan.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from trainload.errors import LayerError, Place, Text
-from trainload.events import SILENT, Level, Moved, Reporter, Said
+from trainload.errors import LayerError, Place
+from trainload.events import SILENT, Moved, Reporter
 from trainload.layers.conda import prefix
 from trainload.layers.conda.bytecode import stamped
 from trainload.layers.conda.ground import Ground
-from trainload.layers.conda.info import EntryPoint, PathKind
+from trainload.layers.conda.info import EntryPoint
 from trainload.layers.conda.package import Package, Placed, read_package
 from trainload.layers.conda.record import Linked, record
 from trainload.layers.model import ByteSink, Sources, Written
@@ -72,7 +72,6 @@ def write_conda(
             for folder in ground.folders(_folders(packages)):
                 ground.directory(out, folder)
             for number, package in enumerate(packages):
-                _tell(package, reporter)
                 left_out = {path for path, owner in owners.items() if owner != number}
                 _Placing(package, recipe, out, left_out, progress, ground).run()
             return out.close()
@@ -227,19 +226,3 @@ class _Placing:
 
     def _place(self, placed: Placed) -> Place:
         return Place(self.package.name, placed.entry.path)
-
-
-def _tell(package: Package, reporter: Reporter) -> None:
-    """What conda would run when it places the package, or when the environment is activated (THREATS C07)."""
-    names = {f".{package.files.name}-{word}-link.sh" for word in ("post", "pre")}
-    for path, placed in package.placed.items():
-        values = {"package": package.name, "file": path}
-        folder, _, name = path.rpartition("/")
-        if placed.entry.kind is not PathKind.FILE:
-            continue
-        if folder == "bin" and name in names:
-            text = Text("{package} has {file}, which conda runs after placing it; it is not run", **values)
-            reporter.report(Said(text, Level.WARNING))
-        elif folder == "etc/conda/activate.d" and name.endswith(".sh"):
-            text = Text("{package} has {file}, which conda runs on activation; it is not run", **values)
-            reporter.report(Said(text))

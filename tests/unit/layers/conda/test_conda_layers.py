@@ -13,7 +13,7 @@ import pytest
 from tests.unit.layers.conda.test_conda_threats import files
 
 from trainload.errors import LayerError
-from trainload.layers.conda.activation import activation_variables
+from trainload.layers.conda.activation import Untold, activated, brought, first_line
 from trainload.layers.conda.claims import clashes, conda_claims, read_index
 from trainload.layers.conda.distributions import distributions
 from trainload.layers.conda.environment import write_conda_environment
@@ -142,7 +142,8 @@ def test_what_a_package_says_is_read_without_its_content(form: str) -> None:
     data = package(spec)
     assert read_index(io.BytesIO(data), spec.file)["depends"] == ["python"]
     assert list(distributions(io.BytesIO(data), spec.file)) == [metadata]
-    assert activation_variables(io.BytesIO(data), files(spec, data)) == {"A": "/opt/conda/a"}
+    found = brought(io.BytesIO(data), files(spec, data))
+    assert (found.variables, found.scripts, found.linking) == ({"A": "/opt/conda/a"}, {}, {})
 
 
 @pytest.mark.parametrize("variables", [{"PATH": "/evil"}, {"LD_PRELOAD": "x"}, {"a b": "x"}, {"A": 1}, {"A": "\0"}])
@@ -150,7 +151,47 @@ def test_D6_a_package_may_not_set_what_decides_who_runs(variables: dict[str, obj
     spec = Spec("a", files={"etc/conda/env_vars.d/a.json": Content(json.dumps(variables).encode())})
     data = package(spec)
     with pytest.raises(LayerError, match="may not be set by a package"):
-        activation_variables(io.BytesIO(data), files(spec, data))
+        brought(io.BytesIO(data), files(spec, data))
+
+
+def test_what_scripts_set_is_told_in_condas_order_without_running_any() -> None:
+    own = {"etc/conda/env_vars.d/a.json": Content(json.dumps({"A": "declared"}).encode())}
+    scripts = {
+        "z-a": "export A=\"$A and script\"", "b": "[ -d $CONDA_PREFIX/share/b ] && export B=$CONDA_PREFIX/share/b",
+        "c": "export C=$(pwd)", "d": "export LD_LIBRARY_PATH=/x D=1", "e": "\0",
+    }  # fmt: skip
+    found = []
+    for name, text in scripts.items():
+        data_of = {
+            f"etc/conda/activate.d/{name}.sh": Content(text.encode()),
+            "etc/conda/activate.d/x.fish": Content(),
+        }
+        spec = Spec(
+            f"p{name[0]}", files={**data_of, f"share/{name}/file": Content(), **(own if name == "b" else {})}
+        )
+        data = package(spec)
+        found.append(brought(io.BytesIO(data), files(spec, data)))
+    variables, untold = activated(found)
+    assert variables == {"A": "declared and script", "B": "/opt/conda/share/b"}
+    assert untold == (
+        Untold("pc-1.0-0.conda", "etc/conda/activate.d/c.sh", "$(pwd)"),
+        Untold("pd-1.0-0.conda", "etc/conda/activate.d/d.sh", "export LD_LIBRARY_PATH"),
+        Untold("pe-1.0-0.conda", "etc/conda/activate.d/e.sh", "…"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("#!/bin/sh\n# nothing\nset -eu\nexit 0\n", ""),
+        ('#!/bin/sh\necho "Thank you" >> "$PREFIX/.messages.txt"\n', ""),
+        ("echo x > $PREFIX/etc/x\n", "echo x > $PREFIX/etc/x"),
+        ("echo `touch x`\n", "echo `touch x`"),
+        ("#!/bin/sh\n  fc-cache -f\n", "fc-cache -f"),
+    ],
+)
+def test_a_linking_script_that_does_nothing_is_no_news(script: str, line: str) -> None:
+    assert first_line(script) == line
 
 
 def test_the_environment_is_one_that_conda_knows() -> None:

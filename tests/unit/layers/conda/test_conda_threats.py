@@ -14,6 +14,7 @@ import pytest
 
 from trainload.errors import LayerError
 from trainload.events import Event, Said
+from trainload.layers.conda.activation import brought
 from trainload.layers.conda.write import write_conda
 from trainload.limits import DEFAULT, Limits
 from trainload.lock.model import ChannelPath, File
@@ -179,13 +180,11 @@ def test_C07_scripts_are_placed_and_told_and_not_run(form: str) -> None:
         "bin/.evil-pre-link.sh": Content(b"#!/bin/sh\n", 0o755),
         "etc/conda/activate.d/a.sh": Content(b"export A=1\n"),
     }, form=form)  # fmt: skip
-    said = Said_()
-    assert layer(spec, said=said)
-    assert said == [
-        f"evil-1.0-0{form} has bin/.evil-post-link.sh, which conda runs after placing it; it is not run",
-        f"evil-1.0-0{form} has bin/.evil-pre-link.sh, which conda runs after placing it; it is not run",
-        f"evil-1.0-0{form} has etc/conda/activate.d/a.sh, which conda runs on activation; it is not run",
-    ]
+    assert layer(spec)
+    data = package(spec)
+    found = brought(io.BytesIO(data), files(spec, data))
+    assert found.linking == {"bin/.evil-post-link.sh": "#!/bin/sh\ntouch /evil\n"}
+    assert found.scripts == {"etc/conda/activate.d/a.sh": "export A=1\n"}
 
 
 @FORMS
