@@ -160,6 +160,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         conda = root / "opt/conda/bin/conda"
         conda.write_text("#!/opt/conda/bin/python\n")
         conda.chmod(0o755)
+        (root / "opt/conda/bin/mamba").symlink_to("conda")
         (root / "opt/conda/conda-meta/history").write_text(
             "==> 2024-01-01 00:00:00 <==\n# cmd: constructor\n# update specs: ['python 3.11.*', 'kept=1']\n"
         )
@@ -271,6 +272,31 @@ def test_packages_go_beside_what_base_has(bench: Bench) -> None:
     assert files["root/.conda/environments.txt"][4] == b"/opt/conda\n/opt/conda/envs/x\n"
 
 
+def test_specifications_in_a_file_and_an_update_of_base_by_its_prefix(bench: Bench) -> None:
+    at = bench.project(
+        "listed", "COPY specs.txt exact.txt env.yml ./\nRUN conda install -y --file specs.txt\n"
+        "RUN conda create -y -n x --file exact.txt libhello\nRUN mamba env update -f env.yml -p /opt/conda\n"
+        "RUN conda create -y -n y --file none.txt\n",
+        {"specs.txt": "# ours\n\nhello >=2  # a comment\n", "exact.txt": "kept=1.0\n",
+         "env.yml": "name: other\nchannels: [conda-forge]\ndependencies: [openssl, {pip: [demo]}]\n"},
+    )  # fmt: skip
+    done = bench.trainload(at, "build", code=1)  # the last line is run, and the base has no shell
+    assert "Traceback" not in done.stderr
+    rows = bench.rows(at)
+    assert [how for how, _ in rows] == ["placed"] * 3 + ["run"]
+    assert rows[3][1] == "the file /work/none.txt, which is not there"
+    text = (at / "Dockerfile").read_text().rpartition("RUN")[0]
+    (at / "Dockerfile").write_text(text)
+    _, files = bench.files(at)
+    names = {path.rpartition("/")[2] for path in files if "/conda-meta/" in path and path.endswith(".json")}
+    assert {"hello-2.0-0.json", "libhello-1.2-0.json", "kept-1.0-0.json", "openssl-2.0-0.json"} <= names
+    x = below(files, "opt/conda/envs/x")
+    assert x["share/kept"][4] == b"1.0" and "conda-meta/libhello-1.2-0.json" in x
+    assert b'# update specs: ["libhello", "kept 1.0"]' in x["conda-meta/history"][4]
+    assert "opt/conda/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
+    assert "opt/conda/envs/other/conda-meta/history" not in files
+
+
 def test_another_user_and_micromamba(bench: Bench) -> None:
     at = bench.project(
         "micro", "COPY env.yaml /tmp/env.yaml\n"
@@ -293,6 +319,7 @@ def test_what_would_be_different_is_run(bench: Bench) -> None:
         "conda create -p /opt/conda -y kept": "the environment /opt/conda, which is there already",
         "conda update -y kept": "conda update",
         "conda install -y ./x.conda": "the package ./x.conda",
+        "conda install -y --file /srv/condarc": "/srv/condarc has pinned_packages: [kept=1]",
     }
     more = {
         "ENV CONDARC=/srv/condarc": "/srv/condarc has pinned_packages",

@@ -146,6 +146,8 @@ class InstallConda:
     """No other channels than ``channels``."""
     priority: str | None = None
     """``strict`` or ``disabled``, where the line says so."""
+    files: tuple[str, ...] = ()
+    """Absolute; each has a specification in every line."""
 
 
 @dataclass(frozen=True, slots=True)

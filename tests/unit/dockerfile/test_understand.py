@@ -221,6 +221,10 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         (InstallConda("conda", ("python=3.11",), ("conda-forge",), "x", creates=True, override=True),),
     ),
     (
+        "conda install --yes --file specs.txt --file /srv/more pip",
+        (InstallConda("conda", ("pip",), files=("/app/specs.txt", "/srv/more")),),
+    ),
+    (
         "micromamba install -y -n base -f /tmp/env.yaml && micromamba clean --all --yes",
         (CreateCondaEnvironment("micromamba", "/tmp/env.yaml", "base", update=True), Nothing("micromamba clean")),
     ),

@@ -136,11 +136,15 @@ def _install(tool: str, words: Sequence[str], workdir: str, active: CondaActive 
     options = read(f"{tool} {verb}", rest, _INSTALL)
     if "yes" not in options.flags:
         raise Beyond(Text("{command} without -y asks", command=f"{tool} {verb}"))
-    if options.all("file"):
+    files = options.all("file")
+    if any(_FILE.fullmatch(file) for file in files):
         if posixpath.basename(tool) != "micromamba" or options.flags - {"yes", "plain"}:
             raise Beyond(Text("the option {option} of {command}", option="--file", command=f"{tool} {verb}"))
         return _environment(tool, options, workdir, update=verb == "install")
-    specs = options.rest if verb == "create" else options.rest or [""]
+    for file in files:
+        if not _NAME.fullmatch(file):
+            raise Beyond(Text("the file {path}", path=file))
+    specs = options.rest if verb == "create" or files else options.rest or [""]
     for spec in specs:
         if not _SPEC.fullmatch(spec) or _ARCHIVE.fullmatch(spec):
             raise Beyond(Text("the package {name}", name=spec))
@@ -150,6 +154,6 @@ def _install(tool: str, words: Sequence[str], workdir: str, active: CondaActive 
     if environment is None and active is not None:
         environment = active.environment
     priority = next((flag for flag in ("strict", "disabled") if flag in options.flags), None)
-    return InstallConda(
-        tool, tuple(specs), _channels(options), environment, verb == "create", "override" in options.flags, priority
-    )
+    paths = tuple(posixpath.normpath(posixpath.join(workdir, file)) for file in files)
+    creates, override = verb == "create", "override" in options.flags
+    return InstallConda(tool, tuple(specs), _channels(options), environment, creates, override, priority, paths)

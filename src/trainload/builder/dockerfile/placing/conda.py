@@ -21,6 +21,7 @@ from trainload.builder.dockerfile.placing.condahome import (
     family,
     find_prefix,
 )
+from trainload.builder.dockerfile.placing.condalists import specs_of
 from trainload.builder.dockerfile.placing.condanotes import notes
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
@@ -106,7 +107,8 @@ def _is_empty(prefix: Prefix, ground: Ground) -> bool:
 def _wished(step: InstallConda | CreateCondaEnvironment, ground: Ground, caller: Caller) -> tuple[Prefix, Wishes]:
     if isinstance(step, InstallConda):
         prefix = find_prefix(step.tool, step.environment, ground, caller.env)
-        return prefix, Wishes(step.specs, step.channels, step.override)
+        listed = (spec for file in step.files for spec in specs_of(file, ground, family(step.tool)))
+        return prefix, Wishes((*step.specs, *listed), step.channels, step.override)
     data = ground.read(step.file)
     if data is None:
         raise Beyond(Text("the file {path}, which is not there", path=step.file))
