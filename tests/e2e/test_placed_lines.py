@@ -58,7 +58,8 @@ PAM = {
 LEFT = re.compile(
     r"var/(log|cache|tmp)/.* | var/lib/apt/lists.* | tmp/.* | run.* | (.*/)?__pycache__(/.*)? | .*\.pyc"
     r"| root/\.cache(/.*)? | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock | etc/ld\.so\.cache"
-    r"| .*\.dist-info/(RECORD|INSTALLER|REQUESTED) | etc/(hosts|resolv\.conf|hostname) | (proc|sys|dev)"
+    r"| .*\.dist-info/(RECORD|INSTALLER|REQUESTED|uv_cache\.json)"
+    r"| etc/(hosts|resolv\.conf|hostname) | (proc|sys|dev)"
     r"| var/lib/dpkg/(status|available|lock.*|triggers/.*|status-old|diversions.*|info/.*) | etc/mtab"
     r"| var/lib/apt/extended_states.* | var/lib/systemd.* | (opt|app)/(.*/)?\.lock",
     re.VERBOSE,

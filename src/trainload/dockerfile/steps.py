@@ -131,6 +131,34 @@ class InstallPython:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncProject:
+    """``uv sync``: the environment of a project, as its ``uv.lock`` has it."""
+
+    program: str
+    """``uv``, or its path."""
+    folder: str
+    """Of the project, absolute."""
+    environment: str
+    """Absolute."""
+    tools: InstallPython
+    """Where what builds the project is looked for; it names nothing."""
+    chosen: tuple[str, ...] = ()
+    """What of the lock comes: ``--no-dev``, ``--extra=gpu``."""
+    more: tuple[str, ...] = ()
+    """Other options that uv hears: ``--no-editable``, ``--inexact``, ``--python=3.11``."""
+    without: tuple[str, ...] = ()
+    """Packages that are left out."""
+    project: bool = True
+    """The project itself is installed, if it is a package."""
+    checked: bool = True
+    """It has to be seen that the lock fits the project."""
+    begun: bool = False
+    """The environment is there."""
+    filled: bool = False
+    """What is locked lies in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class InstallConda:
     """``conda install``, ``conda create``; mamba's and micromamba's."""
 
@@ -357,7 +385,7 @@ PlacedStep = (
     UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
     | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | EditFile | FetchWeights | RunProgram | Within | Nothing
+    | WriteFile | EditFile | FetchWeights | RunProgram | SyncProject | Within | Nothing
 )  # fmt: skip
 HAS_PROGRAM = AddUser | AddGroup | ChangeUser | EditFile
 """Steps that what lies below may make others: they say how to run the same."""

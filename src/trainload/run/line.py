@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from trainload.digest import Digest
@@ -49,6 +50,9 @@ _NOISE = re.compile(
 )
 """What says only when and how a program ran."""
 _PYC = re.compile(r"(?:.*/)?__pycache__/[^/]+\.pyc")
+_CHANGED = re.compile(rb'("(?:secs|nanos)_since_epoch":)[0-9]+')
+"""When what a project was built from came to lie here, as uv notes it: another number on each machine."""
+_LISTED = re.compile(rb"^([^,\n]*\.dist-info/uv_cache\.json),sha256=[^,\n]*,[0-9]*", re.MULTILINE)
 _CRONTABS = "var/spool/cron/crontabs"
 """Debian's cron: ``root:crontab``, mode 1730."""
 
@@ -252,6 +256,10 @@ def _stubs(job: LineJob) -> tuple[str, ...]:
 def _normal(path: str) -> Callable[[bytes], bytes] | None:
     if path == "etc/shadow":
         return configuration.without_dates
+    if path.endswith(".dist-info/uv_cache.json"):
+        return partial(_CHANGED.sub, rb"\g<1>0")
+    if path.endswith(".dist-info/RECORD"):
+        return partial(_LISTED.sub, rb"\1,,")
     return _timeless if _PYC.fullmatch(path) else None
 
 

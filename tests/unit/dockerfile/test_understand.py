@@ -30,6 +30,7 @@ from trainload.dockerfile.steps import (
     Project,
     Remove,
     RunProgram,
+    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,
@@ -497,6 +498,46 @@ def test_another_user_than_root_may_only_install_for_itself() -> None:
     assert isinstance(understand(line("mkdir x", user="app")), Opaque)
     assert isinstance(understand(line("pip install --user foo", user="app")), Understood)
     assert isinstance(understand(line("mkdir x", user="0:0")), Understood)
+
+
+SHOWN = (RunMount("cache", "/root/.cache/uv"), RunMount("bind", "/app/uv.lock", "uv.lock"))
+
+
+def test_a_sync_is_what_is_chosen_of_the_lock_and_what_uv_hears() -> None:
+    found = understand(
+        line(
+            "uv sync --locked -q --no-install-project --extra gpu --group=test "
+            "--link-mode copy --no-install-package x",
+            env={**ENV, "UV_NO_DEV": "1", "UV_COMPILE_BYTECODE": "1", "UV_PYTHON": "3.11"},
+            mounts=SHOWN,
+        )
+    )
+    tools = pip(tool=("uv", "pip"), folder="/app", python="/app/.venv", **KEPT)
+    step = SyncProject(
+        "uv", "/app", "/app/.venv", tools, ("--no-dev", "--extra=gpu", "--group=test"), (), ("x",), project=False
+    )
+    assert found == Understood((step,))
+    elsewhere = {**ENV, "UV_PROJECT_ENVIRONMENT": "/opt/env", "UV_FROZEN": "1", "UV_NO_CACHE": "1"}
+    found = understand(line("/bin/uv sync --no-editable --python 3.11 --inexact", env=elsewhere))
+    tools = pip(tool=("uv", "pip"), folder="/app", python="/opt/env")
+    more = ("--no-editable", "--inexact", "--python=3.11")
+    assert found == Understood((SyncProject("/bin/uv", "/app", "/opt/env", tools, more=more, checked=False),))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "uv sync --active", "uv sync --upgrade", "uv sync --package lib", "uv sync lib", "uv run train.py",
+        "uv venv --seed", "uv add torch", "uv pip install --python 3.12 torch", "uv sync --frozen && curl x",
+    ],
+)  # fmt: skip
+def test_what_else_uv_does_is_run(script: str) -> None:
+    assert isinstance(understand(line(script)), Opaque)
+
+
+def test_an_environment_is_made_without_files_that_only_a_mount_shows() -> None:
+    assert isinstance(understand(line("uv venv", mounts=SHOWN[:1])), Understood)
+    assert isinstance(understand(line("uv venv", mounts=SHOWN)), Opaque)
 
 
 def test_mounts_other_than_caches_are_seen_only_by_running() -> None:

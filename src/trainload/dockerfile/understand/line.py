@@ -21,6 +21,7 @@ from trainload.dockerfile.steps import (
     Nothing,
     PlacedStep,
     RunProgram,
+    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,
@@ -49,9 +50,12 @@ _FETCHING = (
     InstallConda,
     CreateCondaEnvironment,
     FetchWeights,
+    SyncProject,
 )
 """What is worth being placed: the network would be asked for it anew each time."""
-_OF_ANYONE = (InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, Within, Nothing)
+_OF_ANYONE = (
+    InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, SyncProject, Within, Nothing,
+)  # fmt: skip
 """What others than root may do, too, where they may write."""
 _BRACKETS = re.compile(
     r"[A-Za-z0-9._-]+(?:\[[a-z0-9,._-]+\])[A-Za-z0-9.,=_-]*|[a-z0-9][a-z0-9+.-]*=[A-Za-z0-9.+:~-]+\*"
@@ -173,11 +177,11 @@ def _check_surroundings(line: RunLine) -> None:
 
 
 def _check_mounts(line: RunLine, steps: Sequence[PlacedStep]) -> None:
-    """Of what a bind mount shows only requirements are read, which say all that they do."""
+    """Of what a bind mount shows only requirements are read, which say all that they do, and projects of uv."""
     if not any(mount.kind == "bind" for mount in line.mounts):
         return
     for step in steps:
-        reads = not isinstance(step, InstallPython | Clear | Nothing | Within)
+        reads = not isinstance(step, InstallPython | SyncProject | Clear | Nothing | Within)
         if isinstance(step, InstallPython):
             reads = bool(step.projects) or any("://" not in link for link in step.find_links)
         if reads:
@@ -268,7 +272,7 @@ def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -
     if pip.is_pip(words):
         return pip.read_pip(words, env, line.workdir)
     if uv.is_uv(words):
-        return uv.read_uv(words, line)
+        return uv.read_uv(words, env, line)
     if hub.is_download(words):
         return hub.read_download(words, line.workdir)
     raise Beyond(Text("{command}", command=name or "?"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from configparser import Error, RawConfigParser
 from dataclasses import replace
 
+from trainload import nesting
 from trainload.builder.dockerfile.ground import Ground
 from trainload.dockerfile.steps import InstallPython
 from trainload.dockerfile.understand.parts import Beyond
@@ -22,6 +24,14 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 """Which change how it is told or fetched, and nothing of what is installed."""
+_OF_PROJECTS = frozenset(
+    {
+        "add-bounds", "build-backend", "cache-keys", "compile-bytecode", "conflicts", "default-groups",
+        "dependency-groups", "dev-dependencies", "environments", "index", "link-mode", "managed", "package",
+        "python-preference", "required-environments", "required-version", "sources",
+    }
+)  # fmt: skip
+"""Keys of ``[tool.uv]`` that ``uv pip`` does not hear, and those that are heard here."""
 
 
 def configure(step: InstallPython, ground: Ground, home: str, prefix: str) -> InstallPython:
@@ -33,11 +43,53 @@ def configure(step: InstallPython, ground: Ground, home: str, prefix: str) -> In
         for file in ("etc/uv/uv.toml", f"{home}/.config/uv/uv.toml"):
             if ground.find(file) is not None:
                 raise _changes(file)
-        return step
+        return _of_project(step, ground)
     said: dict[str, str] = {}
     for file in (*_SYSTEM, f"{home}/.pip/pip.conf", f"{home}/.config/pip/pip.conf", f"{prefix}/pip.conf"):
         said |= _read(file, ground)
     return _with(step, said)
+
+
+def _of_project(step: InstallPython, ground: Ground) -> InstallPython:
+    """``[tool.uv]`` of the project that uv is called in (docs.astral.sh/uv/concepts/configuration-files)."""
+    folder = None if step.folder is None else step.folder.strip("/")
+    while folder is not None:
+        if ground.find(f"{folder}/uv.toml") is not None:
+            raise _changes(f"{folder}/uv.toml".lstrip("/"))
+        data = ground.read(f"{folder}/pyproject.toml")
+        settings = None if data is None else _settings(f"{folder}/pyproject.toml".lstrip("/"), data)
+        if settings is not None:
+            for key in settings:
+                if key not in _OF_PROJECTS:
+                    raise Beyond(Text("the key {key} of [tool.uv]", key=key))
+            return with_indexes(step, settings)
+        folder = folder.rpartition("/")[0] if folder else None
+    return step
+
+
+def _settings(file: str, data: bytes) -> Mapping[str, object] | None:
+    """Those of uv; None: the file has none."""
+    text = data.decode("utf-8", "replace")
+    try:
+        if nesting.too_deep_toml(text):
+            raise _changes(file)
+        found = tomllib.loads(text).get("tool", {}).get("uv")
+    except (ValueError, AttributeError):
+        raise _changes(file) from None
+    return found if isinstance(found, dict) else None
+
+
+def with_indexes(step: InstallPython, settings: Mapping[str, object]) -> InstallPython:
+    """``step`` with the indexes of ``[tool.uv]``. Raises :class:`Beyond` for one that is no plain address."""
+    default, others = step.index, list(step.extra_indexes)
+    named = settings.get("index", [])
+    for one in named if isinstance(named, list) else []:
+        address = _address(str(one.get("url"))) if isinstance(one, dict) else ""
+        if isinstance(one, dict) and one.get("default") is True:
+            default = default or address
+        elif isinstance(one, dict) and one.get("explicit") is not True:
+            others.append(address)
+    return replace(step, index=default, extra_indexes=tuple(others))
 
 
 def _read(file: str, ground: Ground) -> Mapping[str, str]:

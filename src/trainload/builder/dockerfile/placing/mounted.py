@@ -14,7 +14,7 @@ from trainload.errors import Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.limits import MiB
 
-_LARGEST = MiB
+_LARGEST = 8 * MiB  # a large uv.lock has one
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Mounted(Ground):
     def read(self, path: str) -> bytes | None:
         found = self.shown.get(path.strip("/"))
         return found if found is not None else super().read(path)
+
+
+def shown_of(ground: Ground) -> Mapping[str, bytes]:
+    """What is on top, by path."""
+    return ground.shown if isinstance(ground, Mounted) else {}
 
 
 def with_mounts(line: RunLine, ground: Ground, bench: Bench, where: Place) -> Ground:

@@ -13,7 +13,7 @@ from trainload.builder.dockerfile.placing import accounts, debian, files
 from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
-from trainload.builder.dockerfile.placing.mounted import Mounted, with_mounts
+from trainload.builder.dockerfile.placing.mounted import Mounted, shown_of, with_mounts
 from trainload.dockerfile.steps import (
     HAS_PROGRAM,
     AddArchive,
@@ -35,6 +35,7 @@ from trainload.dockerfile.steps import (
     PlacedStep,
     Remove,
     RunProgram,
+    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,
@@ -46,7 +47,7 @@ from trainload.errors import Place, Text
 from trainload.layers.tarread import MemberKind
 from trainload.lock.model import File
 from trainload.plan.model import Kind, PlannedLayer
-from trainload.values import dataclass, replace
+from trainload.values import dataclass, field, replace
 
 _DRAWN: Mapping[type, Callable[[Any, Draft], None]] = {
     AddUser: lambda step, draft: (debian if step.debian else accounts).add_user(step, draft),
@@ -79,6 +80,8 @@ class Placed:
     """What a layer that is run is given."""
     fails: Text | None = None
     """Why the line is run where these layers cannot be made: as it stands it may do more."""
+    shown: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of the context that a layer that is run sees, by path."""
 
 
 def place(
@@ -158,6 +161,12 @@ def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: B
             later = replace(first, projects=(), required=projects)
             return Placed(built.layers, (later, *rest), built.files, _OFFLINE)
         return Placed(place_python(first, ground, bench, _active(first, line, ground), where), rest)
+    if isinstance(first, SyncProject):
+        from trainload.builder.dockerfile.placing.synced import FAILS, place_sync
+
+        synced = place_sync(first, ground, bench, _caller(line, ground), line)
+        left = (synced.rest,) if synced.rest is not None else ()
+        return Placed(synced.layers, (*left, *rest), synced.files, FAILS, shown_of(ground))
     if isinstance(first, InstallConda | CreateCondaEnvironment):
         from trainload.builder.dockerfile.placing.conda import place_conda
 

@@ -26,6 +26,7 @@ from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text
+from trainload.lock.model import File
 from trainload.lock.select import Target as Fitting
 from trainload.lock.source import headers
 from trainload.plan.lines import LineMount
@@ -57,7 +58,19 @@ def place_projects(
     target, step = find_target(step, ground, caller)
     if step.prefix is not None or step.target is not None or step.hashes or step.active is not None:
         raise Beyond(Text("a project that is built, with --prefix, --target, hashes or conda run"))
-    tools = sorted({one for project in projects for one in _tools(project, ground)}) if step.isolated else []
+    files = tools_of(projects, step, target, ground, bench) if step.isolated else ()
+    content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
+    argv = ("/bin/sh", "-c", shlex.join(_command(step, projects)))
+    recipe = recipe_of(argv, line, ground, (LineMount("bind", FOLDER, content),))
+    title = f"{' '.join(step.tool)} install {' '.join(project.path for project in projects)}"
+    return Made((PlannedLayer(Kind.RUN, title[:200], recipe, None, _WHY),), files)
+
+
+def tools_of(
+    projects: Sequence[Project], step: InstallPython, target: Target, ground: Ground, bench: Bench
+) -> tuple[File, ...]:
+    """The wheels that build ``projects``, looked for where ``step`` says. Raises :class:`Beyond`."""
+    tools = sorted({one for project in projects for one in _tools(project, ground)})
     if step.tool[0] != "uv" and tools:
         indexes = () if step.no_index else (step.index, *step.extra_indexes)
         check_origins((*step.find_links, *indexes), step.trusted)
@@ -78,12 +91,7 @@ def place_projects(
         platform=bench.platform,
         glibc=ground.facts.glibc,
     )
-    files = tuple(package.file for package in locked(asked, bench, ground)) if tools else ()
-    content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
-    argv = ("/bin/sh", "-c", shlex.join(_command(step, projects)))
-    recipe = recipe_of(argv, line, ground, (LineMount("bind", FOLDER, content),))
-    title = f"{' '.join(step.tool)} install {' '.join(project.path for project in projects)}"
-    return Made((PlannedLayer(Kind.RUN, title[:200], recipe, None, _WHY),), files)
+    return tuple(package.file for package in locked(asked, bench, ground)) if tools else ()
 
 
 def required(projects: Sequence[Project], target: Target, ground: Ground, bench: Bench) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +23,6 @@ from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Unde
 from trainload.errors import LockError, Place, PlanError, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
-from trainload.lock.model import File
 from trainload.plan.lines import JobMount, LineJob, RunRecipe
 from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig
 from trainload.plan.placed import SiteRecipe
@@ -55,6 +55,9 @@ _SCRIPTS = Text("understood: its packages are locked; apt runs their scripts in 
 _BUILT = Text(
     "understood: pip builds the project in the sandbox from locked wheels, offline; what it needs is placed"
 )
+_SYNCED = Text(
+    "understood: the wheels of uv.lock are placed; around them the image's uv runs in the sandbox, offline"
+)
 _EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
 _PERHAPS = Text("understood: its packages are locked; scripts of theirs that matter run in the sandbox, offline")
 
@@ -63,6 +66,8 @@ def how_placed(layers: Sequence[MadeLayer]) -> Text:
     """What a line that was placed is, by its layers."""
     run = [one.planned.recipe for one in layers if isinstance(one.planned.recipe, RunRecipe)]
     given = [recipe.argv[-1] for recipe in run if any(mount.target == FOLDER for mount in recipe.mounts)]
+    if any(re.search(r"\buv sync ", recipe.argv[-1]) for recipe in run):
+        return _SYNCED
     if given:
         return _SCRIPTS if given[0].startswith("apt-get") else _BUILT
     if run:
@@ -149,17 +154,17 @@ class Putting:
         self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
         layers = made
         for planned in found.layers:
-            layers = (*layers, self._make(planned, found.files, layers))
+            layers = (*layers, self._make(planned, found, layers))
         return layers[len(made) :]
 
-    def _make(self, planned: PlannedLayer, files: Sequence[File], made: tuple[MadeLayer, ...]) -> MadeLayer:
+    def _make(self, planned: PlannedLayer, found: Placed, made: tuple[MadeLayer, ...]) -> MadeLayer:
         whole = Plan("line", self.bench.platform, (planned,), _NO_CONFIG)
         makers = self.shop.makers(whole, Code(CodeListing(()), _no_code))
         below = [one.layer for one in made]
 
         def write(sink: ByteSink) -> Written:
             if isinstance(planned.recipe, RunRecipe):
-                return self._run(planned.recipe, files, below, sink)
+                return self._run(planned.recipe, found, below, sink)
             return makers.write(planned.recipe, below, sink)
 
         layer = self.shop.add(planned, made, write)
@@ -167,17 +172,22 @@ class Putting:
             raise RunError("the layers below a line cannot be had")
         return layer
 
-    def _run(self, recipe: RunRecipe, files: Sequence[File], below: Sequence[Layer], sink: ByteSink) -> Written:
-        """A command of the line, over what was placed, with ``files`` to read."""
+    def _run(self, recipe: RunRecipe, found: Placed, below: Sequence[Layer], sink: ByteSink) -> Written:
+        """A command of the line, over what was placed, with what ``found`` gives it to read."""
         rooms = self.bench.rooms
         if rooms is None or self.bench.platform != Platform.host():
             raise no_sandbox(self.where, self.bench.platform)
-        with scratch.folder("packages") as folder:
+        with scratch.folder("packages") as folder, scratch.folder("shown") as bound:
             folder.chmod(0o755)
-            for file in files:
+            bound.chmod(0o711)
+            for file in found.files:
                 with self.shop.sources.open(file) as source, (folder / file.name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-            mounts = (JobMount(str(folder), FOLDER, read_only=True),) if files else ()
+            mounts = (JobMount(str(folder), FOLDER, read_only=True),) if found.files else ()
+            for number, (path, data) in enumerate(found.shown.items()):
+                (bound / str(number)).write_bytes(data)
+                (bound / str(number)).chmod(0o644)
+                mounts = (*mounts, JobMount(str(bound / str(number)), f"/{path}", read_only=True))
             job = LineJob(recipe, str(self.where), mounts, (), self.bench.seconds)
             return rooms.run(job, self._ground(below), sink)
 

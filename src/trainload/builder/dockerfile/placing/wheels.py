@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
@@ -67,11 +67,18 @@ def place_python(
         hashes=tuple((name, tuple(sorted(known))) for name, known in sorted(files.hashes.items())),
     )
     found = locked(asked, bench, ground)
+    return laid(found, step, target, ground, asked)
+
+
+def laid(
+    found: Sequence[PythonFile], step: InstallPython, target: Target, ground: Ground, asked: Ask | None = None
+) -> tuple[PlannedLayer, ...]:
+    """The layers of those of ``found`` that are not there; ``asked``: what may have named some by address."""
     placed, replaced = _split(found, step, target)
     if not placed:
         return ()
     removed = removed_by(replaced, target.scheme, ground)
-    return _layers(placed, target, removed, ground, _origins(placed, asked))
+    return _layers(placed, target, removed, ground, _origins(placed, asked) if asked is not None else {})
 
 
 def _check_hashes(step: InstallPython, files: Read) -> None:
@@ -102,13 +109,16 @@ def _origins(placed: Sequence[PythonFile], asked: Ask) -> Mapping[str, str]:
 
 def locked(asked: Ask, bench: Bench, ground: Ground) -> tuple[PythonFile, ...]:
     """The answer of the lock, or a new one."""
-    question = asked.question
+    return answered(asked.question, bench, lambda: ask(asked, bench, ground))
+
+
+def answered(question: str, bench: Bench, make: Callable[[], Sequence[PythonFile]]) -> tuple[PythonFile, ...]:
+    """The lock's answer to ``question``; ``make``: a new one."""
     known = bench.answers.get(question)
     if known is None and bench.answers.frozen:
         bench.answers.put(question, {})
     if known is None:
-        found = ask(asked, bench, ground)
-        known = bench.answers.put(question, {"packages": [_row(package) for package in found]})
+        known = bench.answers.put(question, {"packages": [_row(package) for package in make()]})
     rows = known.get("packages")
     if not isinstance(rows, list):
         raise Beyond(Text("an answer of the lock is broken"))
