@@ -202,8 +202,9 @@ def _unknown(path: str, place: Place) -> ConfigError:
     beside = [name for name in names if name.startswith(f"{table}.")] if dot and table in TABLES else []
     near = [plain] if plain in names else get_close_matches(plain, beside or names, n=1, cutoff=0.6)
     near = near or [name for name in beside if name.rpartition(".")[2].startswith(last)][:1]
-    if not near:  # `memory` at the top is meant for `run.memory`
-        near = [name for name in names if name.rpartition(".")[2] == plain.rpartition(".")[2]][:1]
+    if not near:  # `memory` or `port` at the top is meant for `run.memory`, `run.ports`
+        ends = {name.rpartition(".")[2]: name for name in reversed(names)}
+        near = [ends[end] for end in get_close_matches(last, ends, n=1, cutoff=0.75)]
     known = Text("the keys are {keys}", keys=", ".join(beside or names))
     hint = Text("did you mean {key}?", key=near[0]) if near else known
     return ConfigError(Text("there is no such key"), place=place, hints=[hint])

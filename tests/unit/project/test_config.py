@@ -62,7 +62,8 @@ def test_what_is_no_size_is_refused(value: str) -> None:
     ("key", "hint"),
     [
         ("pyton", "did you mean python?"), ("find_links", "did you mean find-links?"),
-        ("gpus", "did you mean run.gpus?"),
+        ("gpus", "did you mean run.gpus?"), ("gpu", "did you mean run.gpus?"), ("port", "did you mean run.ports?"),
+        ("memory", "did you mean run.memory?"), ("constraint", "did you mean build.constraints?"),
         ("run.memoryswap", "did you mean run.memory-swap?"), ("qqqqqq", "the keys are name, python, base"),
     ],
 )  # fmt: skip
