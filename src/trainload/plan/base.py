@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trainload.errors import PlanError, Text
 from trainload.lock.model import Base, BaseImage, BasePython, DistributionBase, ImageBase, Lock
-from trainload.plan.model import CONDA, BaseRecipe, EnvironmentRecipe, InterpreterRecipe
+from trainload.plan.model import CONDA, BareBaseRecipe, BaseRecipe, EnvironmentRecipe, InterpreterRecipe
 from trainload.platform import Platform
+from trainload.values import names_of
 
 INTERPRETER = "/opt/python"
 """Where a Python that the base lacks is placed."""
@@ -29,6 +30,11 @@ def base_of(base: Base, platform: Platform) -> BaseRecipe:
         requested=base.requested,
         packages=packages,
     )
+
+
+def bare(recipe: BaseRecipe) -> BareBaseRecipe:
+    """``recipe`` without a user of ours."""
+    return BareBaseRecipe(*(getattr(recipe, name) for name in names_of(BaseRecipe) or ()))
 
 
 def interpreter_of(lock: Lock, platform: Platform) -> InterpreterRecipe | None:

@@ -62,6 +62,11 @@ class BaseRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class BareBaseRecipe(BaseRecipe):
+    """The same with the distribution's own users alone: a Dockerfile makes its own, by any name and number."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageLayerRecipe:
     """A layer of a base image in a registry, taken as it is."""
 

@@ -15,6 +15,7 @@ from trainload.dockerfile.model import SCRATCH
 from trainload.errors import FetchError, ImageError, LockError, Place, RegistryError, StoreError, Text
 from trainload.image.model import Image
 from trainload.lock.answers import base_of, blob, of_base
+from trainload.plan.base import bare
 from trainload.plan.base import base_of as base_recipe
 from trainload.plan.model import BaseDocument, Kind, Plan, PlannedLayer, RuntimeConfig
 from trainload.platform import Platform
@@ -110,7 +111,7 @@ def _composed(bench: Bench, name: str, platform: Platform) -> Foundation:
         return dict(of_base(base))
 
     base = base_of(bench.answers.ask(question, resolve), bench.answers.file, question)
-    recipe = base_recipe(base, platform)
+    recipe = bare(base_recipe(base, platform))
     title = f"{recipe.distribution} {recipe.suite} {recipe.profile}"
     size = sum(package.file.size or 0 for package in recipe.packages)
     planned = PlannedLayer(Kind.BASE, title, recipe, size, _WHY)

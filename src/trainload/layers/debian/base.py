@@ -41,7 +41,7 @@ from trainload.layers.tarread import MemberKind
 from trainload.layers.writer import LayerWriter, Owner, Stream
 from trainload.limits import DEFAULT, Limits, MiB
 from trainload.plan.key import recipe_key
-from trainload.plan.model import BaseRecipe, SystemRecipe
+from trainload.plan.model import BareBaseRecipe, BaseRecipe, SystemRecipe
 
 HELD = 80 * MiB
 """Unpacked bytes that are held so that they need not be decompressed twice: a slim base fits."""
@@ -112,7 +112,7 @@ def compose(recipe: BaseRecipe, sources: Sources, reporter: Reporter = SILENT, c
     accounts = _accounts(packages)
     diverted = diversions.of(packages)
     merged = merge(diversions.apply(packages, diverted), accounts)
-    accounts = _more_accounts(merged.root, packages, accounts)
+    accounts = _more_accounts(merged.root, packages, accounts, bare=isinstance(recipe, BareBaseRecipe))
     _model(recipe, merged, packages, accounts)
     database.install(merged.root, packages, merged.lost, diversions.state(diverted))
     reported = scripts.needs_configuration((package.name, package.deb.members) for package in packages)
@@ -153,12 +153,12 @@ def _accounts(packages: Sequence[Indexed]) -> Accounts:
     return accounts_of.read_masters(texts.get(accounts_of.USER_MASTER), texts.get(accounts_of.GROUP_MASTER))
 
 
-def _more_accounts(root: Root, packages: Sequence[Indexed], accounts: Accounts) -> Accounts:
-    """Users of other packages, and the one nothing runs as root for."""
+def _more_accounts(root: Root, packages: Sequence[Indexed], accounts: Accounts, *, bare: bool) -> Accounts:
+    """Users of other packages, and (but for a ``bare`` base) the one nothing runs as root for."""
     files = {path: root.text(path) or b"" for path, _ in root.below(accounts_of.SYSUSERS) if path.endswith(".conf")}
     accounts = accounts_of.from_sysusers(accounts, files)
     accounts = accounts_of.from_scripts(accounts, [postinst(package) for package in packages])
-    return accounts.with_user(accounts_of.default_user(shell_of(root)), accounts_of.USER)
+    return accounts if bare else accounts.with_user(accounts_of.default_user(shell_of(root)), accounts_of.USER)
 
 
 def postinst(package: Indexed) -> str:
@@ -178,9 +178,9 @@ def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], acco
     postinsts = {package.name: postinst(package) for package in packages}
     effects.install(root, postinsts, accounts)
     write_accounts(root, accounts)
-    user = Owner(accounts_of.USER_ID, accounts_of.USER_ID)
     root.folder("home")
-    root.folder(f"home/{accounts_of.USER}", owner=user)
+    if not isinstance(recipe, BareBaseRecipe):
+        root.folder(f"home/{accounts_of.USER}", owner=Owner(accounts_of.USER_ID, accounts_of.USER_ID))
     certificates.install(root)
     alternatives.install(root, [each for script in postinsts.values() for each in alternatives.parse(script)[0]])
     libraries = {

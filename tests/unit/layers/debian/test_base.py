@@ -21,6 +21,7 @@ from trainload.layers.debian.scripts import effective_lines
 from trainload.layers.model import Written
 from trainload.layers.user import write_user
 from trainload.limits import DEFAULT
+from trainload.plan.base import bare
 from trainload.plan.key import recipe_key
 from trainload.plan.model import BaseRecipe, UserRecipe
 from trainload.testing.debs import Item, MadeDeb, MadeSources
@@ -357,6 +358,19 @@ def test_dpkgs_database_names_every_package_with_its_hashes(sources: MadeSources
     }
     assert content(layer, "var/lib/dpkg/info/lib:amd64.md5sums") == b"9dd4e461268c8034f5c8564e155c67a6  usr/lib/x\n"
     assert content(layer, "var/lib/dpkg/triggers/File") == b"/usr/share/icons lib:amd64/noawait\n"
+
+
+def test_a_base_of_a_dockerfile_has_the_distributions_users_alone(sources: MadeSources) -> None:
+    """``useradd -m -u 1000 user`` and ``groupadd -r app`` of tutorials find their names and numbers free."""
+    made = recipe(sources, PASSWD, deb(Item("./bin/bash", b"x", 0o755), name="bash"))
+    out = io.BytesIO()
+    write_base(bare(made), sources, out)
+    layer = out.getvalue()
+    for file in ("passwd", "group", "shadow", "gshadow"):
+        rows = content(layer, f"etc/{file}").splitlines()
+        assert rows[0].startswith(b"root:") and not any(row.startswith(b"app:") or b":1000:" in row for row in rows)
+    assert "home" in tree(layer) and "home/app" not in tree(layer)
+    assert recipe_key(bare(made)) != recipe_key(made)
 
 
 def test_every_base_has_a_user_that_is_not_root(sources: MadeSources) -> None:
