@@ -122,6 +122,8 @@ def test_our_choice_is_apts(suite: str, architecture: str, tmp_path: Path) -> No
             suite, profile="slim", system=(), architectures=(architecture,), services=services
         )
     except (FetchError, LockError) as error:
+        if isinstance(error, LockError) and not error.retryable:
+            raise  # no archive that is away, but a mistake
         pytest.skip(f"needs an archive of {suite} for {architecture}: {error}")
     apt = Apt.make(tmp_path / "apt", suite, architecture, archives)
     if {release.sha256 for release in slim.releases} != apt.indexes():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from tests.conda_python import compiled, minor, python_spec, version
+from tests.network import archive_answers
 from tests.peers import Podman, docker_daemon
 
 from trainload.layers.conda.claims import read_index
@@ -130,7 +131,7 @@ def trainload(folder: Path, home: Path, mirror: Path, *words: str, **more: str) 
     done = subprocess.run(
         [TRAINLOAD, *words], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300
     )
-    if "could not be reached" in done.stderr or "no mirror" in done.stderr:
+    if done.returncode != 0 and not archive_answers():
         pytest.skip("needs the distribution's archive")
     return done
 
