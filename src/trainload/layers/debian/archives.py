@@ -14,12 +14,25 @@ from trainload.lock.distribution.suites import SUITES
 _KEYRINGS = ("usr/share/keyrings/{}-archive-keyring.pgp", "usr/share/keyrings/{}-archive-keyring.gpg")
 
 
-def install(root: Root, suite: str, architecture: str) -> None:
-    """Write the list into ``root``, if apt is there and the suite is known."""
+_ONE_LINE = frozenset({"jammy"})
+"""Suites whose own images have ``/etc/apt/sources.list``, which Dockerfiles edit; the others have deb822 files."""
+_TRUSTED = "etc/apt/trusted.gpg.d"
+
+
+def install(root: Root, suite: str, architecture: str, *, usual: bool = False) -> None:
+    """Write the list into ``root``, if apt is there and the suite known; ``usual``: as its own images have it."""
     known = SUITES.get(suite)
     if known is None or not root.has("usr/bin/apt-get"):
         return
     keyring = next((path for each in _KEYRINGS if root.has(path := each.format(known.distribution))), None)
+    if usual and suite in _ONE_LINE:
+        option = f" [signed-by=/{keyring}]" if keyring and not any(root.below(f"{_TRUSTED}/")) else ""
+        rows = [
+            f"deb{option} {PUBLIC[pocket.archive][0]} {pocket.suite} {' '.join(known.components)}\n"
+            for pocket in known.pockets_for(architecture)
+        ]
+        root.write("etc/apt/sources.list", "".join(rows).encode())
+        return
     stanzas = []
     for pocket in known.pockets_for(architecture):
         lines = [

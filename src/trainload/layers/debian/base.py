@@ -193,7 +193,7 @@ def _model(recipe: BaseRecipe, merged: Merged, packages: Sequence[Indexed], acco
     chosen = exclude.rules(recipe.profile)
     if chosen and not exclude.is_own(recipe.profile) and root.has("usr/bin/dpkg"):
         root.write(exclude.CONFIGURATION, exclude.configuration(chosen))
-    archives.install(root, recipe.suite, recipe.architecture)
+    archives.install(root, recipe.suite, recipe.architecture, usual=isinstance(recipe, BareBaseRecipe))
 
 
 def write_accounts(root: Root, accounts: Accounts) -> None:

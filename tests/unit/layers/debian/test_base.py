@@ -373,6 +373,24 @@ def test_a_base_of_a_dockerfile_has_the_distributions_users_alone(sources: MadeS
     assert recipe_key(bare(made)) != recipe_key(made)
 
 
+@pytest.mark.parametrize(("suite", "file"), [("jammy", "sources.list"), ("noble", "sources.list.d/ubuntu.sources")])
+def test_a_base_of_a_dockerfile_has_its_archives_where_the_suites_own_images_have_them(
+    sources: MadeSources, suite: str, file: str
+) -> None:
+    """``sed -i s/archive.ubuntu.com/…/ /etc/apt/sources.list`` of tutorials finds the file."""
+    apt = deb(Item("./usr/bin/apt-get", b"x", 0o755), name="apt")
+    key = deb(Item("./usr/share/keyrings/ubuntu-archive-keyring.gpg", b"x"), name="ubuntu-keyring")
+    out = io.BytesIO()
+    write_base(bare(replace(recipe(sources, PASSWD, apt, key), distribution="ubuntu", suite=suite)), sources, out)
+    layer = out.getvalue()
+    assert [path for path in tree(layer) if path.startswith("etc/apt/") and "sources" in path][
+        -1
+    ] == f"etc/apt/{file}"
+    text = content(layer, f"etc/apt/{file}").decode()
+    assert f"{suite}-security" in text and "ubuntu-archive-keyring.gpg" in text
+    assert ("deb [signed-by=/usr" in text) is (suite == "jammy")
+
+
 def test_every_base_has_a_user_that_is_not_root(sources: MadeSources) -> None:
     _, layer = written(sources, PASSWD, deb(Item("./bin/bash", b"x", 0o755), name="bash"))
     assert content(layer, "etc/passwd").splitlines()[0] == b"root:x:0:0:root:/root:/bin/bash"
