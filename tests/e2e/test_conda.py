@@ -369,6 +369,7 @@ def test_what_pip_takes_of_a_repository_is_locked_by_its_commit_and_built(
     assert done.returncode == 0, done.stderr
     place = f"/opt/conda/lib/python{minor()}/site-packages/probe_made.py"
     assert done.stdout.splitlines()[-1] == f"/opt/conda True {place}"
+    assert "asking made in the sandbox what it requires" in done.stderr
     lock = tomllib.loads((folder / "pylock.trainload.toml").read_text())
     (package,) = lock["packages"]
     assert package["vcs"] == {
@@ -384,6 +385,9 @@ def test_what_pip_takes_of_a_repository_is_locked_by_its_commit_and_built(
     assert json.loads(again.stdout)["digest"] == json.loads(same.stdout)["digest"]
     frozen = trainload(folder, home, mirror, "freeze", "--format", "requirements")
     assert f"probe-made @ git+https://git.example/me/made.git@{first}#subdirectory=sub" in frozen.stdout
+    rows = json.loads(trainload(folder, home, mirror, "freeze", "--format", "json").stdout)
+    purl = next(row["purl"] for row in rows if row["name"] == "probe-made")
+    assert purl.startswith("pkg:pypi/probe-made@1.0?vcs_url=git%2Bhttps%3A%2F%2Fgit.example%2Fme%2Fmade.git%40")
 
 
 def test_a_branch_stays_where_it_was_until_an_upgrade(

@@ -161,6 +161,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         conda.write_text("#!/opt/conda/bin/python\n")
         conda.chmod(0o755)
         (root / "opt/conda/bin/mamba").symlink_to("conda")
+        (root / "opt/conda/bin/activate").write_text("")
+        (root / "opt/conda/etc/profile.d").mkdir(parents=True)
+        (root / "opt/conda/etc/profile.d/conda.sh").write_text("")
         (root / "opt/conda/conda-meta/history").write_text(
             "==> 2024-01-01 00:00:00 <==\n# cmd: constructor\n# update specs: ['python 3.11.*', 'kept=1']\n"
         )
@@ -295,6 +298,32 @@ def test_specifications_in_a_file_and_an_update_of_base_by_its_prefix(bench: Ben
     assert b'# update specs: ["libhello", "kept 1.0"]' in x["conda-meta/history"][4]
     assert "opt/conda/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
     assert "opt/conda/envs/other/conda-meta/history" not in files
+
+
+def test_pip_after_an_activation_goes_where_conda_run_would_have_it(bench: Bench) -> None:
+    lines = (
+        "RUN conda create -y -n x python=3.11 hello\n"
+        "RUN . /opt/conda/etc/profile.d/conda.sh && conda activate x && pip install demo\n"
+        'SHELL ["/bin/bash", "-c"]\n'
+    )
+    at = bench.project("active", f"{lines}RUN source activate x && pip install other\n")
+    _, files = bench.files(at)
+    assert [how for how, _ in bench.rows(at)] == ["placed"] * 3
+    site = "opt/conda/envs/x/lib/python3.11/site-packages"
+    assert {f"{site}/demo-2.0.dist-info/METADATA", f"{site}/other-1.0.dist-info/METADATA"} <= set(files)
+    ends = {
+        "source activate x && touch /x && pip install other": "touch",
+        "source activate x && conda install -y kept": "conda activate",
+        "source activate x": "conda activate",
+        "source activate none && pip install other": "the environment none, which is not there",
+        ". /srv/etc/profile.d/conda.sh && conda activate x && pip install other":
+            "the image has no /srv/bin/conda",
+        "conda activate x && pip install other": "conda activate",
+    }  # fmt: skip
+    for number, (line, why) in enumerate(ends.items()):
+        at = bench.project(f"not-active{number}", f"{lines}RUN {line}\n")
+        bench.trainload(at, "build", code=1)  # the base has no shell
+        assert bench.rows(at)[-1] == ("run", why)
 
 
 def test_another_user_and_micromamba(bench: Bench) -> None:

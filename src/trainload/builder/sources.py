@@ -251,7 +251,7 @@ _NOTHING_RUNS = RuntimeConfig("0", "/", (), (), {}, {})
 
 
 def _label(build: BuildRecipe) -> str:
-    return f"{build.name} {build.release}"
+    return build.name if build.release == UNKNOWN else f"{build.name} {build.release}"
 
 
 def _requirements(answers: Tree) -> bytes:

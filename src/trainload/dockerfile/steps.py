@@ -70,6 +70,8 @@ class CondaActive:
     tool: str
     environment: str | None
     """As in :class:`InstallConda`."""
+    script: str = ""
+    """What activates it, absolute or ``activate`` beside conda; empty: conda itself runs the command."""
 
 
 @dataclass(frozen=True, slots=True)

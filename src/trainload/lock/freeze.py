@@ -115,6 +115,8 @@ def _conda_row(package: CondaPackage) -> dict[str, object]:
 
 def _python_row(package: PythonFile) -> dict[str, object]:
     purl = f"pkg:pypi/{quote(package.name)}@{quote(package.version)}"
+    if isinstance(package.file.location, Commit):  # the index has another of that name, or none
+        purl += f"?{urlencode({'vcs_url': address(package.file)})}"
     return _row("python", package.name, package.version, purl, package.file, source=not package.is_wheel)
 
 

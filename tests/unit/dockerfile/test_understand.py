@@ -234,6 +234,10 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         "conda run -n x pip install foo",
         (pip("foo", active=CondaActive("conda", "x"), **KEPT),),
     ),
+    (
+        ". /opt/conda/etc/profile.d/conda.sh && conda activate x && pip install foo",
+        (pip("foo", active=CondaActive("/opt/conda/bin/conda", "x", "/opt/conda/etc/profile.d/conda.sh"), **KEPT),),
+    ),
     # accounts
     ("useradd -m app", (AddUser("app", makes_home=True),)),
     ("useradd -ms /bin/bash -u 1000 app", (AddUser("app", 1000, makes_home=True, shell="/bin/bash"),)),
@@ -405,6 +409,12 @@ RUN = [
     "pip install --target /x --user foo",
     "pip install $UNKNOWN",
     "pip download foo",
+    "source activate x && pip install foo",
+    "conda activate x && pip install foo",
+    ". /opt/conda/etc/profile.d/conda.sh && conda activate x",
+    ". /opt/conda/etc/profile.d/conda.sh && conda activate && pip install foo",
+    ". /opt/conda/etc/profile.d/conda.sh && conda activate x && conda activate y && pip install foo",
+    ". etc/profile.d/conda.sh && conda activate x && pip install foo",
     "pip uninstall -y foo",
     "pip install *.whl",
     "pip install --index-url https://user:word@wheels.example/simple foo",

@@ -98,7 +98,7 @@ def inside(steps: Sequence[PlacedStep], active: CondaActive | None) -> tuple[Pla
     found: list[PlacedStep] = []
     for step in steps:
         if not isinstance(step, InstallPython | Nothing):
-            raise Beyond(Text("{command}", command=f"{active.tool} run"))
+            raise Beyond(Text("{command}", command="conda activate" if active.script else f"{active.tool} run"))
         found.append(replace(step, active=active) if isinstance(step, InstallPython) else step)
     return tuple(found)
 

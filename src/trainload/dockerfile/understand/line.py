@@ -116,7 +116,11 @@ def _understood(line: RunLine) -> Understood:
     found = [_Read(state.tell(), None)]
     for command in parsed:
         within = state.take(command)
-        found.append(_read(command, state.line, literal) if within is None else _Read(within, None))
+        found.append(_read(command, state, literal) if within is None else _Read(within, None))
+    if state.active is not None and not any(
+        isinstance(step, InstallPython) and step.active == state.active for read in found for step in read.steps
+    ):
+        raise Beyond(Text("{command}", command="conda activate"))  # only running it tells whether it does well
     fetches = any(isinstance(step, _FETCHING) for read in found for step in read.steps)
     steps = [step for read in found for step in read.taken(fetches=fetches)]
     _check_mounts(line, steps)
@@ -154,10 +158,12 @@ class _Read:
         )
 
 
-def _read(command: Command, line: RunLine, literal: list[str]) -> _Read:
-    program = read_program(command, line)
+def _read(command: Command, state: State, literal: list[str]) -> _Read:
+    line = state.line
+    # what else is called may be a program of the environment that is active
+    program = read_program(command, line) if state.active is None else None
     try:
-        return _Read(_steps(command, line, literal), program)
+        return _Read(conda.inside(_steps(command, line, literal), state.active), program)
     except Beyond as beyond:
         if program is None:
             raise

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from trainload.dockerfile.steps import Within
+from trainload.dockerfile.steps import CondaActive, Within
 from trainload.dockerfile.understand.parts import Beyond, Command
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text
@@ -21,6 +21,7 @@ CHANGES_THE_SHELL = frozenset(
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FOLDER = re.compile(r"[A-Za-z0-9_./@+:,=-]+")
 ROOT_HOME = "/root"
+_HOOK = "/etc/profile.d/conda.sh"
 
 
 @dataclass(slots=True)
@@ -35,6 +36,9 @@ class State:
     line: RunLine = field(init=False)
     """As the next command sees it."""
     venv: str | None = None
+    conda: str | None = None
+    """The prefix of the conda whose shell function is there (``. /opt/conda/etc/profile.d/conda.sh``)."""
+    active: CondaActive | None = None
     told: Within = field(default_factory=Within)
 
     def __post_init__(self) -> None:
@@ -50,6 +54,10 @@ class State:
             self._set(_exported(command))
         elif command.name == "cd":
             self._enter(command)
+        elif self.conda is not None and [word.text for word in command.words[:2]] == ["conda", "activate"]:
+            self._enter_conda(command, 2, f"{self.conda}/bin/conda", f"{self.conda}{_HOOK}")
+        elif command.name == "source" and command.words[1:] and command.words[1].text == "activate":
+            self._enter_conda(command, 2, "conda", "activate")
         elif command.name in (".", "source"):
             self._activate(command)
         else:
@@ -88,14 +96,28 @@ class State:
         shell = posixpath.basename(self.first.shell[0]) if self.first.shell else "sh"
         text = command.words[1].text if len(command.words) == 2 and command.words[1].is_plain else ""
         # sh looks for a name without a slash in PATH; dash has no source
+        is_bare = command.output is None and not command.assignments
+        if text.endswith(_HOOK) and text.startswith("/") and is_bare and (command.name == "." or shell == "bash"):
+            self.conda = _path("/", text.removesuffix(_HOOK))
+            return
         if not text.endswith("/bin/activate") or (command.name == "source" and shell != "bash"):
             raise Beyond(Text("{command}", command=command.name))
-        is_bare = command.output is None and not command.assignments
         if not is_bare or "PATH" not in self.line.env or self.venv is not None:
             raise Beyond(Text("{command}", command=command.name))
         folder = _path(self.line.workdir, text.removesuffix("/bin/activate"))
         self._set([("VIRTUAL_ENV", folder), ("PATH", f"{folder}/bin:{self.line.env['PATH']}")])
         self.venv = folder
+
+    def _enter_conda(self, command: Command, count: int, tool: str, script: str) -> None:
+        """``conda activate x``; for pip it is what ``conda run -n x`` is."""
+        shell = posixpath.basename(self.first.shell[0]) if self.first.shell else "sh"
+        name = command.words[count] if len(command.words) == count + 1 else None
+        is_bare = command.output is None and not command.assignments
+        if name is None or not name.is_plain or not is_bare or (command.name == "source" and shell != "bash"):
+            raise Beyond(Text("{command}", command=" ".join(word.text for word in command.words[:count])))
+        if self.active is not None or self.venv is not None or not _FOLDER.fullmatch(name.text):
+            raise Beyond(Text("{command}", command=" ".join(word.text for word in command.words[:count])))
+        self.active = CondaActive(tool, name.text, script)
 
 
 def _path(workdir: str, path: str) -> str:

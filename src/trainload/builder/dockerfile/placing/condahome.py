@@ -217,6 +217,9 @@ def activated(active: CondaActive, ground: Ground, caller: Caller) -> Mapping[st
     prefix = find_prefix(active.tool, active.environment, ground, caller.env)
     if not prefix.exists:
         raise Beyond(Text("the environment {name}, which is not there", name=active.environment or "base"))
+    script = f"{prefix.root}/bin/activate" if active.script == "activate" else active.script.strip("/")
+    if script and ground.find(script) is None:
+        raise Beyond(Text("the file {path}, which is not there", path=f"/{script}"))
     files = [f"{folder}/{name}" for folder in _ACTIVATION for name in ground.folder(f"{prefix.path}/{folder}")]
     for file in [*files, f"{META}/state"]:
         data = ground.read(f"{prefix.path}/{file}") if ground.find(f"{prefix.path}/{file}") is not None else None
