@@ -161,6 +161,26 @@ class SyncProject:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallPoetry:
+    """``poetry install --no-root``."""
+
+    program: str
+    folder: str
+    """Of the project, absolute."""
+    only: tuple[str, ...] = ()
+    """Groups; none: the usual ones, with ``more`` and without ``less``."""
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    every_extra: bool = False
+    creates: bool | None = None
+    """An environment is made; None: as Poetry is set up. ``inside``: in the project's folder."""
+    inside: bool | None = None
+    begun: bool = False
+    """The lock was checked, and the environment is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class InstallConda:
     """``conda install``, ``conda create``; mamba's and micromamba's."""
 
@@ -387,7 +407,7 @@ PlacedStep = (
     UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
     | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | EditFile | FetchWeights | RunProgram | SyncProject | Within | Nothing
+    | WriteFile | EditFile | FetchWeights | RunProgram | SyncProject | InstallPoetry | Within | Nothing
 )  # fmt: skip
 HAS_PROGRAM = AddUser | AddGroup | ChangeUser | EditFile
 """Steps that what lies below may make others: they say how to run the same."""

@@ -22,6 +22,7 @@ from trainload.dockerfile.steps import (
     FetchWeights,
     InstallConda,
     InstallDistribution,
+    InstallPoetry,
     InstallPython,
     Link,
     MakeFolder,
@@ -36,7 +37,7 @@ from trainload.dockerfile.steps import (
     Within,
     WriteFile,
 )
-from trainload.dockerfile.understand import uv
+from trainload.dockerfile.understand import poetry, uv
 from trainload.dockerfile.understand.line import understand, understand_all
 from trainload.dockerfile.understood import Opaque, RunLine, Understood
 
@@ -548,6 +549,21 @@ def test_what_else_uv_does_is_run(script: str) -> None:
 def test_an_environment_is_made_without_files_that_only_a_mount_shows() -> None:
     assert isinstance(understand(line("uv venv", mounts=SHOWN[:1])), Understood)
     assert isinstance(understand(line("uv venv", mounts=SHOWN)), Opaque)
+
+
+def test_poetry_installs_groups_and_extras_of_its_lock() -> None:
+    script = "poetry install --no-root --no-interaction --no-ansi --only main,docs -E 'a b' --with x --without=dev"
+    found = understand(line(script, env={**ENV, "POETRY_VIRTUALENVS_CREATE": "false"}))
+    step = InstallPoetry(
+        "poetry", "/app", only=("main", "docs"), more=("x",), less=("dev",), extras=("a", "b"), creates=False
+    )
+    assert found == Understood((step,))
+    set_up = RunProgram(("poetry", "config", "virtualenvs.create", "false"), poetry.ALONE, poetry.FAILS)
+    both = understand(line("poetry config virtualenvs.create false && poetry install --no-root"))
+    assert both == Understood((set_up, InstallPoetry("poetry", "/app")))
+    for other in ("poetry install", "poetry install --no-root --sync", "poetry add torch", "poetry run x"):
+        assert isinstance(understand(line(other)), Opaque), other
+    assert isinstance(understand(line("poetry install --no-root", env={**ENV, "POETRY_PYPI_TOKEN": "x"})), Opaque)
 
 
 def test_mounts_other_than_caches_are_seen_only_by_running() -> None:

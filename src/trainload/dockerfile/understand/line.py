@@ -17,6 +17,7 @@ from trainload.dockerfile.steps import (
     FetchWeights,
     InstallConda,
     InstallDistribution,
+    InstallPoetry,
     InstallPython,
     Nothing,
     PlacedStep,
@@ -26,7 +27,7 @@ from trainload.dockerfile.steps import (
     UpgradeDistribution,
     Within,
 )
-from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip, uv
+from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip, poetry, uv
 from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
@@ -51,10 +52,12 @@ _FETCHING = (
     CreateCondaEnvironment,
     FetchWeights,
     SyncProject,
+    InstallPoetry,
 )
 """What is worth being placed: the network would be asked for it anew each time."""
 _OF_ANYONE = (
-    InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, SyncProject, Within, Nothing,
+    InstallPython, InstallConda, CreateCondaEnvironment, FetchWeights, RunProgram, SyncProject,
+    InstallPoetry, Within, Nothing,
 )  # fmt: skip
 """What others than root may do, too, where they may write."""
 _BRACKETS = re.compile(
@@ -279,6 +282,8 @@ def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -
         return pip.read_pip(words, env, line.workdir)
     if uv.is_uv(words):
         return uv.read_uv(words, env, line)
+    if poetry.is_poetry(words):
+        return poetry.read_poetry(words, env, line)
     if hub.is_download(words):
         return hub.read_download(words, line.workdir)
     raise Beyond(Text("{command}", command=name or "?"))

@@ -28,6 +28,7 @@ from trainload.dockerfile.steps import (
     FetchWeights,
     InstallConda,
     InstallDistribution,
+    InstallPoetry,
     InstallPython,
     Link,
     MakeFolder,
@@ -41,6 +42,7 @@ from trainload.dockerfile.steps import (
     Within,
     WriteFile,
 )
+from trainload.dockerfile.understand import poetry
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import Opaque, RunLine
 from trainload.errors import Place, Text
@@ -167,6 +169,11 @@ def _placed(steps: Sequence[PlacedStep], line: RunLine, ground: Ground, bench: B
         synced = place_sync(first, ground, bench, _caller(line, ground), line)
         left = (synced.rest,) if synced.rest is not None else ()
         return Placed(synced.layers, (*left, *rest), synced.files, FAILS, shown_of(ground))
+    if isinstance(first, InstallPoetry):
+        from trainload.builder.dockerfile.placing.poetry import place_poetry
+
+        laid, after = place_poetry(first, ground, bench, _caller(line, ground), line)
+        return Placed(laid, (*((after,) if after is not None else ()), *rest), (), poetry.FAILS)
     if isinstance(first, InstallConda | CreateCondaEnvironment):
         from trainload.builder.dockerfile.placing.conda import place_conda
 

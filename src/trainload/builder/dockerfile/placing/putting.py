@@ -71,7 +71,8 @@ def how_placed(layers: Sequence[MadeLayer]) -> Text:
     if given:
         return _SCRIPTS if given[0].startswith("apt-get") else _BUILT
     if run:
-        words = run[0].argv[-1].split() if len(run[0].argv) > 2 else run[0].argv
+        argv = run[0].argv
+        words = argv[-1].split() if argv[-2:-1] and re.fullmatch("-[a-z]*c", argv[-2]) else argv
         return Text("understood: placed, and {command} runs by itself in the sandbox, offline", command=words[0])
     return _UNDERSTOOD
 
