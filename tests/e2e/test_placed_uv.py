@@ -62,6 +62,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     tool = b"import sys\n\n\ndef main():\n    print('tool of demo', sys.prefix)\n"
     with FaultServer() as server:
         index = PackageIndex(server)
+        PackageIndex(server, sizes=False, prefix="/bare").add(wheel("helper", "1.0"))
         for version in ("1.0", "2.0"):
             files = {"demo/cli.py": tool, f"demo-{version}.dist-info/entry_points.txt": points}
             index.add(wheel("demo", version, requires=["helper>=1"], files=files))
@@ -82,17 +83,22 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_environments_that_uv_makes_and_fills(bench: Bench) -> None:
     at = bench.project(
         "venv",
-        "ARG BASE=slim\nFROM $BASE\nCOPY requirements.txt .\n"
+        "ARG BASE=slim\nFROM $BASE\nCOPY requirements.txt .\nCOPY lib lib\n"
         "RUN --mount=type=cache,target=/root/.cache/uv uv venv && uv pip install -i INDEX -r requirements.txt\n"
         "RUN uv venv -q /opt/named && uv pip install -p /opt/named -i INDEX Odd_Name && uv cache clean\n"
         "RUN uv venv --prompt bare bare\n"
+        "RUN uv venv /opt/listed && uv pip install --no-cache -p /opt/listed -i INDEX -r lib/pyproject.toml\n"
         "ENV VIRTUAL_ENV=/opt/named PATH=/opt/named/bin:$PATH\n"
         "RUN uv pip install --no-cache -i INDEX demo==1.0\n"
         "RUN uv pip install --no-cache -i INDEX -U demo\n"
         'CMD ["sh", "-c", "demo && /app/.venv/bin/demo"]\n',
-        {"requirements.txt": "demo<2\nodd.name\n"},
+        {
+            "requirements.txt": "demo<2\nodd.name\n",
+            "lib/pyproject.toml": '[project]\nname = "lib"\nversion = "1"\ndependencies = ["demo<2"]\n',
+        },
     )
-    files = check(bench, at, placed=5)
+    files = check(bench, at, placed=6)
+    assert "opt/listed/lib/python3.11/site-packages/demo-1.0.dist-info/METADATA" in files
     assert {"app/.venv/bin/demo", "opt/named/bin/demo", "app/bare/pyvenv.cfg"} <= set(files)
     assert files["app/.venv/bin/demo"][-1].startswith(b"#!/app/.venv/bin/python\n")
     assert "opt/named/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
@@ -183,3 +189,12 @@ def test_what_uv_itself_would_refuse_or_build_is_run(bench: Bench) -> None:
     (at / "pyproject.toml").write_text(whole + '\n[tool.uv.workspace]\nmembers = ["lib"]\n')
     bench.trainload(at, "build", "--network", "default")
     assert bench.rows(at, "--network", "default")[4] == ("run", "the key workspace of [tool.uv]")
+
+
+def test_sizes_that_an_index_does_not_tell_are_kept_in_the_lock(bench: Bench) -> None:
+    text = PYPROJECT.partition("dependencies")[0] + 'dependencies = ["helper"]\n[[tool.uv.index]]\ndefault = true\n'
+    text += f'url = "{bench.index.removesuffix("/simple")}/bare/simple"\n'
+    at = project(bench, "bare", "COPY . .\nRUN uv sync --locked --no-cache\n", text)
+    check(bench, at, placed=1)
+    assert "uv sync own-project" in (at / "Dockerfile.lock").read_text()
+    bench.trainload(at, "build", "--frozen")

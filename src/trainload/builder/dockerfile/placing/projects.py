@@ -48,7 +48,7 @@ def projects_of(step: InstallPython, ground: Ground, workdir: str) -> tuple[Proj
     """Those that the line names, and those of its requirements files; none, once they are installed."""
     if step.required:
         return ()
-    return (*step.projects, *read_files(step.files, ground, workdir).projects)
+    return (*step.projects, *read_files(step.files, ground, workdir, is_uv=step.tool[0] == "uv").projects)
 
 
 def place_projects(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from trainload import nesting
 from trainload.builder.dockerfile.ground import Ground
 from trainload.charset import as_pip_reads
 from trainload.dockerfile.steps import Project
@@ -40,14 +42,16 @@ class Read:
     projects: list[Project] = field(default_factory=list)
     included: list[str] = field(default_factory=list)
     """Files of bounds that a file names (``-c``)."""
+    is_uv: bool = False
+    """Who reads them takes a ``pyproject.toml``, too."""
 
 
-def read_files(paths: Sequence[str], ground: Ground, workdir: str = "/") -> Read:
+def read_files(paths: Sequence[str], ground: Ground, workdir: str = "/", *, is_uv: bool = False) -> Read:
     """Files that lie below; ``workdir``: where folders begin that they name.
 
     Raises :class:`Beyond` for more than requirements and where to look for them.
     """
-    found = Read(workdir)
+    found = Read(workdir, is_uv=is_uv)
     found.texts = tuple("\n".join(_lines(path, ground, (), found)) for path in paths)
     if found.needs_hashes:
         _check_hashes(found)
@@ -85,7 +89,9 @@ def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> li
     data = ground.read(path)
     if data is None or path in above:
         raise Beyond(Text("the file {path}, which is not there", path=path))
-    folder = path.rpartition("/")[0]
+    folder, _, name = path.rpartition("/")
+    if found.is_uv and name == "pyproject.toml":
+        return _dependencies(path, data)
     lines = []
     text = as_pip_reads(data)
     if text is None:
@@ -98,6 +104,25 @@ def _lines(path: str, ground: Ground, above: tuple[str, ...], found: Read) -> li
             continue
         else:
             lines += _requirement(path, line, found)
+    return lines
+
+
+def _dependencies(path: str, data: bytes) -> list[str]:
+    """What a project says it needs (uv: requirements.in, setup.py and pyproject.toml may be sources)."""
+    text = data.decode("utf-8", "replace")
+    try:
+        if nesting.too_deep_toml(text):
+            raise ValueError
+        document = tomllib.loads(text)
+        project, sources = document["project"], document.get("tool", {}).get("uv", {}).get("sources")
+        lines = [str(line) for line in project.get("dependencies", [])]
+        dynamic = "dependencies" in project.get("dynamic", [])
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise Beyond(Text("{path}, which is not as usual", path=path)) from None
+    if dynamic or sources:
+        raise Beyond(Text("{path}, whose dependencies are not all in it", path=path))
+    for line in lines:
+        check_requirement(line)
     return lines
 
 

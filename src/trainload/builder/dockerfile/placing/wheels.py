@@ -35,7 +35,7 @@ def place_python(
     Raises :class:`LockError` when the lock may not change, :class:`FetchError` when an index cannot be reached.
     """
     target, step = find_target(step, ground, caller)
-    files = read_files(step.files, ground)
+    files = read_files(step.files, ground, is_uv=step.tool[0] == "uv")
     _check_hashes(step, files)
     if step.required:
         from trainload.builder.dockerfile.placing.projects import required
