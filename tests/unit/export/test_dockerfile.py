@@ -147,7 +147,7 @@ def test_our_own_lint_finds_nothing_in_it(name: str) -> None:
 
 
 def test_a_server_gets_a_health_check_and_then_nothing_is_found() -> None:
-    project = project_of(toml='command = ["uvicorn", "app:app", "--port", "9000"]\n')
+    project = project_of(toml='command = ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "9000"]\n')
     text = dockerfile(wanted(project, lock_of(NUMPY)))
     around = Surroundings(health="/health")
     assert [one.rule for one in check("Dockerfile", text, around)] == ["no-healthcheck"]
