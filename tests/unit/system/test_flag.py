@@ -33,7 +33,7 @@ def signals_at_every_line(frame: FrameType, event: str, argument: Any) -> Any:  
     return signals_at_every_line
 
 
-@pytest.mark.timeout(30, method="thread")  # a handler that waits for its own thread heeds no signal
+@pytest.mark.timeout(120, method="thread")  # a handler that waits for its own thread heeds no signal
 def test_it_may_be_set_between_any_two_lines_of_its_own(flag: Flag) -> None:
     before = sys.gettrace()
     sys.settrace(signals_at_every_line)
@@ -45,7 +45,7 @@ def test_it_may_be_set_between_any_two_lines_of_its_own(flag: Flag) -> None:
     assert waited
 
 
-@pytest.mark.timeout(30, method="thread")
+@pytest.mark.timeout(120, method="thread")
 def test_whoever_waits_goes_on_when_a_signal_sets_it(flag: Flag) -> None:
     threading.Timer(0.05, signal.raise_signal, [signal.SIGUSR1]).start()
     assert flag.wait()

@@ -69,7 +69,7 @@ def ended(home: Path, kept: Kept, script: str, supervise: str = USUAL, **more: o
     ) as supervisor:  # fmt: skip
         os.close(into)
         try:
-            _, trouble = supervisor.communicate(pickle.dumps(Charge(home, spec, DEFAULT)), timeout=60)
+            _, trouble = supervisor.communicate(pickle.dumps(Charge(home, spec, DEFAULT)), timeout=180)
         except subprocess.TimeoutExpired:
             supervisor.kill()  # its run goes with it
             pytest.fail(f"it goes on: {kept.state()}")
