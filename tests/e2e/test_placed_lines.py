@@ -40,6 +40,7 @@ BASE = """\
 base = "apt:bookworm"
 system = [
     "python3-pip", "python3-venv", "passwd", "login", "apt", "adduser", "diffutils", "debconf", "perl-base",
+    "curl",
 ]
 user = 0
 """
@@ -120,6 +121,7 @@ class Bench:
     folder: Path
     wheels: Mapping[str, tuple[str, str]]
     """``demo-2.0`` → address and sha256 of the index's own."""
+    server: FaultServer
 
     def trainload(self, folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "TRAINLOAD_HOME": str(self.home)}
@@ -255,7 +257,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             "-".join(name.split("-")[:2]): (server.url + index.path(name, data), hashlib.sha256(data).hexdigest())
             for name, data in wheels
         }
-        found = Bench(folder / "home", index.url, folder, known)
+        found = Bench(folder / "home", index.url, folder, known, server)
         plain = folder / "plain"
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)
@@ -366,6 +368,38 @@ def test_adduser_of_ubuntu(bench: Bench) -> None:
     at = bench.project("adduser-jammy", f"ARG BASE=jammy\nFROM $BASE\n{ADDUSER}", {})
     files = check(bench, at, placed=3, base="jammy")
     assert (files["home/ada"][1], files["home/daemon9"][1]) == (0o750, 0o750)
+
+
+def test_files_whose_sha256_the_line_checks(bench: Bench) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("tool/bin/tool")
+        info.size, info.mode = 5, 0o755
+        archive.addfile(info, io.BytesIO(b"#!/x\n"))
+    sums = {}
+    for name, data in (("tool.tgz", packed.getvalue()), ("own", b"#!/bin/sh\necho own\n")):
+        bench.server.serve(f"/files/{name}", data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+    at, first = f"{bench.server.url}/files", "/tmp/tool.tgz"
+    text = (
+        "ARG BASE=slim\nFROM $BASE\nARG WHERE=/usr/local/bin\n"
+        f"RUN curl -fsSL {at}/tool.tgz -o {first} && echo '{sums['tool.tgz']}  {first}' | sha256sum -c - && \\\n"
+        f"    tar -xzf {first} -C /opt --no-same-owner && rm {first}\n"
+        f"RUN set -eux; cd $WHERE; curl --retry 3 -LO {at}/own; echo '{sums['own']} *own' | sha256sum --check; \\\n"
+        "    chmod +x own; cd /; useradd -m bob; mkdir left\n"
+        'CMD ["own"]\n'
+    )
+    project = bench.project("checked", text, {})
+    files = check(bench, project, placed=2)
+    assert files["usr/local/bin/own"][1] == 0o755 and "tmp/tool.tgz" not in files
+    assert bench.trainload(project, "run").stdout == "own\n"
+    assert "locked by its sha256" in bench.rows(project)[4][1]
+    (project / "Dockerfile").write_text(text.replace(sums["own"], "0" * 64))
+    said = bench.trainload(project, "build", code=1).stderr
+    assert "0" * 64 in said and sums["own"] in said and "Dockerfile:6: own is not the file" in said, said
+    assert "the line says which sha256" in said and "trainload lock" not in said
+    (project / "Dockerfile").write_text(re.sub("echo '[0-9a-f]{64} [*]own' . sha256sum --check; ", "", text))
+    assert bench.rows(project)[6] == ("run", "curl, of whose file the line checks no sha256")
 
 
 def test_a_user_copy_of_another_stage(bench: Bench) -> None:

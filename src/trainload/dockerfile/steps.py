@@ -323,6 +323,28 @@ class WriteFile:
     append: bool = False
 
 
+FETCHED = "/run/packages"
+"""Where a program finds what was fetched for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """``curl -o file address``, whose sha256 is checked in the same line."""
+
+    address: str
+    sha256: str
+    name: str
+    """In :data:`FETCHED`."""
+    path: str
+    """Absolute: where the line has it."""
+    tool: str
+    """``curl`` or ``wget``."""
+    search: str = ""
+    """``PATH``, where the tool has to be."""
+    is_new: bool = False
+    """Where the file is there already, the tool takes another name."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunProgram:
     """A program that ends, needs no network, and shares nothing with the commands beside it but files.
@@ -335,6 +357,8 @@ class RunProgram:
     """Variables that are set for it alone, sorted."""
     fails: Text | None = None
     """Why the line is run where this fails: it might do better with a network."""
+    fetched: tuple[Fetched, ...] = ()
+    """Files that it is given."""
 
 
 @dataclass(frozen=True, slots=True)

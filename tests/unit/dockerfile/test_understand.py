@@ -710,3 +710,64 @@ def test_whether_a_failure_ends_the_line(script: str, stops: bool) -> None:
 def test_programs_do_not_run_by_themselves_beside_mounts() -> None:
     script = "apt-get update && apt-get install -y git && cp a /tmp/x"
     assert isinstance(understand(line(script, mounts=(RunMount("tmpfs", "/tmp"),))), Opaque)
+
+
+SUM = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("script", "text", "rest"),
+    [
+        (
+            f"curl -fsSL https://x.example/v${{V}}/a.tgz -o /tmp/a.tgz && echo '{SUM}  /tmp/a.tgz' | sha256sum -c -"
+            " && tar -xzf /tmp/a.tgz -C /opt && rm -rf /tmp/* && mkdir /srv/x",
+            f"cat /run/packages/a.tgz > /tmp/a.tgz && echo '{SUM}  /tmp/a.tgz' | sha256sum -c -"
+            " && tar -xzf /tmp/a.tgz -C /opt && rm -rf /tmp/*",
+            (MakeFolder("/srv/x"),),
+        ),
+        (
+            f"set -e; cd /tmp; wget -nv https://x.example/b; echo '{SUM} *b' | sha256sum --check --status; cd /srv;"
+            " cp /tmp/b c; useradd ada",
+            f"cat /run/packages/b > /tmp/b && echo '{SUM} *b' | sha256sum --check --status && cd /srv"
+            " && cp /tmp/b c",
+            (Within("/srv"), AddUser("ada", program=RunProgram(("/bin/sh", "-c", "useradd ada")))),
+        ),
+        (
+            f"set -o pipefail; curl 'https://x.example/c?d=1' > c && printf '%s  %s\\n' {SUM} c | shasum -a 256 -c",
+            f"cat /run/packages/c > /srv/app/c && printf '%s  %s\\n' {SUM} c | shasum -a 256 -c",
+            (),
+        ),
+    ],
+)
+def test_a_file_whose_sha256_the_line_checks_is_fetched_here(
+    script: str, text: str, rest: tuple[PlacedStep, ...]
+) -> None:
+    found = understand(line(script, env={"V": "1", "PATH": "/bin"}, workdir="/srv/app"))
+    assert isinstance(found, Understood), found
+    number = next(n for n, step in enumerate(found.steps) if isinstance(step, RunProgram))
+    program = found.steps[number]
+    assert isinstance(program, RunProgram)
+    assert program.argv == ("/bin/sh", "-c", text)
+    assert [(one.sha256, one.search) for one in program.fetched] == [(SUM, "/bin")]
+    assert found.steps[number + 1 :] == rest
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "curl -LO https://x.example/a",
+        f"curl -L https://x.example/a -o a && echo '{SUM}  b' | sha256sum -c -",
+        f"curl -L https://x.example/a -o a && echo '{SUM}  a' | sha256sum",
+        f"curl -L https://x.example/a -o a && echo '{SUM[:-1]}  a' | sha256sum -c",
+        f"echo '{SUM}  a' | sha256sum -c && curl -L https://x.example/a -o a",
+        f"curl -H 'A: b' https://x.example/a -o a && echo '{SUM}  a' | sha256sum -c",
+        f"curl https://me:pass@x.example/a -o a && echo '{SUM}  a' | sha256sum -c",
+        f"curl -Lo a -O https://x.example/a && echo '{SUM}  a' | sha256sum -c",
+        f"wget https://x.example/a?b && echo '{SUM}  a?b' | sha256sum -c",
+        f"wget -O- https://x.example/a > a && echo '{SUM}  a' | sha256sum -c",
+        f"curl -L https://x.example/a -o a && bash a && echo '{SUM}  a' | sha256sum -c",
+        f"curl -L https://x.example/a -o a && echo '{SUM}  a' | sha256sum -c && bash a",
+    ],
+)
+def test_a_file_that_nobody_checks_or_that_is_fetched_otherwise_is_run(script: str) -> None:
+    assert isinstance(understand(line(script)), Opaque)

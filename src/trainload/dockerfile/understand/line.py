@@ -27,7 +27,7 @@ from trainload.dockerfile.steps import (
     UpgradeDistribution,
     Within,
 )
-from trainload.dockerfile.understand import accounts, apt, conda, files, hub, pip, poetry, uv
+from trainload.dockerfile.understand import accounts, apt, conda, fetching, files, hub, pip, poetry, uv
 from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
@@ -113,24 +113,40 @@ def _understood(line: RunLine) -> Understood:
     _check_surroundings(line)
     parsed = _parsed(line)
     literal: list[str] = []
-    if any(command.source is not None for command in parsed) and "pipefail" in (line.script or ""):
+    if any(map(_may_break, parsed)) and "pipefail" in (line.script or ""):
         raise Beyond(Text("a pipe"))  # what of it fails would count
     state = State(line, _OPTION_VARIABLES, _home(line))
     found = [_Read(state.tell(), None)]
+    parts: list[fetching.Part] = []
     for command in parsed:
         within = state.take(command)
-        found.append(_read(command, state, literal) if within is None else _Read(within, None))
+        # what else is called may be a program of the environment that is active
+        program = read_program(command, state.line) if within is None and state.active is None else None
+        is_known = within is not None or state.active is None
+        parts.append(fetching.part(command, state.line, program) if is_known else fetching.Part(command, None, ""))
+        found.append(_read(command, state, literal, program, parts[-1]) if within is None else _Read(within, None))
     if state.active is not None and not any(
         isinstance(step, InstallPython) and step.active == state.active for read in found for step in read.steps
     ):
         raise Beyond(Text("{command}", command="conda activate"))  # only running it tells whether it does well
     fetches = any(isinstance(step, _FETCHING) for read in found for step in read.steps)
+    for first, (end, script) in fetching.scripts(parts, line.shell).items():
+        moved = tuple(
+            step for read in found[first + 1 : end + 1] for step in read.steps if isinstance(step, Within)
+        )
+        found[first + 1 : end + 1] = [_Read((script, *moved[-1:]), None), *[_Read((), None)] * (end - first - 1)]
+        fetches = True
     steps = [step for read in found for step in read.taken(fetches=fetches)]
     _check_mounts(line, steps)
     _check_user(line, steps)
     _check_lists(steps)
     shell = conda.shell_of(line.shell, line.env)[1] if line.script is not None else line.shell
     return Understood(tuple(steps), tuple(literal), _stops(parsed, shell))
+
+
+def _may_break(command: Command) -> bool:
+    """A pipe of which more than the last command may fail."""
+    return command.source is not None and command.source.name not in ("echo", "printf")
 
 
 def _home(line: RunLine) -> str | None:
@@ -161,10 +177,12 @@ class _Read:
         )
 
 
-def _read(command: Command, state: State, literal: list[str]) -> _Read:
+def _read(
+    command: Command, state: State, literal: list[str], program: RunProgram | None, part: fetching.Part
+) -> _Read:
     line = state.line
-    # what else is called may be a program of the environment that is active
-    program = read_program(command, line) if state.active is None else None
+    if part.fetched is not None:
+        return _Read((), None)  # it becomes a part of a script, or is beyond all of the line
     try:
         return _Read(conda.inside(_steps(command, line, literal), state.active), program)
     except Beyond as beyond:

@@ -24,11 +24,12 @@ _ALONE = frozenset(
         "useradd", "groupadd", "usermod", "groupmod", "adduser", "addgroup", "chsh", "passwd",
         "ldconfig", "locale-gen", "update-locale", "update-ca-certificates", "fc-cache", "update-alternatives",
         "dpkg-reconfigure", "debconf-set-selections", "chpasswd", "tee", "grep", "sort", "head", "tail",
-        "dpkg-divert", "apt-mark", "update-rc.d", "virtualenv",
+        "dpkg-divert", "apt-mark", "update-rc.d", "virtualenv", "sha256sum", "shasum",
     }
 )  # fmt: skip
 """Of coreutils, shadow and Debian; none of them leaves something running."""
-_READERS = frozenset({"debconf-set-selections", "chpasswd", "tee", "cat", "grep", "sed", "sort", "head", "tail"})
+_READERS = frozenset({"debconf-set-selections", "chpasswd", "tee", "cat", "grep", "sed", "sort", "head", "tail",
+                      "sha256sum", "shasum"})  # fmt: skip
 """That may stand behind a pipe: they read all of it, and run nothing."""
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?python(?:3(?:\.[0-9]{1,2})?)?")
 _PIP = re.compile(r"(?:/[A-Za-z0-9_./-]+/)?pip(?:3(?:\.[0-9]{1,2})?)?")

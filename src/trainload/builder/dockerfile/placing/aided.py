@@ -11,21 +11,25 @@ import shlex
 from collections.abc import Sequence
 
 from trainload.builder.dockerfile.ground import Ground
+from trainload.builder.dockerfile.placing.draft import Draft
+from trainload.builder.dockerfile.placing.files import search
 from trainload.digest import Digest, canonical_json
 from trainload.dockerfile.expand import PROXIES
-from trainload.dockerfile.steps import RunProgram
+from trainload.dockerfile.steps import FETCHED, RunProgram
+from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text
-from trainload.lock.model import DistributionPackage, File
+from trainload.lock.model import DistributionPackage, File, Url
 from trainload.plan.lines import LineMount, RunRecipe
 from trainload.plan.model import Kind, PlannedLayer
 from trainload.values import dataclass
 
 _STATES = "var/lib/apt/extended_states"
 _AUTO = re.compile(r"^Package: *(\S+)\n(?:.+\n)*?Auto-Installed: *1$", re.MULTILINE)
-FOLDER = "/run/packages"
+FOLDER = FETCHED
 """Where apt sees what it is given."""
 _WHY = Text("its packages are locked; their scripts run in the sandbox")
+_GIVEN = Text("run in the sandbox, offline, with what it fetches by its sha256")
 _PROGRAM = Text("run in the sandbox, by itself")
 _TITLE = 200
 _APT = (
@@ -87,8 +91,7 @@ def aided(
     script = f"{_APT}{options} {' '.join(given)}" + (
         f" && apt-mark auto {' '.join(auto)} >/dev/null" if auto else ""
     )
-    content = str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
-    recipe = recipe_of(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, content),))
+    recipe = recipe_of(("/bin/sh", "-c", script), line, ground, (LineMount("bind", FOLDER, _content(files)),))
     count = len(packages) + len(wished.files)
     named = " ".join((*wished.packages, *wished.files)) or wished.told
     title = f"{count} package{'' if count == 1 else 's'} by apt: {named}"
@@ -98,9 +101,20 @@ def aided(
 
 def program(step: RunProgram, line: RunLine, ground: Ground) -> Made:
     """One command of the line."""
-    recipe = recipe_of(step.argv, line, ground, (), dict(step.env))
+    files = tuple(File(one.name, one.sha256, None, Url(one.address)) for one in step.fetched)
+    mounts = (LineMount("bind", FOLDER, _content(files)),) if files else ()
+    for one in step.fetched:
+        if search(one.tool, one.search, Draft(ground)) is None:
+            raise Beyond(Text("the image has no {program}", program=one.tool))
+        if one.is_new and ground.find(one.path) is not None:
+            raise Beyond(Text("{path}, which is there already", path=one.path))
+    recipe = recipe_of(step.argv, line, ground, mounts, dict(step.env))
     title = " ".join(step.argv)[:_TITLE]
-    return Made((PlannedLayer(Kind.RUN, title, recipe, None, _PROGRAM),))
+    return Made((PlannedLayer(Kind.RUN, title, recipe, None, _GIVEN if files else _PROGRAM),), files)
+
+
+def _content(files: Sequence[File]) -> str:
+    return str(Digest.sha256(canonical_json([[file.name, file.sha256] for file in files])))
 
 
 def _why(scripts: Sequence[str]) -> Text:

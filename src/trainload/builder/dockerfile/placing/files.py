@@ -76,14 +76,15 @@ def link(step: Link, draft: Draft) -> None:
 def _found(step: Link, draft: Draft) -> str:
     """What ``which`` says: a path as ``PATH`` has it."""
     needed = "which" if step.finder == "which" else ""
-    found = {name: _search(name, step.search, draft) for name in (step.target, needed) if name}
+    found = {name: search(name, step.search, draft) for name in (step.target, needed) if name}
     for name, path in found.items():
         if path is None:
             raise Beyond(Text("the image has no {program}", program=name))
     return found[step.target] or ""
 
 
-def _search(name: str, path: str, draft: Draft) -> str | None:
+def search(name: str, path: str, draft: Draft) -> str | None:
+    """Where ``name`` is found in ``path``, which is a ``PATH``."""
     for folder in path.split(":"):
         if not folder.startswith("/"):
             raise Beyond(Text("the path {path}", path=path))

@@ -226,7 +226,8 @@ def _drawn(steps: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed
 def _alone(step: RunProgram, rest: Sequence[PlacedStep], line: RunLine, ground: Ground) -> Placed:
     from trainload.builder.dockerfile.placing.aided import program
 
-    return Placed(program(step, line, ground).layers, tuple(rest), fails=step.fails)
+    made = program(step, line, ground)
+    return Placed(made.layers, tuple(rest), made.files, fails=step.fails)
 
 
 def _first(steps: Sequence[PlacedStep]) -> tuple[PlacedStep | None, tuple[PlacedStep, ...]]:

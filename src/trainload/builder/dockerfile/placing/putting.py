@@ -20,7 +20,7 @@ from trainload.dockerfile.stages import Stage, Staged
 from trainload.dockerfile.steps import InstallDistribution, PlacedStep, UpgradeDistribution
 from trainload.dockerfile.understand.line import understand_all
 from trainload.dockerfile.understood import Opaque, RunLine, Understanding, Understood
-from trainload.errors import LockError, Place, PlanError, RunError, Text
+from trainload.errors import FetchError, LockError, Place, PlanError, RunError, Text
 from trainload.image.model import Layer
 from trainload.layers.model import ByteSink, Written
 from trainload.plan.lines import JobMount, LineJob, RunRecipe
@@ -28,6 +28,7 @@ from trainload.plan.model import Plan, PlannedLayer, RuntimeConfig
 from trainload.plan.placed import SiteRecipe
 from trainload.platform import Platform
 from trainload.project.model import CodeListing
+from trainload.resolve.failures import WrongBytesError
 from trainload.system import scratch
 from trainload.values import dataclass, replace
 
@@ -58,6 +59,10 @@ _BUILT = Text(
 _SYNCED = Text(
     "understood: the wheels of uv.lock are placed; around them the image's uv runs in the sandbox, offline"
 )
+_GIVEN = Text("understood: what it fetches is locked by its sha256; the rest of it runs in the sandbox, offline")
+_ITS_SUM = Text(
+    "the line says which sha256 it has to have: the file is another one by now, or was changed on its way"
+)
 _EXPECTED = Text("understood: placed, unless what lies below or what an index says makes it one that is run")
 _PERHAPS = Text("understood: its packages are locked; scripts of theirs that matter run in the sandbox, offline")
 
@@ -69,12 +74,17 @@ def how_placed(layers: Sequence[MadeLayer]) -> Text:
     if any(re.search(r"\buv sync ", recipe.argv[-1]) for recipe in run):
         return _SYNCED
     if given:
-        return _SCRIPTS if given[0].startswith("apt-get") else _BUILT
+        return _SCRIPTS if given[0].startswith("apt-get") else _GIVEN if _is_given(given[0]) else _BUILT
     if run:
         argv = run[0].argv
         words = argv[-1].split() if argv[-2:-1] and re.fullmatch("-[a-z]*c", argv[-2]) else argv
         return Text("understood: placed, and {command} runs by itself in the sandbox, offline", command=words[0])
     return _UNDERSTOOD
+
+
+def _is_given(script: str) -> bool:
+    """Whether it begins with a file that the line fetches."""
+    return script.startswith(f"cat {FOLDER}/")
 
 
 def how_expected(understood: Understood) -> Text:
@@ -152,7 +162,14 @@ class Putting:
             return tuple(together[planned] for planned in found.layers)
         missing = [planned for planned in found.layers if self.shop.known(planned) is None]
         needed = [*found.files] if missing else []
-        self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
+        try:
+            self.shop.prefetch([*needed, *(file for planned in missing for file in input_files(planned.recipe))])
+        except FetchError as error:
+            error.place = error.place or self.where
+            for planned in missing if isinstance(error, WrongBytesError) else ():
+                if isinstance(planned.recipe, RunRecipe) and _is_given(planned.recipe.argv[-1]):
+                    error.hints = (_ITS_SUM,)
+            raise
         layers = made
         for planned in found.layers:
             layers = (*layers, self._make(planned, found, layers))
@@ -184,6 +201,7 @@ class Putting:
             for file in found.files:
                 with self.shop.sources.open(file) as source, (folder / file.name).open("wb") as target:
                     shutil.copyfileobj(source, target)
+                (folder / file.name).chmod(0o644)  # whatever the umask: another USER may have to read it
             mounts = (JobMount(str(folder), FOLDER, read_only=True),) if found.files else ()
             for number, (path, data) in enumerate(found.shown.items()):
                 (bound / str(number)).write_bytes(data)
