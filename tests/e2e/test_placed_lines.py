@@ -121,7 +121,7 @@ class Bench:
     folder: Path
     wheels: Mapping[str, tuple[str, str]]
     """``demo-2.0`` → address and sha256 of the index's own."""
-    server: FaultServer
+    server: FaultServer | None = None
 
     def trainload(self, folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "TRAINLOAD_HOME": str(self.home)}
@@ -328,6 +328,7 @@ def test_packages_accounts_folders_links_and_owners(bench: Bench) -> None:
         'RUN set -e; ln -s "$(which python3)" /usr/local/bin/python9; rm -rf ~/.cache || true\n'
         "RUN mkdir /opt/inner && cd /opt && . py/bin/activate && export V=1.5 && cd inner && \\\n"
         "    pip install --no-cache-dir -i INDEX --target here helper==$V && touch first && cd / && touch last\n"
+        'RUN pip config set global.timeout 60 && pip config --global set install.trusted-host "a.example b"\n'
         'USER ada\nEXPOSE 8000\nENTRYPOINT ["demo"]\n',
         {
             "requirements.txt": "demo<2  # not the newest\nodd.name\n",
@@ -336,7 +337,7 @@ def test_packages_accounts_folders_links_and_owners(bench: Bench) -> None:
             "code/deep/b.sh": "echo\n",
         },
     )
-    files = check(bench, at, placed=12)
+    files = check(bench, at, placed=13)
     assert "opt/py/lib/python3.11/site-packages/demo-2.0.dist-info/METADATA" in files
     assert not [path for path in files if "demo-1.0" in path]
     assert bench.trainload(at, "run").stdout == "tool of demo 2.0\n"
@@ -371,6 +372,7 @@ def test_adduser_of_ubuntu(bench: Bench) -> None:
 
 
 def test_files_whose_sha256_the_line_checks(bench: Bench) -> None:
+    assert bench.server is not None
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         info = tarfile.TarInfo("tool/bin/tool")

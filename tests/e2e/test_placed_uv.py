@@ -69,7 +69,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         index.add(wheel("helper", "1.5"), wheel("Odd_Name", "0.1", files={"odd_name/data/x.txt": b"x\n"}))
         index.add(wheel("spare", "1.0"), wheel("late", "1.0"))
         index.add(wheel("tiny-build", "1.0", files={"tiny_build/backend.py": BACKEND}))
-        found = Bench(folder / "home", index.url, folder, {}, server)
+        found = Bench(folder / "home", index.url, folder, {})
         plain = folder / "plain"
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)

@@ -387,6 +387,24 @@ class EditFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPip:
+    """``pip config set``."""
+
+    tool: str
+    section: str
+    name: str
+    value: str
+    search: str = ""
+    """``PATH``, where the tool has to be."""
+    home: str = ""
+    """``HOME``, where a variable says so; empty: root's."""
+    whole: bool = False
+    """For all users: ``/etc/pip.conf``."""
+    program: RunProgram | None = None
+    """As of :class:`AddUser`."""
+
+
+@dataclass(frozen=True, slots=True)
 class FetchWeights:
     """``python -c "…from_pretrained('x')"``, ``huggingface-cli download``."""
 
@@ -431,7 +449,7 @@ PlacedStep = (
     UpdateDistribution | UpgradeDistribution | AddArchive | InstallDistribution | Clear | Remove | InstallPython
     | InstallConda
     | CreateCondaEnvironment | AddUser | AddGroup | ChangeUser | Link | MakeFolder | ChangeMode | ChangeOwner
-    | WriteFile | EditFile | FetchWeights | RunProgram | SyncProject | InstallPoetry | Within | Nothing
+    | WriteFile | EditFile | SetPip | FetchWeights | RunProgram | SyncProject | InstallPoetry | Within | Nothing
 )  # fmt: skip
-HAS_PROGRAM = AddUser | AddGroup | ChangeUser | EditFile
+HAS_PROGRAM = AddUser | AddGroup | ChangeUser | EditFile | SetPip
 """Steps that what lies below may make others: they say how to run the same."""

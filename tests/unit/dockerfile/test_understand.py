@@ -31,6 +31,7 @@ from trainload.dockerfile.steps import (
     Project,
     Remove,
     RunProgram,
+    SetPip,
     SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
@@ -261,6 +262,10 @@ UNDERSTOOD: list[tuple[str, tuple[PlacedStep, ...]]] = [
         (AddUser("app", group="web", comment="A B,2,,", nologin=True, debian=True),),
     ),
     ("adduser --system --gid 0 -q app", (AddUser("app", group="0", system=True, debian=True),)),
+    (
+        "pip config set global.index-url https://x.example/simple",
+        (SetPip("pip", "global", "index-url", "https://x.example/simple", ENV["PATH"]),),
+    ),
     ("adduser app video", (ChangeUser("app", ("video",), debian=True),)),
     ("adduser --system --group app", (AddUser("app", own_group=True, system=True, debian=True),)),
     ("addgroup --system app", (AddGroup("app", system=True, debian=True),)),
@@ -767,6 +772,10 @@ def test_a_file_whose_sha256_the_line_checks_is_fetched_here(
         f"wget -O- https://x.example/a > a && echo '{SUM}  a' | sha256sum -c",
         f"curl -L https://x.example/a -o a && bash a && echo '{SUM}  a' | sha256sum -c",
         f"curl -L https://x.example/a -o a && echo '{SUM}  a' | sha256sum -c && bash a",
+        "pip config unset global.index-url",
+        "pip config --site set global.index-url x",
+        "pip config set index-url x",
+        "XDG_CONFIG_HOME=/x pip config set global.index-url x",
     ],
 )
 def test_a_file_that_nobody_checks_or_that_is_fetched_otherwise_is_run(script: str) -> None:

@@ -27,7 +27,7 @@ from trainload.dockerfile.steps import (
     UpgradeDistribution,
     Within,
 )
-from trainload.dockerfile.understand import accounts, apt, conda, fetching, files, hub, pip, poetry, uv
+from trainload.dockerfile.understand import accounts, apt, conda, fetching, files, hub, pip, pipconf, poetry, uv
 from trainload.dockerfile.understand.parts import Beyond, Command, Word
 from trainload.dockerfile.understand.programs import read_program
 from trainload.dockerfile.understand.state import CHANGES_THE_SHELL, ROOT_HOME, State
@@ -296,6 +296,8 @@ def _steps(command: Command, line: RunLine, literal: list[str]) -> tuple[PlacedS
 
 def _python_steps(words: Sequence[str], env: Mapping[str, str], line: RunLine) -> tuple[PlacedStep, ...]:
     name = words[0] if words else "?"
+    if pipconf.is_config(words):
+        return pipconf.read_config(words, env)
     if pip.is_pip(words):
         return pip.read_pip(words, env, line.workdir)
     if uv.is_uv(words):

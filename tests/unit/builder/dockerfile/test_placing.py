@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -319,3 +320,51 @@ def test_numbers_are_given_as_shadow_gives_them(tmp_path: Path) -> None:
         ("one", "996", "996"), ("two", "1000", "1000"), ("three", "5000", "5000"), ("four", "5001", "5001"),
     ]  # fmt: skip
     assert accounts.user_ids("three", draft) == (5000, 5000)
+
+
+PIP_CONFIG = (
+    "pip config set global.index-url https://mirror.example/simple",
+    "pip config set global.index-url https://a.example && pip config --user set install.trusted-host 'a.example b'",
+    "pip config set global.timeout 60 && pip config set global.timeout 90",
+)
+
+
+@pytest.mark.parametrize("before", [b"", b"# mine\n[global]\nTimeout: 5\n\n[list]\nformat = columns"])
+@pytest.mark.parametrize("script", PIP_CONFIG)
+def test_pips_file_is_as_pip_writes_it(tmp_path: Path, script: str, before: bytes) -> None:
+    real = tmp_path / "home/.config/pip/pip.conf"
+    pip = TarEntry("usr/bin/pip", b"#!/usr/bin/python3\nfrom pip._internal.cli.main import main\n", mode=0o755)
+    known = [TarEntry("root/.config/pip/pip.conf", before)] if before else []
+    folders = [folder("root"), *([folder("root/.config"), folder("root/.config/pip")] if before else [])]
+    draft = drawn(script, system(tmp_path, folder("usr/bin"), pip, *folders, *known))
+    if before:
+        real.parent.mkdir(parents=True)
+        real.write_bytes(before)
+    env = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    called = re.sub(r"\bpip config", f"{sys.executable} -m pip config", script)
+    done = subprocess.run(
+        ["sh", "-ec", f"umask 022; {called}"], env=env, capture_output=True, text=True, check=False
+    )
+    if "No module named pip" in done.stderr:
+        pytest.skip("this Python has no pip")
+    assert done.returncode == 0, done.stderr
+    assert draft.text("root/.config/pip/pip.conf") == real.read_text()
+    entry = draft.find("root/.config/pip/pip.conf")
+    made = draft.find("root/.config")
+    assert entry is not None and made is not None
+    assert (entry.mode, made.mode) == (stat.S_IMODE(real.stat().st_mode), 0o755)
+
+
+@pytest.mark.parametrize(
+    ("tool", "conf"),
+    [
+        (b"#!/bin/sh\nexec uv pip\n", b""),
+        (b"from pip._internal", b"no section\n"),
+        (b"from pip._internal", b"# \xc3\xbc\n"),
+        (b"from pip._internal", b"[global]\nretries = 1 ; two\n"),
+    ],
+)
+def test_another_pip_or_file_than_usual_is_run(tmp_path: Path, tool: bytes, conf: bytes) -> None:
+    more = [TarEntry("usr/bin/pip", tool, mode=0o755), *([TarEntry("etc/pip.conf", conf)] if conf else [])]
+    with pytest.raises(Beyond):
+        drawn("pip config --global set global.timeout 60", system(tmp_path, folder("usr/bin"), *more))

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainload.builder.dockerfile.bench import Bench
 from trainload.builder.dockerfile.ground import Ground
-from trainload.builder.dockerfile.placing import accounts, debian, files
+from trainload.builder.dockerfile.placing import accounts, debian, files, pipconf
 from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
@@ -36,6 +36,7 @@ from trainload.dockerfile.steps import (
     PlacedStep,
     Remove,
     RunProgram,
+    SetPip,
     SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
@@ -63,6 +64,7 @@ _DRAWN: Mapping[type, Callable[[Any, Draft], None]] = {
     Remove: files.remove,
     WriteFile: files.write_file,
     EditFile: files.edit_file,
+    SetPip: pipconf.set_pip,
     AddArchive: lambda step, draft: check_added(step.archive, draft.ground),
 }
 _OF_FILES = (*_DRAWN, Nothing, UpdateDistribution)
