@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ MADE = re.compile(
     | etc/(ld\.so\.cache|ca-certificates\.conf|adduser\.conf|python3/debian_config|dpkg/origins/default)
     | etc/ssl/certs/.* | etc/alternatives/.*
     | etc/dpkg/dpkg\.cfg\.d/trainload | etc/apt/sources\.list\.d(/.*)?
-    | etc/security/opasswd
+    | etc/security/opasswd | etc/pam\.d/common-[a-z-]+ | var/lib/pam(/.*)?
     | etc/opt | var/opt | opt | srv | mnt | media | var/mail | var/spool/mail | var/run | var/lock | run/lock
     | var/log/(wtmp|btmp|lastlog) | var/lib/shells\.state | home/app | root/\.(profile|bashrc) | usr/share/info/dir
     | usr/local(/.*)? | var/lib/dpkg/.*
@@ -353,6 +353,28 @@ def test_caches_are_those_the_images_own_tools_make(world: World, suite: str, tm
     inside(root, "rm -r /etc/ssl/certs; mkdir /etc/ssl/certs; update-ca-certificates")
     made = {path: value for path, value in tree_of_folder(root).items() if path.startswith("etc/ssl/certs/")}
     assert made == {path: value for path, value in before.items() if path.startswith("etc/ssl/certs/")}
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "jammy", "noble"])
+def test_who_may_log_in_is_asked_as_the_distributions_own_program_says(
+    world: World, suite: str, tmp_path: Path
+) -> None:
+    """Without these files ``adduser`` and ``chpasswd`` end with a critical error of PAM."""
+    needs_root()
+    root = unpacked(world.layer(suite, "dev"), tmp_path / "root")
+
+    def written() -> Mapping[str, bytes]:
+        files = [*(root / "etc/pam.d").glob("common-*"), *(root / "var/lib/pam").iterdir()]
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+    ours = written()
+    assert len(ours) == 11
+    again = "DEBIAN_FRONTEND=noninteractive pam-auth-update --package --force"
+    inside(root, f"rm -r /var/lib/pam/* /etc/pam.d/common-*; {again}")
+    assert written() == ours
+    if suite != "noble":  # there passwd is no Essential package
+        said = inside(root, "useradd -m demo && echo demo:demo | chpasswd && cut -d: -f2 /etc/shadow | tail -n1")
+        assert said.startswith("$")
 
 
 @pytest.mark.parametrize("suite", ["noble"])

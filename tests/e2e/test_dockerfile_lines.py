@@ -259,6 +259,27 @@ def test_a_table_of_cron_has_the_group_that_its_set_id_program_gives(folder: Pat
     assert groups == {"var/spool/cron/crontabs/root": 102, "var/spool/cron/crontabs/other": 0}
 
 
+def test_what_only_says_when_and_how_a_program_ran_is_not_kept(folder: Path, home: Path) -> None:
+    """apt's and fontconfig's caches hold random numbers and times: the same lock would give another digest."""
+    gone = (
+        "var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin", "usr/share/fonts/truetype/.uuid",
+        "var/cache/fontconfig/3830d5c3ddfd5cd38a049b759396e72e-le64.cache-8", "var/log/dpkg.log", "etc/passwd-",
+        "var/cache/fontconfig/d3379abd-f1ad-43e4-4b5e-a6f0e5b5f6d9-le64.cache-7", "var/lib/dpkg/status-old",
+    )  # fmt: skip
+    kept = (
+        "var/cache/apt/archives/a.deb",
+        "var/cache/fontconfig/CACHEDIR.TAG",
+        "usr/share/fonts/a.ttf",
+        "var/log/mine",
+    )
+    folders = sorted({str(Path(path).parent) for path in (*gone, *kept)})
+    script = " && ".join([f"mkdir -p {' '.join(folders)}", *(f"echo > {path}" for path in (*gone, *kept))])
+    made = build(folder, home, f"WORKDIR /\nRUN {script} && test -e {gone[0]}")["layers"][-1]
+    found = set(names(home, made))
+    assert found.isdisjoint(gone)
+    assert found.issuperset(kept)
+
+
 def test_what_a_failing_line_said_last_is_told_and_nothing_is_kept(folder: Path, home: Path) -> None:
     before = sorted((home / "blobs" / "sha256").iterdir())
     said = refused(folder, home, "RUN echo first; echo 'the reason' >&2; exit 3")

@@ -46,7 +46,10 @@ _NOISE = re.compile(
     r"(var/log/(apt/.+|dpkg\.log|alternatives\.log|bootstrap\.log|lastlog|faillog|btmp|wtmp|tallylog)"
     r"|var/cache/ldconfig/aux-cache|var/lib/systemd/random-seed"
     r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-|etc/\.pwd\.lock|var/lib/dpkg/(lock|lock-frontend)"
-    r"|var/lib/dpkg/triggers/Lock|var/cache/debconf/.*-old|var/lib/dpkg/.*-old)"
+    r"|var/lib/dpkg/triggers/Lock|var/cache/debconf/.*-old|var/lib/dpkg/.*-old"
+    # apt makes them anew; fontconfig's fit folders by their times, and here all times are zero
+    r"|var/cache/apt/(src)?pkgcache\.bin|var/cache/fontconfig/[0-9a-f-]+-[a-z0-9]+\.cache-[0-9]+"
+    r"|usr/(local/)?share/fonts/(.*/)?\.uuid)"
 )
 """What says only when and how a program ran."""
 _PYC = re.compile(r"(?:.*/)?__pycache__/[^/]+\.pyc")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from trainload.layers.debian import pam
 from trainload.layers.debian.accounts import SYSUSERS, Accounts
 from trainload.layers.debian.certificates import CERTIFICATES
 from trainload.layers.debian.root import Root
@@ -14,7 +15,7 @@ from trainload.layers.writer import Owner
 _TEXTS = (
     "usr/share/base-passwd/", "usr/share/base-files/", "usr/share/libc-bin/", "usr/share/readline/inputrc",
     "usr/share/adduser/adduser.conf",
-    "usr/share/debianutils/shells", "etc/ld.so.conf", SYSUSERS, CERTIFICATES,
+    "usr/share/debianutils/shells", "etc/ld.so.conf", SYSUSERS, CERTIFICATES, *pam.TEXTS,
 )  # fmt: skip
 _COPIES = {
     "usr/share/base-files/dot.profile": "root/.profile",
@@ -74,6 +75,12 @@ def install(root: Root, scripts: Mapping[str, str], accounts: Accounts) -> None:
         root.write("etc/security/opasswd", b"", mode=0o600)
         if not root.has("etc/environment"):
             root.write("etc/environment", b"")
+    if "libpam-runtime" in names:
+        pam.configure(root)
+    _python(root, names)
+
+
+def _python(root: Root, names: frozenset[str]) -> None:
     if "python3" in names and not root.has("etc/python3/debian_config"):
         root.write("etc/python3/debian_config", _PYTHON_CONFIG)
     for name in sorted(names):

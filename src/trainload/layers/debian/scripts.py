@@ -33,6 +33,7 @@ MODELLED: Mapping[str, str] = {
     "libgcrypt20": "upgrades",
     "libgssapi-krb5-2": "upgrades",
     "libpam-modules": "effects: opasswd",
+    "libpam-runtime": "effects: the files of pam-auth-update",
     "libpam0g": "upgrades: restarts services",
     "libssl3": "upgrades: restarts services",
     "netbase": "effects: networks; hosts is the engine's",
