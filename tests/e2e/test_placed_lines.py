@@ -47,15 +47,10 @@ user = 0
 ENVIRONMENT = f"""\
 FROM plain
 COPY apt /etc/apt
-COPY pam /etc/pam.d
 RUN python3 -m venv /opt/py && rm -rf /opt/py/lib/python3.11/site-packages/setuptools*
 ENV PATH={PATH}
 WORKDIR /
 """
-PAM = {
-    f"pam/common-{kind}": f"{kind} sufficient pam_unix.so\n" for kind in ("auth", "account", "session", "password")
-}
-"""What pam-auth-update would write: it is not run where a base is composed without a sandbox."""
 LEFT = re.compile(
     r"var/(log|cache|tmp)/.* | var/lib/apt/lists.* | tmp/.* | run.* | (.*/)?__pycache__(/.*)? | .*\.pyc"
     r"| root/\.cache(/.*)? | etc/(passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock | etc/ld\.so\.cache"
@@ -262,7 +257,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         plain.mkdir()
         (plain / "trainload.toml").write_text(BASE)
         found.trainload(plain, "build", "-t", "plain")
-        slim = found.project("slim", ENVIRONMENT, PAM)
+        slim = found.project("slim", ENVIRONMENT, {})
         publish(server, slim / "apt")
         found.trainload(slim, "build", "-t", "slim")
         yield found
@@ -364,8 +359,7 @@ def test_adduser_of_ubuntu(bench: Bench) -> None:
     plain = bench.folder / "jammy"
     plain.mkdir()
     (plain / "trainload.toml").write_text(BASE.replace("bookworm", "jammy"))
-    bench.trainload(plain, "build", "-t", "bare")
-    bench.trainload(bench.project("jammy-pam", "FROM bare\nCOPY pam /etc/pam.d\n", PAM), "build", "-t", "jammy")
+    bench.trainload(plain, "build", "-t", "jammy")
     at = bench.project("adduser-jammy", f"ARG BASE=jammy\nFROM $BASE\n{ADDUSER}", {})
     files = check(bench, at, placed=3, base="jammy")
     assert (files["home/ada"][1], files["home/daemon9"][1]) == (0o750, 0o750)
