@@ -6,6 +6,15 @@ from typing import Any
 
 import pytest
 
+from trainload.dockerfile.installs import (
+    CondaActive,
+    CreateCondaEnvironment,
+    InstallConda,
+    InstallPoetry,
+    InstallPython,
+    Project,
+    SyncProject,
+)
 from trainload.dockerfile.model import Heredoc, RunMount
 from trainload.dockerfile.steps import (
     AddArchive,
@@ -15,24 +24,17 @@ from trainload.dockerfile.steps import (
     ChangeOwner,
     ChangeUser,
     Clear,
-    CondaActive,
-    CreateCondaEnvironment,
     Edit,
     EditFile,
     FetchWeights,
-    InstallConda,
     InstallDistribution,
-    InstallPoetry,
-    InstallPython,
     Link,
     MakeFolder,
     Nothing,
     PlacedStep,
-    Project,
     Remove,
     RunProgram,
     SetPip,
-    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,

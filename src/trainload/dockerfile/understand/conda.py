@@ -6,14 +6,8 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from trainload.dockerfile.steps import (
-    CondaActive,
-    CreateCondaEnvironment,
-    InstallConda,
-    InstallPython,
-    Nothing,
-    PlacedStep,
-)
+from trainload.dockerfile.installs import CondaActive, CreateCondaEnvironment, InstallConda, InstallPython
+from trainload.dockerfile.steps import Nothing, PlacedStep
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text

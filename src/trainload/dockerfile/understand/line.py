@@ -10,19 +10,21 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
+from trainload.dockerfile.installs import (
+    CreateCondaEnvironment,
+    InstallConda,
+    InstallPoetry,
+    InstallPython,
+    SyncProject,
+)
 from trainload.dockerfile.steps import (
     HAS_PROGRAM,
     Clear,
-    CreateCondaEnvironment,
     FetchWeights,
-    InstallConda,
     InstallDistribution,
-    InstallPoetry,
-    InstallPython,
     Nothing,
     PlacedStep,
     RunProgram,
-    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,

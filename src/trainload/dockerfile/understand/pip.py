@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from packaging.requirements import InvalidRequirement
 
 from trainload import nesting
-from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep, Project
+from trainload.dockerfile.installs import InstallPython, Project
+from trainload.dockerfile.steps import Nothing, PlacedStep
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text

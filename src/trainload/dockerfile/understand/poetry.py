@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from trainload.dockerfile.steps import InstallPoetry, PlacedStep, RunProgram
+from trainload.dockerfile.installs import InstallPoetry
+from trainload.dockerfile.steps import PlacedStep, RunProgram
 from trainload.dockerfile.understand.options import Table, read
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import is_yes

@@ -6,7 +6,8 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from trainload.dockerfile.steps import CondaActive, Within
+from trainload.dockerfile.installs import CondaActive
+from trainload.dockerfile.steps import Within
 from trainload.dockerfile.understand.parts import Beyond, Command
 from trainload.dockerfile.understood import RunLine
 from trainload.errors import Text

@@ -6,7 +6,8 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from trainload.dockerfile.steps import InstallPython, Nothing, PlacedStep, RunProgram, SyncProject
+from trainload.dockerfile.installs import InstallPython, SyncProject
+from trainload.dockerfile.steps import Nothing, PlacedStep, RunProgram
 from trainload.dockerfile.understand.options import Options, Table, read
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import is_yes, read_pip

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.builder.dockerfile.test_placing import ground
 
 from trainload.builder.dockerfile.placing.interpreter import Caller, find_target
-from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.installs import InstallPython
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.testing.tars import TarEntry, folder, symlink
 

@@ -14,7 +14,7 @@ from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.projects import _requires, _tools
 from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.digest import Digest
-from trainload.dockerfile.steps import InstallPython, Project
+from trainload.dockerfile.installs import InstallPython, Project
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.lock.select import Target
 from trainload.platform import Platform

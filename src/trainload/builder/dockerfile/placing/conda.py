@@ -25,7 +25,8 @@ from trainload.builder.dockerfile.placing.condalists import specs_of
 from trainload.builder.dockerfile.placing.condanotes import notes
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
-from trainload.dockerfile.steps import CreateCondaEnvironment, InstallConda, InstallPython, PlacedStep
+from trainload.dockerfile.installs import CreateCondaEnvironment, InstallConda, InstallPython
+from trainload.dockerfile.steps import PlacedStep
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import read_pip
 from trainload.errors import ConfigError, ManyErrors, Text

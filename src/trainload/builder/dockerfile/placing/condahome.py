@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.interpreter import Caller, find_program
-from trainload.dockerfile.steps import CondaActive
+from trainload.dockerfile.installs import CondaActive
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import ConfigError, Text
 from trainload.project.conda import yaml

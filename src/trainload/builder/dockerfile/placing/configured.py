@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from trainload import nesting
 from trainload.builder.dockerfile.ground import Ground
-from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.installs import InstallPython
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import is_yes, link_of
 from trainload.errors import Text

@@ -9,7 +9,7 @@ from itertools import chain
 
 from trainload.builder.dockerfile.ground import Ground
 from trainload.builder.dockerfile.placing.configured import configure
-from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.installs import InstallPython
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Text
 from trainload.layers.tarread import MemberKind

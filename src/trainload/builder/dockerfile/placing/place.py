@@ -14,6 +14,13 @@ from trainload.builder.dockerfile.placing.archives import check_added
 from trainload.builder.dockerfile.placing.draft import Draft
 from trainload.builder.dockerfile.placing.interpreter import Caller
 from trainload.builder.dockerfile.placing.mounted import Mounted, shown_of, with_mounts
+from trainload.dockerfile.installs import (
+    CreateCondaEnvironment,
+    InstallConda,
+    InstallPoetry,
+    InstallPython,
+    SyncProject,
+)
 from trainload.dockerfile.steps import (
     HAS_PROGRAM,
     AddArchive,
@@ -23,13 +30,9 @@ from trainload.dockerfile.steps import (
     ChangeOwner,
     ChangeUser,
     Clear,
-    CreateCondaEnvironment,
     EditFile,
     FetchWeights,
-    InstallConda,
     InstallDistribution,
-    InstallPoetry,
-    InstallPython,
     Link,
     MakeFolder,
     Nothing,
@@ -37,7 +40,6 @@ from trainload.dockerfile.steps import (
     Remove,
     RunProgram,
     SetPip,
-    SyncProject,
     UpdateDistribution,
     UpgradeDistribution,
     Within,

@@ -18,7 +18,7 @@ from trainload.builder.dockerfile.placing.aided import recipe_of
 from trainload.builder.dockerfile.placing.asking import Ask
 from trainload.builder.dockerfile.placing.interpreter import Caller, Target, find_target
 from trainload.builder.dockerfile.placing.wheels import laid, locked
-from trainload.dockerfile.steps import InstallPoetry, InstallPython
+from trainload.dockerfile.installs import InstallPoetry, InstallPython
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.poetry import ALONE
 from trainload.dockerfile.understood import RunLine

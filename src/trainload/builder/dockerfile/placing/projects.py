@@ -21,7 +21,7 @@ from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.required import name_of, read_files
 from trainload.builder.dockerfile.placing.wheels import locked
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.steps import InstallPython, Project
+from trainload.dockerfile.installs import InstallPython, Project
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement
 from trainload.dockerfile.understood import RunLine

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from trainload import nesting
 from trainload.builder.dockerfile.ground import Ground
 from trainload.charset import as_pip_reads
-from trainload.dockerfile.steps import Project
+from trainload.dockerfile.installs import Project
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.pip import check_requirement, project_of
 from trainload.errors import Text

@@ -22,7 +22,7 @@ from trainload.builder.dockerfile.placing.mounted import shown_of
 from trainload.builder.dockerfile.placing.projects import tools_of
 from trainload.builder.dockerfile.placing.wheels import answered, laid
 from trainload.digest import Digest, canonical_json
-from trainload.dockerfile.steps import InstallPython, Project, SyncProject
+from trainload.dockerfile.installs import InstallPython, Project, SyncProject
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.dockerfile.understand.uv import ALONE
 from trainload.dockerfile.understood import RunLine

@@ -14,7 +14,7 @@ from trainload.builder.dockerfile.placing.links import wheels_in
 from trainload.builder.dockerfile.placing.origins import check_origins
 from trainload.builder.dockerfile.placing.replaced import below_of, removed_by
 from trainload.builder.dockerfile.placing.required import Read, name_of, read_files
-from trainload.dockerfile.steps import InstallPython
+from trainload.dockerfile.installs import InstallPython
 from trainload.dockerfile.understand.parts import Beyond
 from trainload.errors import Place, Text
 from trainload.lock.model import File, Found, PythonFile, Url
