@@ -1,4 +1,4 @@
-"""Facts that were found out once and stay true because they are about digests only: one file each.
+"""Facts found out once that stay true, for they are about digests or a named version of a file: one file each.
 
 A fact that is lost is found out again; so nobody waits for the disk. One that says more than "it holds" begins with
 the hash of what it says, so that a torn or changed file is no fact.
